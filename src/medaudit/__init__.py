@@ -1,0 +1,11 @@
+"""Audit medical image models: where they break, how badly, and whether they know."""
+
+import os
+
+from medaudit import tv_guard
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch at its first allocation
+tv_guard.install()
+
+__version__ = "0.1.0"

@@ -1,0 +1,77 @@
+"""Fixtures that several rooms share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medaudit.tables import operating_points
+from medaudit.tables.conditions import Condition
+from medaudit.tables.operating_points import OperatingPoints
+from medaudit.tables.predictions import PredictionTable, Schema
+
+CLASSES = ("akiec", "bcc", "mel", "nv")
+SCHEMA = Schema("multiclass", CLASSES, "mel")
+TableMaker = Callable[..., PredictionTable]
+
+
+@pytest.fixture
+def make_table() -> TableMaker:
+    """A table of random logits that carry `signal`; two samples a group, all four roles."""
+
+    def make(
+        *,
+        n: int = 600,
+        signal: float = 2.0,
+        noise: float = 0.0,
+        seed: int = 0,
+        condition: Condition | None = None,
+    ) -> PredictionTable:
+        base = np.random.default_rng(1)
+        targets = base.choice(len(CLASSES), size=n, p=[0.1, 0.15, 0.25, 0.5])
+        logits = base.normal(size=(n, len(CLASSES)))
+        logits[np.arange(n), targets] += signal
+        logits += noise * np.random.default_rng(seed).normal(size=logits.shape)
+        roles = np.repeat(["train", "tune", "calibration", "test"], n // 4)
+        rows = pd.DataFrame(
+            {
+                "sample_id": [f"s{i:04}" for i in range(n)],
+                "group_id": [f"g{i // 2:04}" for i in range(n)],
+                "role": roles,
+                "sex": base.choice(["female", "male"], n),
+                "age": np.where(base.random(n) < 0.1, np.nan, base.integers(20, 80, n)),
+            }
+        )
+        return PredictionTable(
+            schema=SCHEMA,
+            rows=rows,
+            targets=targets.astype(np.int64),
+            logits=logits[None].astype(np.float32),
+            condition=condition or Condition.clean(),
+        )
+
+    return make
+
+
+@pytest.fixture
+def table(make_table: TableMaker) -> PredictionTable:
+    """The default clean table."""
+    return make_table()
+
+
+@pytest.fixture
+def points(table: PredictionTable) -> OperatingPoints:
+    """Thresholds at 95 % specificity on the calibration role of `table`."""
+    return operating_points.choose(table.role("calibration"), specificity=0.95)
+
+
+@pytest.fixture(scope="session")
+def ham10000() -> Path:
+    """The real HAM10000 folder named by MEDAUDIT_HAM10000; the test is skipped without it."""
+    folder = os.environ.get("MEDAUDIT_HAM10000", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("MEDAUDIT_HAM10000 names no folder with the real HAM10000 data")
+    return Path(folder)
