@@ -1,0 +1,164 @@
+"""Metrics of predicted classes, all of them read off the confusion matrix.
+
+Functions that take a confusion matrix accept any leading axes: (k, k) or (replicates, k, k).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medaudit.metrics.weighting import Floats, paired, ratio, weighted_sums
+
+
+def weighted_confusion(
+    predicted: ArrayLike, targets: ArrayLike, weights: ArrayLike, *, n_classes: int
+) -> Floats:
+    """Confusion matrices of all replicates: (replicates, k, k), rows are truth.
+
+    Args:
+        predicted: (n,) class numbers below `n_classes`.
+        targets: (n,) class numbers below `n_classes`.
+        weights: (replicates, n), non-negative.
+        n_classes: k, the length of the class list whether or not each class occurs.
+    """
+    claims, truth = (_class_numbers(x, n_classes) for x in paired(predicted, targets))
+    cells = truth * n_classes + claims
+    # Only cells that occur get a column, so that many classes do not cost k² columns.
+    occupied, column = np.unique(cells, return_inverse=True)
+    one_hot = np.zeros((len(cells), len(occupied)))
+    one_hot[np.arange(len(cells)), column] = 1.0
+    sums = weighted_sums(one_hot, weights)
+    matrices = np.zeros((len(sums), n_classes * n_classes))
+    matrices[:, occupied] = sums
+    return matrices.reshape(-1, n_classes, n_classes)
+
+
+def confusion(predicted: ArrayLike, targets: ArrayLike, *, n_classes: int) -> NDArray[np.int64]:
+    """Confusion matrix of the sample itself: (k, k) counts, rows are truth."""
+    ones = np.ones((1, len(np.asarray(targets))), dtype=np.uint16)
+    matrix = weighted_confusion(predicted, targets, ones, n_classes=n_classes)[0]
+    return np.asarray(matrix, dtype=np.int64)
+
+
+def _class_numbers(labels: ArrayLike, n_classes: int) -> NDArray[np.int64]:
+    numbers = np.asarray(labels)
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() < n_classes):
+        outside = sorted({*numbers[(numbers < 0) | (numbers >= n_classes)].tolist()})
+        raise ValueError(f"expected class numbers 0..{n_classes - 1}, got {outside[:5]}")
+    return numbers.astype(np.int64)
+
+
+def _parts(matrix: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Right predictions, targets and predictions of every class."""
+    counts = np.asarray(matrix, dtype=np.float64)
+    return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2)
+
+
+def accuracy(matrix: ArrayLike) -> Floats:
+    """Share of right predictions, in [0, 1]; NaN of an empty sample."""
+    right, truth, _ = _parts(matrix)
+    return ratio(right.sum(axis=-1), truth.sum(axis=-1))
+
+
+def recall_per_class(matrix: ArrayLike) -> Floats:
+    """Share of the targets of a class that are predicted as it; NaN for a class without targets."""
+    right, truth, _ = _parts(matrix)
+    return ratio(right, truth)
+
+
+def precision_per_class(matrix: ArrayLike) -> Floats:
+    """Share of the predictions of a class that are right; NaN where a class is never predicted."""
+    right, _, claims = _parts(matrix)
+    return ratio(right, claims)
+
+
+def f1_per_class(matrix: ArrayLike) -> Floats:
+    """F1 = 2·right / (targets + predictions) of every class, in [0, 1].
+
+    A class that has targets and is never predicted scores 0. A class without targets is NaN even
+    where it is predicted: there is nothing to find.
+    """
+    right, truth, claims = _parts(matrix)
+    return ratio(2 * right, np.where(truth > 0, truth + claims, 0.0))
+
+
+def _mean_over(per_class: Floats, classes: Sequence[int] | None) -> Floats:
+    chosen = per_class if classes is None else per_class[..., list(classes)]
+    # An empty class list has no mean; numpy would warn about it.
+    return ratio(chosen.sum(axis=-1), chosen.shape[-1])
+
+
+def macro_f1(matrix: ArrayLike, *, classes: Sequence[int] | None = None) -> Floats:
+    """Unweighted mean of `f1_per_class` over a fixed list of classes (all, if none is given).
+
+    NaN as soon as one of the classes is undefined: a mean over whichever classes happen to be there
+    would compare replicates that measure different things. Callers name the classes that occur in
+    the sample.
+
+    Reference: Opitz & Burst 2019, arXiv:1911.03347 (the mean of F1, not the F1 of means).
+    """
+    return _mean_over(f1_per_class(matrix), classes)
+
+
+def balanced_accuracy(matrix: ArrayLike, *, classes: Sequence[int] | None = None) -> Floats:
+    """Unweighted mean of `recall_per_class` over a fixed list of classes (all, if none is given).
+
+    In [0, 1], chance is 1/k (not adjusted for it). NaN as soon as one of the classes has no
+    targets.
+
+    Reference: Brodersen et al. 2010, ICPR.
+    """
+    return _mean_over(recall_per_class(matrix), classes)
+
+
+def matthews_correlation(matrix: ArrayLike) -> Floats:
+    """Multi-class Matthews correlation R_K, in [-1, 1], chance is 0.
+
+    (c·s − Σ t_k p_k) / √((s² − Σ t_k²)(s² − Σ p_k²)) with c right predictions, s samples, t_k
+    targets and p_k predictions of class k. NaN where all targets or all predictions are of one
+    class.
+
+    Reference: Gorodkin 2004, Comput. Biol. Chem. 28:367-374.
+    """
+    right, truth, claims = _parts(matrix)
+    total = truth.sum(axis=-1)
+    covariance = right.sum(axis=-1) * total - (truth * claims).sum(axis=-1)
+    spread_truth = total**2 - (truth**2).sum(axis=-1)
+    spread_claims = total**2 - (claims**2).sum(axis=-1)
+    return ratio(covariance, np.sqrt(spread_truth) * np.sqrt(spread_claims))
+
+
+def accuracy_score(predicted: ArrayLike, targets: ArrayLike, *, n_classes: int) -> float:
+    """`accuracy` of the sample itself."""
+    return float(accuracy(confusion(predicted, targets, n_classes=n_classes)))
+
+
+def macro_f1_score(
+    predicted: ArrayLike,
+    targets: ArrayLike,
+    *,
+    n_classes: int,
+    classes: Sequence[int] | None = None,
+) -> float:
+    """`macro_f1` of the sample itself."""
+    return float(macro_f1(confusion(predicted, targets, n_classes=n_classes), classes=classes))
+
+
+def balanced_accuracy_score(
+    predicted: ArrayLike,
+    targets: ArrayLike,
+    *,
+    n_classes: int,
+    classes: Sequence[int] | None = None,
+) -> float:
+    """`balanced_accuracy` of the sample itself."""
+    matrix = confusion(predicted, targets, n_classes=n_classes)
+    return float(balanced_accuracy(matrix, classes=classes))
+
+
+def matthews_correlation_score(
+    predicted: ArrayLike, targets: ArrayLike, *, n_classes: int
+) -> float:
+    """`matthews_correlation` of the sample itself."""
+    return float(matthews_correlation(confusion(predicted, targets, n_classes=n_classes)))

@@ -1,0 +1,158 @@
+"""Operating points: a threshold chosen on one sample, and what it does on another.
+
+The rule everywhere is "positive iff score > threshold". A threshold that is NaN, because there was
+nothing to choose it on, makes every rate NaN.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medaudit.metrics.weighting import (
+    Floats,
+    Mask,
+    Weights,
+    by_chunks,
+    checked_weights,
+    plain,
+    ratio,
+    scored,
+    weighted_ratio,
+)
+
+# 0.07 · 100 is 7.000000000000001 in binary; without slack its ceiling would be 8.
+ROUNDING_SLACK = 1e-9
+
+
+def threshold_at_specificity(negative_scores: ArrayLike, *, specificity: float) -> float:
+    """Smallest threshold whose specificity on these negatives is at least the one asked for.
+
+    The ⌈specificity · n⌉-th smallest score; -inf (everybody positive) for a specificity of 0; NaN
+    without negatives. It is chosen on the calibration role and then frozen.
+
+    Args:
+        negative_scores: (n,) scores of the negatives alone.
+        specificity: in [0, 1].
+    """
+    _checked_share(specificity)
+    ordered = np.sort(np.asarray(negative_scores, dtype=np.float64))
+    if not len(ordered) or np.isnan(ordered[-1]):
+        return math.nan
+    rank = math.ceil(specificity * len(ordered) - ROUNDING_SLACK)
+    return float(ordered[rank - 1]) if rank > 0 else -math.inf
+
+
+def weighted_sensitivity(
+    scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
+) -> Floats:
+    """Share of the positives above the threshold; NaN in replicates without positives."""
+    flagged, ill = _flagged(scores, positives, threshold)
+    return _share(flagged, ill, weights, threshold)
+
+
+def weighted_specificity(
+    scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
+) -> Floats:
+    """Share of the negatives at or below the threshold; NaN in replicates without negatives."""
+    flagged, ill = _flagged(scores, positives, threshold)
+    return _share(~flagged, ~ill, weights, threshold)
+
+
+def weighted_ppv(
+    scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
+) -> Floats:
+    """Positive predictive value: share of positives above the threshold; NaN if nobody is there.
+
+    It holds for the prevalence of this sample only.
+    """
+    flagged, ill = _flagged(scores, positives, threshold)
+    return _share(ill, flagged, weights, threshold)
+
+
+def weighted_npv(
+    scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
+) -> Floats:
+    """Negative predictive value: share of negatives at or below the threshold; NaN if nobody is.
+
+    It holds for the prevalence of this sample only.
+    """
+    flagged, ill = _flagged(scores, positives, threshold)
+    return _share(~ill, ~flagged, weights, threshold)
+
+
+def sensitivity(scores: ArrayLike, positives: ArrayLike, *, threshold: float) -> float:
+    """`weighted_sensitivity` of the sample itself."""
+    return plain(weighted_sensitivity, scores, positives, threshold=threshold)
+
+
+def specificity(scores: ArrayLike, positives: ArrayLike, *, threshold: float) -> float:
+    """`weighted_specificity` of the sample itself."""
+    return plain(weighted_specificity, scores, positives, threshold=threshold)
+
+
+def ppv(scores: ArrayLike, positives: ArrayLike, *, threshold: float) -> float:
+    """`weighted_ppv` of the sample itself."""
+    return plain(weighted_ppv, scores, positives, threshold=threshold)
+
+
+def npv(scores: ArrayLike, positives: ArrayLike, *, threshold: float) -> float:
+    """`weighted_npv` of the sample itself."""
+    return plain(weighted_npv, scores, positives, threshold=threshold)
+
+
+def _flagged(scores: ArrayLike, positives: ArrayLike, threshold: float) -> tuple[Mask, Mask]:
+    values, mask = scored(scores, positives)
+    return values > threshold, mask
+
+
+def _share(event: Mask, among: Mask, weights: ArrayLike, threshold: float) -> Floats:
+    if math.isnan(threshold):
+        return np.full(len(checked_weights(weights, len(among))), np.nan)
+    return weighted_ratio(event & among, among, weights)
+
+
+def weighted_sensitivity_at_specificity(
+    scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, specificity: float
+) -> Floats:
+    """Highest sensitivity among thresholds whose specificity is at least the one asked for.
+
+    The threshold is picked anew in every replicate, on the very sample that is scored: optimistic,
+    and reported only beside the value at a frozen threshold. NaN in a replicate that lacks one of
+    the classes.
+    """
+    _checked_share(specificity)
+    values, mask = scored(scores, positives)
+    checked = checked_weights(weights, len(values))
+    ill, well = (np.flatnonzero(group) for group in (mask, ~mask))
+    ill, well = ill[np.argsort(values[ill])], well[np.argsort(values[well])]
+    # By how many negatives lie at or below the threshold: the positives at or below it.
+    missed = np.r_[0, np.searchsorted(values[ill], values[well], side="right")]
+
+    def compute(part: Weights) -> Floats:
+        spared, caught = _running(part[:, well]), _running(part[:, ill])
+        quota = np.ceil(specificity * spared[:, -1] - ROUNDING_SLACK)
+        n_spared = (spared < quota[:, None]).sum(axis=1)
+        sensitivity = 1 - ratio(caught[np.arange(len(part)), missed[n_spared]], caught[:, -1])
+        return np.where(spared[:, -1] > 0, sensitivity, np.nan)
+
+    return by_chunks(compute, checked)
+
+
+def sensitivity_at_specificity(
+    scores: ArrayLike, positives: ArrayLike, *, specificity: float
+) -> float:
+    """`weighted_sensitivity_at_specificity` of the sample itself."""
+    return plain(weighted_sensitivity_at_specificity, scores, positives, specificity=specificity)
+
+
+def _running(weights: Weights) -> Floats:
+    """Cumulative sums that start at 0, along the samples."""
+    sums = np.zeros((len(weights), weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, dtype=np.float64, out=sums[:, 1:])
+    return sums
+
+
+def _checked_share(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"specificity: expected a number in [0, 1], got {share}")

@@ -1,0 +1,206 @@
+"""How well a score ranks positives above negatives: AUROC, average precision and their curves."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medaudit.metrics.weighting import (
+    EXACT_FLOAT32_SUM,
+    PRODUCT_BYTES,
+    Floats,
+    Indices,
+    Mask,
+    Weights,
+    by_chunks,
+    checked_weights,
+    plain,
+    ratio,
+    scored,
+    tie_blocks,
+)
+
+# Above this many (negative, positive) pairs the sort is faster than the product, and leaner.
+MAX_PAIRS = 2**19
+
+
+def weighted_auroc(scores: ArrayLike, positives: ArrayLike, weights: ArrayLike) -> Floats:
+    """Area under the ROC curve in every replicate, shape (replicates,).
+
+    P(s⁺ > s⁻) + ½ P(s⁺ = s⁻) over pairs of a positive and a negative drawn by weight. In [0, 1],
+    higher is better, 0.5 is chance. NaN in a replicate that lacks one of the classes.
+
+    Args:
+        scores: (n,), higher means more positive; any scale.
+        positives: (n,) booleans.
+        weights: (replicates, n), non-negative.
+
+    Reference: Hanley & McNeil 1982, Radiology 143:29-36.
+    """
+    values, mask = scored(scores, positives)
+    checked = checked_weights(weights, len(values))
+    if mask.sum() * (~mask).sum() <= MAX_PAIRS:
+        return _auroc_by_pairs(values, mask, checked)
+    return _auroc_by_sorting(values, mask, checked)
+
+
+def auroc(scores: ArrayLike, positives: ArrayLike) -> float:
+    """`weighted_auroc` of the sample itself."""
+    return plain(weighted_auroc, scores, positives)
+
+
+def _auroc_by_pairs(scores: Floats, positives: Mask, weights: Weights) -> Floats:
+    """O(positives · negatives) memory; the work is one matrix product."""
+    kind = _exact_kind(weights)
+    losing, winning = np.flatnonzero(~positives), np.flatnonzero(positives)
+    below, above = scores[losing, None], scores[None, winning]
+    won = (below < above).astype(kind) + kind(0.5) * (below == above)
+
+    def compute(part: Weights) -> Floats:
+        lost_to = np.take(part, losing, axis=1).astype(kind)
+        won_by = np.take(part, winning, axis=1).astype(np.float64)
+        area = np.einsum("bp,bp->b", won_by, (lost_to @ won).astype(np.float64))
+        return ratio(area, _total(won_by) * _total(lost_to))
+
+    return by_chunks(compute, weights, size=PRODUCT_BYTES)
+
+
+def _auroc_by_sorting(scores: Floats, positives: Mask, weights: Weights) -> Floats:
+    """Linear memory: a positive beats all negatives but those above it and half of its ties."""
+    blocks = tie_blocks(scores, foreground=positives, background=~positives)
+
+    def compute(part: Weights) -> Floats:
+        mass = blocks.masses(part)
+        above, through, total = blocks.ranks(part)
+        beaten = total - 0.5 * (above + through)
+        return ratio(np.einsum("bp,bp->b", mass, beaten), _total(mass) * total[:, 0])
+
+    return by_chunks(compute, weights)
+
+
+def _exact_kind(weights: Weights) -> type[np.float32] | type[np.float64]:
+    """Single precision where it loses nothing: sums of small counts."""
+    if weights.dtype.kind == "f" or not weights.size:
+        return np.float64
+    largest = int(weights.max()) * weights.shape[1]
+    return np.float32 if largest < EXACT_FLOAT32_SUM else np.float64
+
+
+def _total(masses: Weights) -> Floats:
+    return np.asarray(masses.sum(axis=1, dtype=np.float64))
+
+
+def weighted_average_precision(
+    scores: ArrayLike, positives: ArrayLike, weights: ArrayLike
+) -> Floats:
+    """Average precision in every replicate, shape (replicates,).
+
+    Σ_t (recall_t − recall_{t−1}) · precision_t over the distinct scores t from high to low; tied
+    scores are one threshold; no interpolation. In [0, 1], higher is better, chance is the
+    prevalence. NaN in a replicate without positives.
+
+    Args:
+        scores: (n,), higher means more positive; any scale.
+        positives: (n,) booleans.
+        weights: (replicates, n), non-negative.
+
+    Reference: Davis & Goadrich 2006, ICML (why not interpolated); scikit-learn's definition.
+    """
+    values, mask = scored(scores, positives)
+    everyone = np.ones_like(mask)
+    blocks = tie_blocks(values, foreground=mask, background=everyone)
+
+    def compute(part: Weights) -> Floats:
+        mass = blocks.masses(part)
+        _, flagged, _ = blocks.ranks(part)
+        # Where nobody is flagged the block weighs nothing: any denominator does.
+        precision = np.cumsum(mass, axis=1) / np.maximum(flagged, np.finfo(float).tiny)
+        return ratio(np.einsum("bp,bp->b", mass, precision), _total(mass))
+
+    return by_chunks(compute, checked_weights(weights, len(values)))
+
+
+def average_precision(scores: ArrayLike, positives: ArrayLike) -> float:
+    """`weighted_average_precision` of the sample itself."""
+    return plain(weighted_average_precision, scores, positives)
+
+
+class RocCurve(NamedTuple):
+    """Points from (0, 0) to (1, 1): positive iff score >= threshold; thresholds fall from inf."""
+
+    fpr: Floats
+    tpr: Floats
+    thresholds: Floats
+
+
+def roc_curve(scores: ArrayLike, positives: ArrayLike) -> RocCurve:
+    """Every point of the ROC curve, one a distinct score; the rate of an absent class is NaN."""
+    values, mask = scored(scores, positives)
+    thresholds, hits, alarms = _cumulative_counts(values, mask)
+    return RocCurve(
+        fpr=ratio(np.r_[0.0, alarms], (~mask).sum()),
+        tpr=ratio(np.r_[0.0, hits], mask.sum()),
+        thresholds=np.r_[np.inf, thresholds],
+    )
+
+
+class PrecisionRecallCurve(NamedTuple):
+    """Points by rising threshold, positive iff score >= threshold; the last is (1, 0) by fiat.
+
+    `precision` and `recall` have one entry more than `thresholds`, as in scikit-learn.
+    """
+
+    precision: Floats
+    recall: Floats
+    thresholds: Floats
+
+
+def precision_recall_curve(scores: ArrayLike, positives: ArrayLike) -> PrecisionRecallCurve:
+    """Every point of the precision-recall curve; recall is NaN without positives."""
+    values, mask = scored(scores, positives)
+    thresholds, hits, alarms = _cumulative_counts(values, mask)
+    return PrecisionRecallCurve(
+        precision=np.r_[ratio(hits, hits + alarms)[::-1], 1.0],
+        recall=np.r_[ratio(hits, mask.sum())[::-1], 0.0],
+        thresholds=thresholds[::-1],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdRates:
+    """Rates of the rule "positive iff score > threshold", by rising threshold from -inf."""
+
+    thresholds: Floats
+    sensitivity: Floats
+    specificity: Floats
+
+
+def rates_by_threshold(scores: ArrayLike, positives: ArrayLike) -> ThresholdRates:
+    """Sensitivity and specificity at every threshold that tells scores apart.
+
+    The rule is that of `operating.threshold_at_specificity`: strictly above. The first threshold,
+    -inf, flags everybody and the last, the highest score, nobody. The rate of an absent class is
+    NaN.
+    """
+    values, mask = scored(scores, positives)
+    thresholds = np.r_[-np.inf, np.unique(values)]
+    ill, well = np.sort(values[mask]), np.sort(values[~mask])
+    spared_ill, spared_well = (_at_most(group, thresholds) for group in (ill, well))
+    return ThresholdRates(
+        thresholds=thresholds,
+        sensitivity=ratio(len(ill) - spared_ill, len(ill)),
+        specificity=ratio(spared_well, len(well)),
+    )
+
+
+def _at_most(ordered: Floats, thresholds: Floats) -> Indices:
+    return np.searchsorted(ordered, thresholds, side="right")
+
+
+def _cumulative_counts(scores: Floats, positives: Mask) -> tuple[Floats, Floats, Floats]:
+    """Distinct scores, falling, with the positives and negatives that score at least as high."""
+    order = np.argsort(-scores, kind="stable")
+    lasts = np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
+    hits = np.cumsum(positives[order], dtype=np.float64)[lasts]
+    return scores[order][lasts], hits, lasts + 1.0 - hits

@@ -1,0 +1,150 @@
+"""What all metrics share: replicate weights, bounded memory, ratios that may be undefined, ties."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+Weights = NDArray[Any]
+
+# Sorted passes read each number once: temporaries of this size stay in the caches.
+PASS_BYTES = 2**22
+
+# Matrix products want many rows at a time.
+PRODUCT_BYTES = 2**25
+
+# Counts and halves of counts below this sum are exact in single precision.
+EXACT_FLOAT32_SUM = 2**22
+
+
+def plain(weighted: Callable[..., Floats], *samples: ArrayLike, **options: Any) -> float:
+    """The metric of the sample itself: the weighted form with one replicate of weights 1."""
+    arrays = [np.asarray(sample) for sample in samples]
+    weights = np.ones((1, len(arrays[0])), dtype=np.uint16)
+    return float(weighted(*arrays, weights, **options)[0])
+
+
+def checked_weights(weights: ArrayLike, n: int) -> Weights:
+    """Weights of shape (replicates, n), non-negative; anything else is a `ValueError`."""
+    array = np.asarray(weights)
+    if array.ndim != 2 or array.shape[1] != n:
+        raise ValueError(f"weights: expected shape (replicates, {n}), got {array.shape}")
+    if array.dtype.kind in "if" and array.size and not array.min() >= 0:
+        raise ValueError("weights: expected non-negative numbers")
+    return array.astype(np.uint8) if array.dtype.kind == "b" else array
+
+
+def paired(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Two one-dimensional arrays of one length; anything else is a `ValueError`."""
+    a, b = np.asarray(first), np.asarray(second)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"expected two vectors of one length, got shapes {a.shape} and {b.shape}")
+    return a, b
+
+
+def scored(scores: ArrayLike, positives: ArrayLike) -> tuple[Floats, Mask]:
+    """Scores as floats without NaN, and positives as a mask of the same length."""
+    values, mask = paired(scores, positives)
+    values = values.astype(np.float64)
+    if np.isnan(values).any():
+        raise ValueError(f"scores: expected numbers, got NaN in {np.isnan(values).sum()} places")
+    return values, mask.astype(bool)
+
+
+def by_chunks(
+    compute: Callable[[Weights], Floats], weights: Weights, *, size: int = PASS_BYTES
+) -> Floats:
+    """Apply `compute` to a few replicates at a time, so that memory does not grow with them all.
+
+    `size` is what one temporary with a number for every sample may take, in bytes.
+    """
+    rows = max(1, size // (8 * max(1, weights.shape[1])))
+    starts = range(0, max(1, len(weights)), rows)
+    return np.concatenate([compute(weights[start : start + rows]) for start in starts])
+
+
+def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
+    """Element-wise quotient, NaN where the denominator is 0."""
+    over, under = np.asarray(numerator), np.asarray(denominator)
+    quotient = np.full(np.broadcast_shapes(over.shape, under.shape), np.nan)
+    np.divide(over, under, out=quotient, where=under != 0)
+    return quotient
+
+
+def weighted_sums(table: Floats, weights: ArrayLike) -> Floats:
+    """Sums of the columns of `table` (n, m) under every replicate: (replicates, m)."""
+    checked = checked_weights(weights, len(table))
+    return by_chunks(lambda part: part.astype(np.float64) @ table, checked, size=PRODUCT_BYTES)
+
+
+def weighted_ratio(numerator: ArrayLike, denominator: ArrayLike, weights: ArrayLike) -> Floats:
+    """Σ w·numerator / Σ w·denominator in every replicate; NaN where the lower sum is 0."""
+    over, under = paired(numerator, denominator)
+    sums = weighted_sums(np.column_stack([over, under]).astype(np.float64), weights)
+    return ratio(sums[:, 0], sums[:, 1])
+
+
+def weighted_mean(values: ArrayLike, weights: ArrayLike) -> Floats:
+    """Mean of per-sample values in every replicate; NaN where no weight is left."""
+    array = np.asarray(values, dtype=np.float64)
+    return weighted_ratio(array, np.ones_like(array), weights)
+
+
+@dataclass(frozen=True, eq=False)
+class TieBlocks:
+    """Foreground samples in blocks of equal score, and where each block stands in the background.
+
+    Blocks run from the highest score to the lowest. `above` and `through` count the background
+    samples that score higher than a block, and at least as high.
+    """
+
+    foreground: Indices  # sample numbers by descending score
+    firsts: Indices  # where each block begins in `foreground`
+    background: Indices  # sample numbers by descending score
+    above: Indices
+    through: Indices
+
+    def masses(self, weights: Weights, values: Floats | None = None) -> Floats:
+        """Σ w·value over every block, (replicates, blocks); values are 1 if not given."""
+        mass = np.take(weights, self.foreground, axis=1).astype(np.float64)
+        if values is not None:
+            mass *= values[self.foreground]
+        if len(self.firsts) == len(self.foreground):
+            return mass
+        return np.add.reduceat(mass, self.firsts, axis=1)
+
+    def ranks(self, weights: Weights) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Background weight above every block, through every block, and in all (one column).
+
+        Integer weights give integers.
+        """
+        kind = np.float64 if weights.dtype.kind == "f" else np.int64
+        running = np.zeros((len(weights), len(self.background) + 1), dtype=kind)
+        ordered = np.take(weights, self.background, axis=1)
+        np.cumsum(ordered, axis=1, dtype=kind, out=running[:, 1:])
+        above, through = (np.take(running, at, axis=1) for at in (self.above, self.through))
+        return above, through, running[:, -1:]
+
+
+def tie_blocks(scores: Floats, *, foreground: Mask, background: Mask) -> TieBlocks:
+    """Sort once what every replicate shares."""
+    front, back = (_descending(scores, mask) for mask in (foreground, background))
+    falling = -scores[front]
+    firsts = np.flatnonzero(np.diff(falling, prepend=np.nan) != 0)
+    return TieBlocks(
+        foreground=front,
+        firsts=firsts,
+        background=back,
+        above=np.searchsorted(-scores[back], falling[firsts], side="left"),
+        through=np.searchsorted(-scores[back], falling[firsts], side="right"),
+    )
+
+
+def _descending(scores: Floats, mask: Mask) -> Indices:
+    members = np.flatnonzero(mask)
+    return members[np.argsort(-scores[members], kind="stable")]

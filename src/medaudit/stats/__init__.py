@@ -1,0 +1,1 @@
+"""Uncertainty of any statistic: clustered resamples, intervals, paired differences, families."""

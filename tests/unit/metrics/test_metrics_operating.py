@@ -1,0 +1,92 @@
+import math
+
+import numpy as np
+import pytest
+
+from medaudit.metrics import operating as o
+
+NEGATIVES = np.arange(1, 21) / 20  # 0.05 ... 1.00
+
+
+def test_threshold_is_an_order_statistic() -> None:
+    # ceil(0.95 * 20) = 19: the 19th smallest, 0.95. One of 20 is above it: specificity 19/20.
+    threshold = o.threshold_at_specificity(NEGATIVES, specificity=0.95)
+    assert threshold == 0.95
+    assert (threshold >= NEGATIVES).mean() == 0.95
+    # ceil(0.951 * 20) = 20: only above the highest.
+    assert o.threshold_at_specificity(NEGATIVES, specificity=0.951) == 1.0
+
+
+def test_threshold_is_not_moved_by_binary_fractions() -> None:
+    # 0.07 * 100 = 7.000000000000001: the rank is 7, not 8.
+    assert o.threshold_at_specificity(np.arange(1, 101), specificity=0.07) == 7.0
+
+
+def test_threshold_at_the_ends() -> None:
+    assert o.threshold_at_specificity(NEGATIVES, specificity=0.0) == -math.inf
+    assert o.threshold_at_specificity(NEGATIVES, specificity=1.0) == 1.0
+    assert math.isnan(o.threshold_at_specificity([], specificity=0.95))
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        o.threshold_at_specificity(NEGATIVES, specificity=95)
+
+
+SCORES = [0.9, 0.5, 0.2, 0.6, 0.5, 0.1]
+POSITIVES = [1, 1, 1, 0, 0, 0]
+
+
+def test_rates_at_a_threshold() -> None:
+    # Above 0.5, strictly: 0.9 (positive) and 0.6 (negative).
+    assert o.sensitivity(SCORES, POSITIVES, threshold=0.5) == pytest.approx(1 / 3)
+    assert o.specificity(SCORES, POSITIVES, threshold=0.5) == pytest.approx(2 / 3)
+    assert o.ppv(SCORES, POSITIVES, threshold=0.5) == 1 / 2
+    assert o.npv(SCORES, POSITIVES, threshold=0.5) == 2 / 4
+
+
+def test_rates_without_a_denominator_are_undefined() -> None:
+    assert math.isnan(o.sensitivity(SCORES, np.zeros(6), threshold=0.5))
+    assert math.isnan(o.specificity(SCORES, np.ones(6), threshold=0.5))
+    assert math.isnan(o.ppv(SCORES, POSITIVES, threshold=1.0))
+    assert math.isnan(o.npv(SCORES, POSITIVES, threshold=0.0))
+
+
+@pytest.mark.parametrize("rate", [o.sensitivity, o.specificity, o.ppv, o.npv])
+def test_a_threshold_that_could_not_be_chosen_gives_no_rate(rate: object) -> None:
+    assert callable(rate)
+    assert math.isnan(rate(SCORES, POSITIVES, threshold=math.nan))
+
+
+def test_weighted_rates() -> None:
+    weights = np.array([[1, 1, 1, 1, 1, 1], [2, 1, 1, 3, 0, 1], [0, 0, 0, 1, 1, 1]])
+    sensitivity = o.weighted_sensitivity(SCORES, POSITIVES, weights, threshold=0.5)
+    np.testing.assert_allclose(sensitivity, [1 / 3, 2 / 4, math.nan])
+    specificity = o.weighted_specificity(SCORES, POSITIVES, weights, threshold=0.5)
+    np.testing.assert_allclose(specificity, [2 / 3, 1 / 4, 2 / 3])
+    ppv = o.weighted_ppv(SCORES, POSITIVES, weights, threshold=0.5)
+    np.testing.assert_allclose(ppv, [1 / 2, 2 / 5, 0])
+    npv = o.weighted_npv(SCORES, POSITIVES, weights, threshold=0.5)
+    np.testing.assert_allclose(npv, [2 / 4, 1 / 3, 1])
+
+
+def test_sensitivity_repicked_on_the_same_sample() -> None:
+    # Two of three negatives must be spared: threshold 0.5, one of three positives above it.
+    value = o.sensitivity_at_specificity(SCORES, POSITIVES, specificity=0.6)
+    assert value == pytest.approx(1 / 3)
+    # One of three: threshold 0.1, all positives above it. None: everybody is positive.
+    assert o.sensitivity_at_specificity(SCORES, POSITIVES, specificity=0.3) == 1.0
+    assert o.sensitivity_at_specificity(SCORES, POSITIVES, specificity=0.0) == 1.0
+
+
+def test_repicked_sensitivity_is_the_rate_at_the_repicked_threshold() -> None:
+    generator = np.random.default_rng(0)
+    scores, positives = generator.integers(0, 12, 90) / 10, generator.random(90) < 0.3
+    weights = generator.integers(0, 3, (40, 90))
+    values = o.weighted_sensitivity_at_specificity(scores, positives, weights, specificity=0.9)
+    for value, counts in zip(values, weights, strict=True):
+        s, y = np.repeat(scores, counts), np.repeat(positives, counts)
+        threshold = o.threshold_at_specificity(s[~y], specificity=0.9)
+        assert value == pytest.approx(o.sensitivity(s, y, threshold=threshold), abs=1e-12)
+
+
+@pytest.mark.parametrize("positives", [[1, 1], [0, 0]])
+def test_repicked_sensitivity_needs_both_classes(positives: list[int]) -> None:
+    assert math.isnan(o.sensitivity_at_specificity([1, 2], positives, specificity=0.9))

@@ -1,0 +1,125 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from medaudit.stats import estimate as e
+from medaudit.stats.resample import cluster_resamples
+
+VALUES = np.array([1.0, 2.0, 3.0, 6.0])
+
+
+def mean(weights: NDArray[Any]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(weights @ VALUES / weights.sum(axis=1))
+
+
+def test_the_interval_is_of_percentiles() -> None:
+    # Replicates 0..100: 2.5 % and 97.5 % are 2.5 and 97.5.
+    made = e.estimate_from(50.0, np.arange(101.0), n=10, n_groups=7, n_positive=3)
+    assert (made.value, made.low, made.high) == pytest.approx((50, 2.5, 97.5))
+    assert (made.n, made.n_groups, made.n_positive) == (10, 7, 3)
+    assert (made.method, made.undefined_share) == (e.PERCENTILE, 0.0)
+    assert e.estimate_from(
+        50.0, np.arange(101.0), n=10, n_groups=7, level=0.8
+    ).low == pytest.approx(10)
+
+
+def test_undefined_replicates_are_counted_and_left_out() -> None:
+    replicates = np.r_[np.arange(101.0), [math.nan] * 101]
+    made = e.estimate_from(50.0, replicates, n=10, n_groups=10)
+    assert (made.low, made.high, made.undefined_share) == pytest.approx((2.5, 97.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("value", "replicates"), [(math.nan, [1.0, 2.0]), (1.0, [math.nan, math.nan]), (1.0, [])]
+)
+def test_no_interval_where_something_is_undefined(value: float, replicates: list[float]) -> None:
+    made = e.estimate_from(value, replicates, n=2, n_groups=2)
+    assert math.isnan(made.low)
+    assert math.isnan(made.high)
+
+
+def test_estimate_takes_value_and_replicates_from_one_statistic() -> None:
+    resamples = cluster_resamples(["a", "a", "b", "c"], replicates=500, seed=0)
+    made = e.estimate(mean, resamples)
+    assert made.value == 3.0
+    assert (made.n, made.n_groups, made.n_positive) == (4, 3, None)
+    replicates = mean(resamples.weights)
+    assert (made.low, made.high) == pytest.approx(np.quantile(replicates, [0.025, 0.975]))
+
+
+def test_clusters_widen_the_interval() -> None:
+    # 40 groups of 5 equal rows hold the information of 40 rows, not of 200: √5 times the width.
+    values = np.repeat(np.random.default_rng(0).normal(size=40), 5)
+
+    def average(weights: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(weights @ values / weights.sum(axis=1))
+
+    clustered = e.estimate(average, cluster_resamples(np.arange(200) // 5, replicates=2000, seed=1))
+    naive = e.estimate(average, cluster_resamples(np.arange(200), replicates=2000, seed=1))
+    widening = (clustered.high - clustered.low) / (naive.high - naive.low)
+    assert widening == pytest.approx(math.sqrt(5), rel=0.1)
+
+
+def test_a_difference_with_itself_is_nothing() -> None:
+    resamples = cluster_resamples(range(4), replicates=100, seed=0)
+    made = e.difference(mean, mean, resamples)
+    assert (made.value, made.low, made.high, made.p_value) == (0, 0, 0, 1)
+
+
+def test_a_difference_is_first_minus_second_on_the_same_resamples() -> None:
+    resamples = cluster_resamples(range(4), replicates=99, seed=0)
+    made = e.difference(lambda w: mean(w) + 0.5, mean, resamples, n_positive=2)
+    # What both share cancels: every replicate is 0.5, none at or below 0: 2 * (1 + 0) / 100.
+    assert made.value == 0.5
+    assert (made.low, made.high) == pytest.approx((0.5, 0.5))
+    assert made.p_value == 0.02
+    assert (made.n, made.n_groups, made.n_positive) == (4, 4, 2)
+
+
+def test_p_value_counts_replicates_beyond_zero() -> None:
+    # 3 of 9 at or below 0, 7 at or above: 2 * (1 + 3) / 10.
+    replicates = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, math.nan]
+    assert e.bootstrap_p_value(2.0, replicates) == 0.8
+    assert e.bootstrap_p_value(0.0, [-1.0, 1.0]) == 1.0
+    assert math.isnan(e.bootstrap_p_value(math.nan, [1.0]))
+    assert math.isnan(e.bootstrap_p_value(1.0, [math.nan]))
+
+
+def test_a_difference_is_undefined_where_either_side_is() -> None:
+    made = e.difference_from(1.0, math.nan, [1.0, 2.0], [math.nan, 1.0], n=2, n_groups=2)
+    assert math.isnan(made.value)
+    assert math.isnan(made.p_value)
+    assert made.undefined_share == 0.5
+
+
+def test_replicates_of_other_resamples_are_refused() -> None:
+    with pytest.raises(ValueError, match="one length"):
+        e.difference_from(1.0, 1.0, [1.0, 2.0], [1.0], n=2, n_groups=2)
+
+
+def test_a_level_in_percent_is_refused() -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        e.estimate_from(1.0, [1.0], n=1, n_groups=1, level=95)
+
+
+def test_restrict_and_subset_are_the_same_slice() -> None:
+    resamples = cluster_resamples(["a", "a", "b", "c"], replicates=300, seed=0)
+    mask = np.array([True, False, True, False])
+    inside = VALUES[mask]
+
+    def mean_inside(weights: NDArray[Any]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(weights @ inside / weights.sum(axis=1))
+
+    zeroed = e.estimate(e.restrict(mean, mask), resamples)
+    cut = e.estimate(mean_inside, resamples.subset(mask))
+    assert zeroed.value == cut.value == 2.0
+    assert (zeroed.low, zeroed.high) == (cut.low, cut.high)
+    # Neither a nor b is drawn in (1/3)^3 of the replicates: 3.7 %.
+    assert zeroed.undefined_share == cut.undefined_share
+    assert zeroed.undefined_share == pytest.approx(1 / 27, abs=0.03)
+    assert (cut.n, cut.n_groups) == (2, 2)
