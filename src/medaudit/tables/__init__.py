@@ -1,0 +1,1 @@
+"""Prediction tables, and tasks, operating points, calibrators and scores over them."""

@@ -1,0 +1,232 @@
+"""The prediction table: the one currency between models and audits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medaudit.errors import DataError, listed
+from medaudit.files import atomic
+from medaudit.tables.conditions import Condition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+ROW_COLUMNS = ("sample_id", "group_id", "role")
+_METADATA = b"medaudit"
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the columns of logits mean.
+
+    Args:
+        task: name of a task in `medaudit.tables.tasks.TASKS`.
+        classes: class or label names, one per output.
+        critical_class: the class that must not be missed, or `None`.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    critical_class: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.critical_class is not None and self.critical_class not in self.classes:
+            raise DataError(
+                f"critical class {self.critical_class!r} is not one of {', '.join(self.classes)}"
+            )
+
+    @property
+    def critical_index(self) -> int:
+        """Column of the critical class; an error where none is named."""
+        if self.critical_class is None:
+            raise DataError("the data set names no critical class; set `critical_class`")
+        return self.classes.index(self.critical_class)
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """Logits of one predictor under one condition, with everything that audits ask of a row.
+
+    Args:
+        schema: task and classes.
+        rows: `sample_id`, `group_id`, `role` and any slice columns; n rows.
+        targets: int64 (n,), indices into `schema.classes`; other tasks define their own shape.
+        logits: float32 (members, n, outputs); a member is one stochastic pass.
+        embeddings: float32 (n, d) penultimate features, or `None`.
+        condition: what was done to the images.
+        provenance: predictor, engine, dtype and digest of the weights.
+
+    Raises:
+        DataError: on unequal lengths, repeated ids, numbers that are not finite, or targets
+            out of range; the first offending ids are named.
+    """
+
+    schema: Schema
+    rows: pd.DataFrame
+    targets: IntArray
+    logits: FloatArray
+    embeddings: FloatArray | None = None
+    condition: Condition = field(default_factory=Condition.clean)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._check_shapes()
+        self._check_ids()
+        self._check_values()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Ids in row order."""
+        return [str(sample_id) for sample_id in self.rows["sample_id"]]
+
+    @property
+    def group_ids(self) -> npt.NDArray[np.str_]:
+        """Lesion or patient of every row."""
+        return np.array([str(group_id) for group_id in self.rows["group_id"]])
+
+    def role(self, name: str) -> PredictionTable:
+        """The rows of one role; an error where there are none."""
+        chosen = (self.rows["role"] == name).to_numpy()
+        if not chosen.any():
+            known = sorted(self.rows["role"].unique())
+            raise DataError(f"no row has role {name!r}; roles here: {listed(known)}")
+        return self.where(chosen)
+
+    def where(self, chosen: npt.NDArray[np.bool_] | IntArray) -> PredictionTable:
+        """The rows that a mask or an index array chooses, in that order."""
+        if chosen.dtype == np.bool_:
+            chosen = np.flatnonzero(chosen)
+        return replace(
+            self,
+            rows=self.rows.iloc[chosen].reset_index(drop=True),
+            targets=self.targets[chosen],
+            logits=self.logits[:, chosen],
+            embeddings=None if self.embeddings is None else self.embeddings[chosen],
+        )
+
+    def _check_shapes(self) -> None:
+        missing = [column for column in ROW_COLUMNS if column not in self.rows]
+        if missing:
+            raise DataError(f"prediction table lacks the columns {listed(missing)}")
+        n, k = len(self.rows), len(self.schema.classes)
+        if self.logits.ndim != 3 or self.logits.shape[1:] != (n, k):
+            raise DataError(
+                f"expected logits of shape (members, {n}, {k}), got {self.logits.shape}"
+            )
+        if len(self.targets) != n:
+            raise DataError(f"expected {n} targets, one per row, got {len(self.targets)}")
+        if self.embeddings is not None and len(self.embeddings) != n:
+            raise DataError(f"expected {n} embeddings, one per row, got {len(self.embeddings)}")
+
+    def _check_ids(self) -> None:
+        repeated = self._ids(self.rows["sample_id"].duplicated().to_numpy())
+        if repeated:
+            raise DataError(f"sample ids must be unique; repeated: {listed(repeated)}")
+
+    def _check_values(self) -> None:
+        broken = np.asarray(~np.isfinite(self.logits).all(axis=(0, 2)))
+        if broken.any():
+            raise DataError(f"logits must be finite; not so for {listed(self._ids(broken))}")
+        outside = (self.targets < 0) | (self.targets >= max(len(self.schema.classes), 2))
+        if outside.any():
+            at_fault = outside.reshape(len(self), -1).any(axis=1)
+            raise DataError(f"targets out of range for {listed(self._ids(at_fault))}")
+
+    def _ids(self, chosen: npt.NDArray[np.bool_] | np.bool_) -> list[str]:
+        return [str(self.rows["sample_id"].iloc[i]) for i in np.flatnonzero(chosen)]
+
+
+def align(first: PredictionTable, second: PredictionTable) -> PredictionTable:
+    """The second table in the row order of the first; both must hold the same ids."""
+    a, b = first.sample_ids, second.sample_ids
+    if a == b:
+        return second
+    odd = sorted(set(a) ^ set(b))
+    if odd:
+        raise DataError(
+            f"tables `{first.condition.name}` and `{second.condition.name}` hold different "
+            f"samples: {listed(odd)} stand in one only"
+        )
+    place = {sample_id: i for i, sample_id in enumerate(b)}
+    return second.where(np.array([place[sample_id] for sample_id in a], dtype=np.int64))
+
+
+def write(table: PredictionTable, path: Path) -> None:
+    """Write one parquet file, atomically and byte-deterministically."""
+    members, n, _ = table.logits.shape
+    columns: dict[str, pa.Array] = {
+        str(name): pa.Array.from_pandas(table.rows[name]) for name in table.rows.columns
+    }
+    targets = table.targets.reshape(n, -1)
+    columns["target"] = _fixed_list(targets.astype(np.int64), pa.int64())
+    columns["logits"] = _fixed_list(table.logits.transpose(1, 0, 2).reshape(n, -1), pa.float32())
+    if table.embeddings is not None:
+        columns["embedding"] = _fixed_list(table.embeddings.astype(np.float32), pa.float32())
+    facts = {
+        "schema": asdict(table.schema),
+        "condition": table.condition.name,
+        "members": members,
+        "targets_ndim": table.targets.ndim,
+        "provenance": dict(sorted(table.provenance.items())),
+    }
+    packed = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(facts).encode()})
+    with atomic(path) as part:
+        pq.write_table(packed, part, compression="zstd", row_group_size=65536)
+
+
+def read(path: Path) -> PredictionTable:
+    """Read a table that `write` wrote."""
+    try:
+        packed = pq.read_table(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such prediction table; run the stage that makes it") from None
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not a readable prediction table: {error}") from None
+    facts = json.loads((packed.schema.metadata or {}).get(_METADATA, b"{}"))
+    if not facts:
+        raise DataError(f"{path}: a parquet file, but not a prediction table of medaudit")
+    n, members = packed.num_rows, facts["members"]
+    stored = facts["schema"]
+    schema = Schema(stored["task"], tuple(stored["classes"]), stored["critical_class"])
+    logits = _matrix(packed, "logits", np.float32).reshape(n, members, len(schema.classes))
+    targets = _matrix(packed, "target", np.int64)
+    own = {"target", "logits", "embedding"}
+    return PredictionTable(
+        schema=schema,
+        rows=packed.drop_columns([c for c in packed.column_names if c in own]).to_pandas(),
+        targets=targets[:, 0] if facts["targets_ndim"] == 1 else targets,
+        logits=np.ascontiguousarray(logits.transpose(1, 0, 2)),
+        embeddings=_matrix(packed, "embedding", np.float32)
+        if "embedding" in packed.column_names
+        else None,
+        condition=Condition.parse(facts["condition"]),
+        provenance=facts["provenance"],
+    )
+
+
+def _fixed_list(matrix: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(matrix).ravel(), type=kind)
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+
+
+def _matrix(packed: pa.Table, name: str, dtype: type[T]) -> npt.NDArray[T]:
+    column = packed.column(name).combine_chunks()
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values, dtype=dtype).reshape(packed.num_rows, column.type.list_size)

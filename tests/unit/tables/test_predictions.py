@@ -1,0 +1,118 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medaudit.errors import DataError
+from medaudit.tables import predictions
+from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Schema, align
+
+
+def test_what_is_written_is_read(table, tmp_path):
+    full = dataclasses.replace(
+        table,
+        embeddings=np.arange(len(table) * 3, dtype=np.float32).reshape(-1, 3),
+        condition=Condition("gaussian_blur", 2),
+        provenance={"engine": "eager"},
+    )
+    predictions.write(full, tmp_path / "a.parquet")
+    back = predictions.read(tmp_path / "a.parquet")
+    assert (back.logits == full.logits).all()
+    assert (back.targets == full.targets).all()
+    assert (back.embeddings == full.embeddings).all()
+    assert (back.schema, back.condition) == (full.schema, full.condition)
+    assert back.provenance == full.provenance
+    pd.testing.assert_frame_equal(back.rows, full.rows)
+
+
+def test_several_members_keep_their_order(table, tmp_path):
+    members = np.concatenate([table.logits, table.logits + 1, table.logits * 2])
+    predictions.write(dataclasses.replace(table, logits=members), tmp_path / "a.parquet")
+    assert (predictions.read(tmp_path / "a.parquet").logits == members).all()
+
+
+def test_bytes_are_the_same_twice(table, tmp_path):
+    for name in ("a", "b"):
+        predictions.write(table, tmp_path / f"{name}.parquet")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_repeated_ids_are_named(table):
+    rows = table.rows.assign(sample_id=["s0001", *table.rows["sample_id"][1:]])
+    with pytest.raises(DataError, match="repeated: s0001"):
+        dataclasses.replace(table, rows=rows)
+
+
+def test_logits_that_are_not_finite_are_named(table):
+    logits = table.logits.copy()
+    logits[0, 7, 1] = np.nan
+    with pytest.raises(DataError, match="finite; not so for s0007"):
+        dataclasses.replace(table, logits=logits)
+
+
+def test_targets_out_of_range_are_named(table):
+    targets = table.targets.copy()
+    targets[3] = 4
+    with pytest.raises(DataError, match="out of range for s0003"):
+        dataclasses.replace(table, targets=targets)
+
+
+@pytest.mark.parametrize("field", ["targets", "logits", "embeddings"])
+def test_lengths_must_agree(table, field):
+    wrong = {
+        "targets": table.targets[:-1],
+        "logits": table.logits[:, :-1],
+        "embeddings": np.zeros((3, 2), np.float32),
+    }[field]
+    with pytest.raises(DataError, match="expected"):
+        dataclasses.replace(table, **{field: wrong})
+
+
+def test_align_puts_rows_in_the_order_of_the_first(table):
+    order = np.random.default_rng(0).permutation(len(table))
+    shuffled = table.where(order)
+    back = align(table, shuffled)
+    assert back.sample_ids == table.sample_ids
+    assert (back.logits == table.logits).all()
+
+
+def test_align_names_samples_that_stand_in_one_table_only(table):
+    with pytest.raises(DataError, match="s0000"):
+        align(table, table.where(np.arange(1, len(table))))
+
+
+def test_unknown_role_lists_the_known_ones(table):
+    with pytest.raises(DataError, match="calibration, test, train, tune"):
+        table.role("tset")
+
+
+def test_other_parquet_is_refused(tmp_path):
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="not a prediction table"):
+        predictions.read(tmp_path / "x.parquet")
+
+
+def test_truncated_file_is_one_error(table, tmp_path):
+    path = tmp_path / "a.parquet"
+    predictions.write(table, path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="not a readable prediction table"):
+        predictions.read(path)
+
+
+def test_critical_class_must_be_a_class():
+    with pytest.raises(DataError, match="not one of"):
+        Schema("multiclass", ("a", "b"), "c")
+
+
+@pytest.mark.parametrize("name", ["clean", "gaussian_blur-2", "down_up_sampling-3"])
+def test_condition_names_go_both_ways(name):
+    assert Condition.parse(name).name == name
+
+
+@pytest.mark.parametrize(("corruption", "severity"), [("clean", 1), ("blur", 0), ("blur", -1)])
+def test_severity_zero_is_clean_and_only_that(corruption, severity):
+    with pytest.raises(ValueError, match="severity"):
+        Condition(corruption, severity)

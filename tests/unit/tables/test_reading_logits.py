@@ -1,0 +1,136 @@
+"""Tasks, confidence scores, calibrators and operating points."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from medaudit.errors import DataError
+from medaudit.tables import calibrators, confidence, operating_points, scoring, tasks
+from medaudit.tables.scoring import Scored
+
+MULTICLASS = tasks.get("multiclass")
+LOGITS = arrays(np.float32, (1, 6, 3), elements=st.floats(-8, 8, width=32))
+
+
+def test_probabilities_are_the_mean_over_members():
+    # softmax(0, ln 3) = (1/4, 3/4); softmax(0, 0) = (1/2, 1/2); mean (3/8, 5/8)
+    logits = np.array([[[0.0, math.log(3)]], [[0.0, 0.0]]], dtype=np.float32)
+    assert MULTICLASS.probabilities(logits) == pytest.approx(np.array([[0.375, 0.625]]))
+
+
+def test_log_likelihood_is_of_the_mean_probability():
+    logits = np.array([[[0.0, math.log(3)]], [[0.0, 0.0]]], dtype=np.float32)
+    found = MULTICLASS.log_likelihoods(logits, np.array([1]))
+    assert found == pytest.approx([math.log(0.625)])
+
+
+def test_log_likelihood_of_extreme_logits_is_finite():
+    logits = np.array([[[2000.0, 0.0]]], dtype=np.float32)
+    assert MULTICLASS.log_likelihoods(logits, np.array([1])) == pytest.approx([-2000.0])
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(ValueError, match="multiclass"):
+        tasks.get("multi")
+    with pytest.raises(ValueError, match="margin"):
+        confidence.get("msp")
+    with pytest.raises(ValueError, match="temperature"):
+        calibrators.fit("platt", MULTICLASS, np.zeros((1, 1, 2)), np.zeros(1, np.int64))
+
+
+def test_confidence_scores_of_a_worked_row():
+    p = np.array([[0.5, 0.25, 0.25]])
+    assert confidence.max_probability(p) == [0.5]
+    assert confidence.margin(p) == [0.25]
+    # 0.5 ln 0.5 + 2 · 0.25 ln 0.25 = -1.5 ln 2
+    assert confidence.negative_entropy(p) == pytest.approx([-1.5 * math.log(2)])
+
+
+def test_certain_probability_has_zero_entropy():
+    assert confidence.negative_entropy(np.array([[1.0, 0.0]])) == [0.0]
+
+
+@given(LOGITS, st.floats(0.05, 20))
+def test_temperature_keeps_the_order_of_classes(logits, temperature):
+    scaled = calibrators.Temperature(temperature).apply(logits.astype(np.float64))
+    assert (np.argsort(scaled, kind="stable") == np.argsort(logits, kind="stable")).all()
+
+
+def test_temperature_finds_the_factor_that_was_planted():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(1, 20_000, 3)) * 2
+    truth = MULTICLASS.probabilities(logits)
+    targets = np.array([rng.choice(3, p=p) for p in truth])
+    found = calibrators.fit("temperature", MULTICLASS, logits * 2.5, targets)
+    assert found.facts()["temperature"] == pytest.approx(2.5, rel=0.04)
+
+
+def test_temperature_never_worsens_the_calibration_likelihood(table):
+    part = table.role("calibration")
+    fitted = calibrators.fit("temperature", MULTICLASS, part.logits, part.targets)
+    before = MULTICLASS.log_likelihoods(part.logits, part.targets).mean()
+    after = MULTICLASS.log_likelihoods(fitted.apply(part.logits), part.targets).mean()
+    assert after >= before - 1e-9
+
+
+def test_operating_points_reach_their_specificity_on_calibration(table, points):
+    part = Scored(table.role("calibration"), points)
+    for k in range(len(points.classes)):
+        value = scoring.frozen_specificity(part, k)(np.ones((1, len(part.table))))[0]
+        assert value >= 0.95
+
+
+def test_operating_points_go_to_disk_and_back(points, tmp_path):
+    operating_points.write(points, tmp_path / "p.json")
+    assert operating_points.read(tmp_path / "p.json") == points
+
+
+def test_missing_operating_points_name_the_stage(tmp_path):
+    with pytest.raises(DataError, match="evaluate stage"):
+        operating_points.read(tmp_path / "none.json")
+
+
+def test_points_of_other_classes_are_refused(table, points):
+    other = operating_points.OperatingPoints(("a", "b"), (0.5, 0.5), 0.95, (1, 1))
+    assert Scored(table, points)
+    with pytest.raises(DataError, match="operating points are for a, b"):
+        Scored(table, other)
+
+
+def test_macro_measures_agree_with_scikit_learn(table, points):
+    from sklearn import metrics as sk
+
+    test = Scored(table.role("test"), points)
+    ones = np.ones((1, len(test.table)))
+    found = {m.name: float(m.statistic(ones)[0]) for m in scoring.measures(test)}
+    truth, called = test.table.targets, test.probabilities.argmax(1)
+    expected = {
+        "macro_auroc": sk.roc_auc_score(truth, test.probabilities, multi_class="ovr"),
+        "macro_auprc": sk.average_precision_score(test.positives, test.probabilities),
+        "macro_f1": sk.f1_score(truth, called, average="macro"),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, called),
+        "accuracy": sk.accuracy_score(truth, called),
+        "matthews_correlation": sk.matthews_corrcoef(truth, called),
+        "log_loss": sk.log_loss(truth, test.probabilities),
+        "critical_auroc": sk.roc_auc_score(truth == 2, test.probabilities[:, 2]),
+        "critical_recall": sk.recall_score(truth == 2, called == 2),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+def test_every_measure_is_defined_on_the_whole_test_role(table, points):
+    test = Scored(table.role("test"), points)
+    ones = np.ones((1, len(test.table)))
+    for measure in scoring.measures(test):
+        assert np.isfinite(measure.statistic(ones)).all(), measure.name
+
+
+def test_macro_is_undefined_where_a_class_is_missing(table, points):
+    test = Scored(table.role("test"), points)
+    without = np.where(test.table.targets == 0, 0, 1)[None]
+    for measure in scoring.macro_measures(test):
+        assert np.isnan(measure.statistic(without)).all(), measure.name
