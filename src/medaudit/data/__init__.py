@@ -1,0 +1,1 @@
+"""Datasets: adapters, manifest, splits, integrity, and the procedural phantom."""

@@ -1,0 +1,194 @@
+"""What an adapter returns, and the reading that adapters share."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from medaudit.errors import DataError, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from medaudit.tables.predictions import Schema
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+PAIR_COLUMNS = ("first", "second")
+_MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
+_DELIMITERS = ",;\t"
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """A data set as it lies on disk, before anything is decoded or left out.
+
+    Args:
+        name: key in `DATASETS`.
+        schema: task, classes, and the class that must not be missed.
+        rows: `sample_id`, `group_id`, `target` (what the task understands: a class index, or a
+            list of 0/1), `image_path` and `mask_path` (text, missing where there is no file),
+            then `slice_columns`.
+        slice_columns: metadata columns that the manifest carries.
+        group_meaning: what a group is, for people: "lesion", "patient".
+        known_duplicates: `first`, `second`, sample ids of pairs that came listed with the data.
+        images_without_row: names of image files that no row claims.
+        notes: what a reader of the results must know about the data.
+    """
+
+    name: str
+    schema: Schema
+    rows: pd.DataFrame
+    slice_columns: tuple[str, ...]
+    group_meaning: str
+    known_duplicates: pd.DataFrame
+    images_without_row: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_table(path: Path, *, required: Sequence[str]) -> pd.DataFrame:
+    """Text cells of a CSV or TSV file; empty cells and the usual words for "missing" become NaN.
+
+    Commas, semicolons or tabs, with or without a byte order mark; names and cells are stripped.
+
+    Raises:
+        DataError: not text, a column is missing or doubled, or a line is too long or too short.
+    """
+    lines = [line for line in _lines(path) if any(line)]
+    header, body = (lines[0], lines[1:]) if lines else ([], [])
+    _check_header(path, header, required)
+    for number, line in enumerate(body, start=2):
+        if len(line) != len(header):
+            raise DataError(
+                f"{path}: row {number} has {len(line)} cells where the header has {len(header)}"
+            )
+    rows = pd.DataFrame(body, columns=header, dtype=object)
+    return rows.mask(rows.apply(lambda column: column.str.lower().isin(_MISSING)))
+
+
+def numbers(rows: pd.DataFrame, column: str, *, path: Path) -> pd.Series[float]:
+    """A column as floats, NaN where missing; a `DataError` quotes what is not a number."""
+    values = pd.to_numeric(rows[column], errors="coerce").astype(float)
+    wrong = rows[column].notna() & ~np.isfinite(values)
+    if wrong.any():
+        found = rows.loc[wrong, column].unique().tolist()
+        raise DataError(f"{path}: column `{column}` must hold numbers, got {listed(found)}")
+    return values
+
+
+def typed(rows: pd.DataFrame, column: str) -> pd.Series:
+    """A column as floats where every present cell is a finite number, otherwise as text."""
+    values = pd.to_numeric(rows[column], errors="coerce").astype(float)
+    numeric = rows[column].notna().any() and bool((np.isfinite(values) | rows[column].isna()).all())
+    return values if numeric else rows[column]
+
+
+def class_indices(
+    rows: pd.DataFrame, column: str, *, classes: Sequence[str], path: Path
+) -> pd.Series[int]:
+    """Index into `classes` of every cell; a `DataError` quotes other values and their ids."""
+    index = {name: position for position, name in enumerate(classes)}
+    found = rows[column].map(index)
+    wrong = found.isna()
+    if wrong.any():
+        values = rows.loc[wrong, column].fillna("(empty)").unique().tolist()
+        raise DataError(
+            f"{path}: column `{column}` has unknown classes {listed(values)} in "
+            f"{listed(rows.loc[wrong, 'sample_id'].tolist())}; known: {', '.join(classes)}"
+        )
+    return found.astype(np.int64)
+
+
+def require_ids(rows: pd.DataFrame, *, path: Path) -> None:
+    """Raise a `DataError` where `sample_id` or `group_id` is empty or a sample id is repeated."""
+    for column in ("sample_id", "group_id"):
+        empty = np.flatnonzero(rows[column].isna())
+        if len(empty):
+            lines = [int(row) + 2 for row in empty]
+            raise DataError(f"{path}: empty {column} in rows {listed(lines)}")
+    repeated = rows.loc[rows["sample_id"].duplicated(), "sample_id"].unique().tolist()
+    if repeated:
+        raise DataError(f"{path}: image ids must be unique; repeated: {listed(repeated)}")
+
+
+def find(root: Path, names: Sequence[str]) -> list[Path]:
+    """Entries of `root` with these names in any letter case, in the order of `names`."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; put the data there or set `data.root`")
+    entries: dict[str, list[Path]] = {}
+    for entry in sorted(root.iterdir()):
+        entries.setdefault(entry.name.lower(), []).append(entry)
+    return [entry for name in names for entry in entries.get(name.lower(), [])]
+
+
+def images_in(folders: Sequence[Path], *, strip: str = "") -> dict[str, Path]:
+    """Image files below `folders` by stem without the ending `strip`; the first of a name wins."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in _walk(folder):
+            found.setdefault(path.stem.removesuffix(strip), path)
+    return found
+
+
+def paths_for(ids: pd.Series[str], files: Mapping[str, Path]) -> pd.Series:
+    """Path of every id as text, missing where there is no file."""
+    return ids.map({name: str(path) for name, path in files.items()}).astype(object)
+
+
+def read_pairs(path: Path, *, first: str, second: str) -> pd.DataFrame:
+    """Pairs of sample ids from two columns that hold ids or file names."""
+    rows = read_table(path, required=[first, second])
+    return pd.DataFrame(
+        {"first": without_suffix(rows[first]), "second": without_suffix(rows[second])}
+    )
+
+
+def without_suffix(ids: pd.Series[str]) -> pd.Series[str]:
+    """Ids with an image suffix such as `.jpg` taken off."""
+    return ids.map(_bare, na_action="ignore")
+
+
+def no_pairs() -> pd.DataFrame:
+    """An empty list of duplicates."""
+    return pd.DataFrame(columns=list(PAIR_COLUMNS), dtype=object)
+
+
+def _bare(name: str) -> str:
+    path = Path(name)
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _lines(path: Path) -> list[list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: expected UTF-8 text, got other bytes; save it as UTF-8") from None
+    header = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=header.count)
+    try:
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+        return [[cell.strip() for cell in line] for line in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}: not a readable table: {error}") from None
+
+
+def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) -> None:
+    missing = [name for name in required if name not in header]
+    if missing:
+        found = listed(header, limit=20) or "nothing"
+        raise DataError(f"{path}: missing columns {listed(missing, limit=20)}; found {found}")
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise DataError(f"{path}: columns stand twice: {listed(doubled)}")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(("._", "__MACOSX")) for part in path.parts)
+        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden:
+            yield path

@@ -1,0 +1,102 @@
+"""HAM10000: 10,015 dermoscopy images of 7,470 pigmented lesions in seven classes.
+
+Reference: Tschandl, Rosendahl and Kittler, Scientific Data 5:180161 (2018).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from medaudit.data.datasets import base
+from medaudit.data.datasets.base import RawDataset
+from medaudit.errors import DataError
+from medaudit.tables.predictions import Schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+SCHEMA = Schema(task="multiclass", classes=CLASSES, critical_class="mel")
+REQUIRED = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+METADATA = (
+    "HAM10000_metadata_dataverse.csv",  # first: it has the column `dataset`, the source
+    "HAM10000_metadata.csv",
+    "HAM10000_metadata.tab",
+    "HAM10000_metadata",
+)
+IMAGE_FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", "images")
+MASK_FOLDERS = ("HAM10000_segmentations_lesion_tschandl", "masks")
+MASK_ENDING = "_segmentation"
+DUPLICATES = "known_duplicates.csv"
+NOTES = (
+    "`dx_type` tells how the label was made and is not neutral: every melanoma, basal cell "
+    "carcinoma and actinic keratosis was confirmed by histology, every follow-up case is a naevus.",
+    "`dataset` is the source; sources differ in camera and in class mix, so it is a shortcut.",
+)
+
+
+def load(root: Path) -> RawDataset:
+    """Read the layout that people have: Kaggle's part folders, one `images/`, or all in `root`.
+
+    Metadata with 7 columns or with the Dataverse column `dataset`; extra columns are kept as
+    slice columns. Optional: lesion masks, and `known_duplicates.csv` (`from_img`, `to_img`).
+    """
+    path = _metadata(root)
+    cells = base.read_table(path, required=REQUIRED)
+    images = base.images_in(base.find(root, IMAGE_FOLDERS) or _loose(root))
+    masks = base.images_in(base.find(root, MASK_FOLDERS), strip=MASK_ENDING)
+    rows = _rows(cells, path)
+    rows["image_path"] = base.paths_for(rows["sample_id"], images)
+    rows["mask_path"] = base.paths_for(rows["sample_id"], masks)
+    return RawDataset(
+        name="ham10000",
+        schema=SCHEMA,
+        rows=rows,
+        slice_columns=_slice_columns(cells),
+        group_meaning="lesion",
+        known_duplicates=_duplicates(root),
+        images_without_row=tuple(sorted(set(images) - set(rows["sample_id"]))),
+        notes=NOTES,
+    )
+
+
+def _metadata(root: Path) -> Path:
+    found = [path for path in base.find(root, METADATA) if path.is_file()]
+    if not found:
+        raise DataError(f"{root}: no metadata; expected one of {', '.join(METADATA)}")
+    return found[0]
+
+
+def _loose(root: Path) -> list[Path]:
+    holds_images = any(path.suffix.lower() in base.IMAGE_SUFFIXES for path in root.iterdir())
+    if not holds_images:
+        raise DataError(f"{root}: no images; expected folders such as {', '.join(IMAGE_FOLDERS)}")
+    return [root]
+
+
+def _rows(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
+    ids = {"sample_id": base.without_suffix(cells["image_id"]), "group_id": cells["lesion_id"]}
+    rows = pd.DataFrame(ids)
+    base.require_ids(rows, path=path)
+    labelled = cells.assign(sample_id=rows["sample_id"])
+    rows["target"] = base.class_indices(labelled, "dx", classes=CLASSES, path=path)
+    for column in _slice_columns(cells):
+        rows[column] = base.typed(cells, column)
+    rows["age"] = base.numbers(cells, "age", path=path)
+    return rows
+
+
+def _slice_columns(cells: pd.DataFrame) -> tuple[str, ...]:
+    own = ("age", "sex", "localization", "dataset", "dx_type")
+    taken = {"lesion_id", "image_id", "dx", *own}
+    extra = tuple(str(column) for column in cells if column not in taken)
+    return tuple(column for column in own if column in cells) + extra
+
+
+def _duplicates(root: Path) -> pd.DataFrame:
+    found = base.find(root, [DUPLICATES])
+    if not found:
+        return base.no_pairs()
+    return base.read_pairs(found[0], first="from_img", second="to_img")

@@ -1,0 +1,181 @@
+"""One pass over the original images: packed pixels, statistics and fingerprints."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import pandas as pd
+from tqdm import tqdm
+
+from medaudit.errors import DataError
+from medaudit.pixels import masks
+from medaudit.pixels.decode import decode, resize
+from medaudit.pixels.fingerprints import confirm, fingerprint, near_pairs, thumbnail
+from medaudit.pixels.shards import write_shards
+from medaudit.pixels.statistics import describe, mask_area
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from medaudit.pixels import Image
+
+_AHEAD = 128  # pictures decoded before the writer has taken them, at most
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one sample comes from."""
+
+    sample_id: str
+    image: Path
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is kept of one original.
+
+    Args:
+        sample_id: of the source.
+        pixels: the image at the packed size.
+        facts: statistics, `lesion_area` (NaN without a mask), original `width` and `height`.
+        code: perceptual hash of the original.
+        small: thumbnail for comparing near copies.
+        mask: lesion mask at the packed size, in bits; empty without a mask.
+    """
+
+    sample_id: str
+    pixels: Image
+    facts: dict[str, float]
+    code: int
+    small: Image
+    mask: Image
+
+
+@dataclass
+class Ingested:
+    """What the pass found; the rows of `facts` are the images of the shards, in order."""
+
+    facts: list[dict[str, float | str]] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+    thumbnails: dict[str, Image] = field(default_factory=dict)
+    masks: list[Image] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any sample has a mask file."""
+        return any(not math.isnan(float(facts["lesion_area"])) for facts in self.facts)
+
+    def table(self) -> pd.DataFrame:
+        """`sample_id`, statistics, `lesion_area` if there are masks, `width`, `height`."""
+        table = pd.DataFrame(self.facts)
+        return table if self.has_masks else table.drop(columns="lesion_area")
+
+    def write_masks(self, path: Path) -> None:
+        """Write the packed masks, row i for image i of the shards, where there are any."""
+        if self.has_masks:
+            masks.write_masks(self.masks, path)
+
+    def near_copies(self, *, max_distance: int, min_correlation: float) -> pd.DataFrame:
+        """Pairs of packed images that are copies: `first`, `second`, `distance`, `correlation`."""
+        pairs = near_pairs(self.codes, list(self.thumbnails), max_distance=max_distance)
+        return confirm(pairs, self.thumbnails, min_correlation=min_correlation)
+
+
+def sources(rows: pd.DataFrame) -> list[Source]:
+    """Sources of rows with `sample_id`, `image_path` and `mask_path`, in their order."""
+    return [
+        Source(sample_id, Path(image), Path(mask) if isinstance(mask, str) else None)
+        for sample_id, image, mask in zip(
+            rows["sample_id"], rows["image_path"], rows["mask_path"], strict=True
+        )
+    ]
+
+
+def ingest(
+    sources: Sequence[Source],
+    folder: Path,
+    *,
+    size: int,
+    on_unreadable: Callable[[DataError], None],
+) -> Ingested:
+    """Decode every source once and write the shards; memory stays bounded by a few images.
+
+    Args:
+        sources: in the order that the shards shall have.
+        folder: where the shards go.
+        size: side of the packed square images in pixels.
+        on_unreadable: called with the error of an image that cannot be read; it raises to stop,
+            or returns to leave the image out.
+    """
+    found = Ingested()
+    outcomes = tqdm(
+        _examined(sources, size=size),
+        total=len(sources),
+        desc="decode",
+        unit="image",
+        mininterval=1,
+    )
+    write_shards(_kept(outcomes, found, on_unreadable), folder, size=size)
+    return found
+
+
+def examine(source: Source, *, size: int) -> Picture:
+    """Everything that is kept of one original."""
+    original = decode(source.image)
+    facts: dict[str, float] = describe(original)
+    mask = decode(source.mask)[..., 0] if source.mask else None
+    facts["lesion_area"] = float("nan") if mask is None else mask_area(mask)
+    height, width = original.shape[:2]
+    facts.update(width=width, height=height)
+    return Picture(
+        sample_id=source.sample_id,
+        pixels=resize(original, size),
+        facts=facts,
+        code=fingerprint(original),
+        small=thumbnail(original),
+        mask=masks.pack(mask, size),
+    )
+
+
+def _kept(
+    outcomes: Iterable[tuple[Source, Picture | DataError]],
+    found: Ingested,
+    on_unreadable: Callable[[DataError], None],
+) -> Iterator[Image]:
+    for source, outcome in outcomes:
+        if isinstance(outcome, DataError):
+            on_unreadable(outcome)
+            found.unreadable[source.sample_id] = str(outcome)
+            continue
+        found.facts.append({"sample_id": source.sample_id, **outcome.facts})
+        found.codes.append(outcome.code)
+        found.thumbnails[source.sample_id] = outcome.small
+        found.masks.append(outcome.mask)
+        yield outcome.pixels
+
+
+def _examined(
+    sources: Sequence[Source], *, size: int
+) -> Iterator[tuple[Source, Picture | DataError]]:
+    """Outcomes in the order of the sources; threads do, since decoding lets go of the lock."""
+
+    def attempt(source: Source) -> tuple[Source, Picture | DataError]:
+        try:
+            return source, examine(source, size=size)
+        except DataError as error:
+            return source, error
+
+    cv2.setNumThreads(1)  # the pool is the parallelism
+    workers, waiting = os.cpu_count() or 1, iter(sources)
+    with ThreadPoolExecutor(workers) as pool:
+        while batch := list(itertools.islice(waiting, _AHEAD)):
+            yield from pool.map(attempt, batch)

@@ -1,0 +1,100 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medaudit.errors import DataError
+from medaudit.pixels.decode import decode, resize
+
+RED = np.tile(np.array([200, 30, 60], dtype=np.uint8), (6, 8, 1))
+
+
+def saved(path: Path, image: Image.Image, **options: Any) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def test_rgb_png_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    image = decode(saved(tmp_path / "a.png", Image.fromarray(noise)))
+    assert image.dtype == np.uint8
+    assert np.array_equal(image, noise)
+
+
+def test_grey_is_repeated(tmp_path: Path) -> None:
+    image = decode(saved(tmp_path / "a.png", Image.fromarray(RED[..., 0])))
+    assert image.shape == (6, 8, 3)
+    assert (image == 200).all()
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
+    # 65535 / 257 = 255, 32896 / 257 = 128, 1000 / 257 = 3.89 -> 4
+    wide = np.array([[0, 1000, 32896, 65535]], dtype=np.uint16)
+    image = decode(saved(tmp_path / "a.png", Image.fromarray(wide)))
+    assert image[0, :, 1].tolist() == [0, 4, 128, 255]
+
+
+def test_cmyk_jpeg_becomes_rgb(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", Image.fromarray(RED).convert("CMYK"), quality=95)
+    assert np.abs(decode(path).astype(int) - RED).max() <= 8
+
+
+def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
+    alpha = np.full((6, 8, 1), 255, dtype=np.uint8)
+    alpha[0] = 0
+    rgba = np.concatenate([RED, alpha], axis=2)
+    image = decode(saved(tmp_path / "a.png", Image.fromarray(rgba)))
+    assert (image[0] == 255).all()
+    assert np.array_equal(image[1:], RED[1:])
+
+
+def test_palette(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", Image.fromarray(RED).quantize(4))
+    assert np.array_equal(decode(path), RED)
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    path = saved(tmp_path / "a.jpg", Image.fromarray(RED), exif=exif)
+    assert decode(path).shape == (8, 6, 3)
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for name in ("a.jpg", "a.png"):
+        path = saved(tmp_path / name, Image.fromarray(noise))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(
+            DataError, match=f"{name}: expected a whole image file, got .*truncated"
+        ):
+            decode(path)
+
+
+def test_empty_absent_and_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    with pytest.raises(DataError, match=r"a\.jpg: no such image"):
+        decode(path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.jpg: .* got an empty file"):
+        decode(path)
+    path.write_text("<html>not found</html>")
+    with pytest.raises(DataError, match=r"a\.jpg: .* got a file of no known image format"):
+        decode(path)
+
+
+def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.tif", Image.fromarray(np.ones((4, 4), dtype=np.float32)))
+    with pytest.raises(DataError, match="floating point pixels of unknown range"):
+        decode(path)
+
+
+def test_resize_stretches_to_a_square() -> None:
+    # Halving both sides by area: each value is the mean of 2 x 2.
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    image[:2, 0] = 100
+    assert resize(image, 2)[..., 0].tolist() == [[50, 0], [0, 0]]
+    assert resize(RED, 16).shape == (16, 16, 3)
+    assert (resize(RED, 16) == RED[0, 0]).all()
