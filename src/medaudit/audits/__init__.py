@@ -1,0 +1,1 @@
+"""Audits: functions from prediction tables and parameters to `Findings`."""

@@ -1,0 +1,122 @@
+"""The failure taxonomy: how often every way of coming out right or wrong happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from medaudit.audits.judging import Bools, Judged, judge
+from medaudit.stats.proportions import wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medaudit.tables.operating_points import OperatingPoints
+    from medaudit.tables.predictions import PredictionTable
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way in which a test sample comes out, with the samples that do."""
+
+    name: str
+    definition: str
+    members: Bools
+
+
+def taxonomy(
+    clean: PredictionTable,
+    corrupted: Sequence[PredictionTable],
+    points: OperatingPoints,
+    *,
+    confident: float,
+) -> pd.DataFrame:
+    """How many test samples come out in every way; the modes exclude each other and sum to n.
+
+    Columns: mode, n, n_groups, share of the test samples with its Wilson interval `share_low`
+    and `share_high`, `n_critical` members whose critical class is true, `n_flagged` members that
+    the frozen threshold of the critical class flags whatever is called, and the definition.
+    """
+    test, stressed = judge(clean, corrupted, points)
+    groups = test.scored.table.group_ids
+    rows = []
+    for mode in modes(test, stressed, confident=confident):
+        n = int(mode.members.sum())
+        share = wilson(n, len(groups))
+        rows.append(
+            {
+                "mode": mode.name,
+                "n": n,
+                "n_groups": len(set(groups[mode.members])),
+                "share": share.value,
+                "share_low": share.low,
+                "share_high": share.high,
+                "n_critical": int((mode.members & test.critical).sum()),
+                "n_flagged": int((mode.members & test.flagged).sum()),
+                "definition": mode.definition,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def modes(test: Judged, stressed: Sequence[Judged], *, confident: float) -> tuple[Mode, ...]:
+    """Ways of failing on the clean image, then ways of right calls under stress."""
+    return (*error_modes(test, confident=confident), *stability_modes(test, stressed))
+
+
+def error_modes(test: Judged, *, confident: float) -> tuple[Mode, ...]:
+    """Wrong calls on clean images, those of the critical class apart."""
+    name = test.scored.table.schema.critical_class
+    missed = test.critical & ~test.called_critical
+    alarm = ~test.critical & test.called_critical & ~test.right
+    other = ~test.right & ~missed & ~alarm
+    sure = test.confidence >= confident
+    limit = f"with probability {confident:g} or more"
+    errors = (
+        Mode(
+            "confident_error", f"another error, {limit}; {largest_pair(test, other)}", other & sure
+        ),
+        Mode("uncertain_error", "another error, with less probability", other & ~sure),
+    )
+    if name is None:
+        return errors
+    return (
+        Mode("confident_critical_miss", f"{name} called something else {limit}", missed & sure),
+        Mode(
+            "uncertain_critical_miss",
+            f"{name} called something else with less probability",
+            missed & ~sure,
+        ),
+        Mode("false_alarm", f"something else called {name}", alarm),
+        *errors,
+    )
+
+
+def stability_modes(test: Judged, stressed: Sequence[Judged]) -> tuple[Mode, ...]:
+    """Right calls on clean images, by the mildest condition that turns them."""
+    if not stressed:
+        return (Mode("right", "right; no condition was tested", test.right),)
+    severities = np.array([each.condition.severity for each in stressed])
+    wrong = ~np.array([each.right for each in stressed])
+    mild = wrong[severities == severities.min()].any(axis=0)
+    severe = wrong.any(axis=0) & ~mild
+    least = f"severity {severities.min()}"
+    return (
+        Mode("fragile", f"right when clean, wrong under a condition of {least}", test.right & mild),
+        Mode("fragile_when_severe", f"as fragile, but only above {least}", test.right & severe),
+        Mode("stable", f"right under all {len(stressed)} conditions", test.right & ~mild & ~severe),
+    )
+
+
+def largest_pair(test: Judged, members: Bools) -> str:
+    """The most frequent confusion among the members, in words."""
+    if not members.any():
+        return "there is none"
+    classes = test.scored.table.schema.classes
+    pairs = pd.Series(zip(test.truth[members], test.called[members], strict=True)).value_counts()
+    count = int(pairs.max())
+    truth, call = min(pairs.index[pairs == count])
+    return f"most often {classes[truth]} called {classes[call]} ({count} of {int(members.sum())})"

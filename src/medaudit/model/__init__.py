@@ -1,0 +1,1 @@
+"""Backbones, training, inference and saliency; the only room that imports torch."""

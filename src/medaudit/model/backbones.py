@@ -1,0 +1,164 @@
+"""A timm backbone with a dropout head, and how it is stored."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from medaudit.errors import ModelError, listed
+from medaudit.files import atomic, file_digest, read_json, write_json
+from medaudit.model import weights as weight_sources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What must be known to rebuild a stored model and to feed it."""
+
+    backbone: str
+    task: str
+    classes: tuple[str, ...]
+    image_size: int
+    dropout: float
+
+
+class AuditModel(nn.Module):
+    """Pooled features of a timm backbone, then dropout and one linear layer.
+
+    Input is RGB (n, 3, h, w) in 0..255, uint8 or float; scaling to the mean and standard
+    deviation of the pretraining happens inside, so that nobody can forget it.
+    """
+
+    backbone: Any  # timm is untyped, and its models have more than nn.Module promises
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: Any, *, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        config = backbone.pretrained_cfg
+        self.backbone = backbone
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(_width(backbone), n_outputs))
+        self.register_buffer("mean", _channels(config["mean"]))
+        self.register_buffer("std", _channels(config["std"]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, outputs)."""
+        logits: Tensor = self.head(self.forward_features_pooled(x))
+        return logits
+
+    def forward_features_pooled(self, x: Tensor) -> Tensor:
+        """Penultimate features (n, d), before dropout."""
+        pooled: Tensor = self.backbone(self.normalised(x))
+        return pooled
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """Input in units of the pretraining data, float32."""
+        return (x.float() / 255 - self.mean) / self.std
+
+
+def create(
+    name: str, n_outputs: int, *, weights: str, dropout: float, image_size: int | None = None
+) -> AuditModel:
+    """A new model on any timm backbone.
+
+    Args:
+        name: of a timm model.
+        n_outputs: width of the linear layer.
+        weights: `none`, `imagenet` (download), `bundled` (from an installed package), or the path
+            of a safetensors file or state dict.
+        dropout: probability in front of the linear layer.
+        image_size: side of the input; only networks of fixed input size need it.
+    """
+    backbone = _bare(name, image_size=image_size)
+    model = AuditModel(backbone, n_outputs=n_outputs, dropout=dropout)
+    weight_sources.fill(model, name, weights)
+    return model
+
+
+def save(model: AuditModel, folder: Path, *, card: ModelCard) -> None:
+    """Write `model.safetensors` and `model.json`; the same weights give the same bytes."""
+    state = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
+    with atomic(folder / WEIGHTS_FILE) as part:
+        part.write_bytes(safetensors.torch.save(state))
+    write_json(folder / CARD_FILE, {"format": FORMAT, **asdict(card)})
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a stored model."""
+    path = folder / CARD_FILE
+    if not path.exists():
+        raise ModelError(f"{path}: not found; run the train stage first")
+    content = read_json(path)
+    if content.pop("format", None) != FORMAT:
+        raise ModelError(f"{path}: expected format {FORMAT}; run the train stage again")
+    expected = {field.name for field in fields(ModelCard)}
+    if set(content) != expected:
+        raise ModelError(f"{path}: expected the keys {listed(sorted(expected), limit=9)}")
+    return ModelCard(**content | {"classes": tuple(content["classes"])})
+
+
+def load(folder: Path) -> AuditModel:
+    """The stored model, in evaluation mode."""
+    card, path = read_card(folder), folder / WEIGHTS_FILE
+    backbone = _bare(card.backbone, image_size=card.image_size)
+    model = AuditModel(backbone, n_outputs=len(card.classes), dropout=card.dropout)
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (FileNotFoundError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: does not fit {CARD_FILE}: {_first_line(error)}") from None
+    return model.eval()
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the stored weights."""
+    return file_digest(folder / WEIGHTS_FILE)
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Trainable numbers of a model."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def is_depthwise(model: nn.Module) -> bool:
+    """Whether any convolution works on every channel by itself (EfficientNet, MobileNet, ...)."""
+    convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d))
+    return any(m.groups > 1 and m.groups == m.in_channels for m in convolutions)
+
+
+def _bare(name: str, *, image_size: int | None) -> Any:
+    if not timm.is_model(name):
+        raise ModelError(f"unknown backbone {name!r}; {_suggestion(name)}")
+    config = timm.get_pretrained_cfg(name)
+    fixed = image_size is not None and config is not None and config.fixed_input_size
+    extra = {"img_size": image_size} if fixed else {}
+    return timm.create_model(name, pretrained=False, num_classes=0, **extra)
+
+
+def _suggestion(name: str) -> str:
+    close = difflib.get_close_matches(name.replace("-", "_"), timm.list_models(), n=3)
+    known = "`python -c 'import timm; print(timm.list_models())'` lists all"
+    return f"did you mean {listed(close)}? {known}" if close else known
+
+
+def _width(backbone: Any) -> int:
+    return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)
+
+
+def _channels(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,250 @@
+"""What a model does to edited images, and where it looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image as Pillow
+from tqdm import tqdm
+
+from medaudit.errors import ModelError
+from medaudit.files import atomic
+from medaudit.model import backbones, forward
+from medaudit.model.compute import setup
+from medaudit.model.forward import Feed
+from medaudit.model.prepared import read_prepared
+from medaudit.model.saliency import grad_cam
+from medaudit.pixels.corruptions import corrupt
+from medaudit.pixels.counterfactuals import COUNTERFACTUALS, Mask, edited, usable
+from medaudit.pixels.masks import MaskReader
+from medaudit.tables import tasks
+from medaudit.tables.conditions import Condition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from medaudit.model.backbones import AuditModel
+    from medaudit.model.cached import PredictParams
+    from medaudit.model.compute import ComputeParams
+    from medaudit.model.forward import Images
+    from medaudit.model.prepared import Prepared
+    from medaudit.pixels import Image
+
+Floats = npt.NDArray[np.float32]
+
+OPACITY = 0.45
+TOLERANCE = 0.02  # of a probability; devices and batch sizes differ in far later digits
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image as the model receives it, with its lesion mask where there is one."""
+
+    sample_id: str
+    image: Image
+    mask: Mask | None
+
+    @property
+    def lesion_share(self) -> float:
+        """Share of the image that is lesion; NaN without a mask."""
+        return float("nan") if self.mask is None else float(self.mask.mean())
+
+
+class Edits(NamedTuple):
+    """Edited images and what the model makes of them.
+
+    Args:
+        trials: `sample_id`, `intervention`, `kind`, `cause`; one row per edited image.
+        logits: (1, len(trials), outputs).
+    """
+
+    trials: pd.DataFrame
+    logits: Floats
+
+
+class Drawn(NamedTuple):
+    """Pictures of a case, and numbers about its Grad-CAM maps.
+
+    Args:
+        images: file names by what they show.
+        focus: share of each map on the lesion, and the lesion's share of the image.
+    """
+
+    images: dict[str, str]
+    focus: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """A model with the images to try it on."""
+
+    model: AuditModel
+    prepared: Prepared
+    masks: MaskReader
+    feed: Feed
+    seed: int
+
+    def subject(self, sample_id: str, condition: Condition) -> Subject:
+        """One image under a condition, as the prediction of that condition saw it."""
+        (position,) = np.flatnonzero(self.prepared.manifest["sample_id"] == sample_id)
+        clean = self.prepared.reader[int(position)]
+        image = corrupt(clean, condition, sample_id=sample_id, seed=self.seed)
+        return Subject(sample_id, image, self.masks[int(position)])
+
+    def subjects(self, sample_ids: Iterable[str]) -> list[Subject]:
+        """Clean images."""
+        return [self.subject(sample_id, Condition.clean()) for sample_id in sample_ids]
+
+    def intervened(self, subject: Subject, name: str) -> Image:
+        """A subject after an edit, or its clean image under the condition of that name."""
+        if name in COUNTERFACTUALS:
+            return edited(subject.image, name, mask=subject.mask)
+        return self.subject(subject.sample_id, Condition.parse(name)).image
+
+    def try_edits(self, subjects: Sequence[Subject], *, label: str) -> Edits:
+        """Every counterfactual on every subject; those that need a mask only where there is one."""
+        pairs = [
+            (subject, name)
+            for subject in subjects
+            for name, each in COUNTERFACTUALS.items()
+            if usable(subject.mask) or not each.needs_mask
+        ]
+
+        def make(positions: npt.NDArray[np.int64]) -> Images:
+            chosen = [pairs[i] for i in positions]
+            return np.stack([edited(each.image, name, mask=each.mask) for each, name in chosen])
+
+        return Edits(trials=_trials(pairs), logits=self._logits(make, len(pairs), label=label))
+
+    def verified(
+        self, sample_id: str, condition: Condition, *, probabilities: Sequence[float]
+    ) -> Subject:
+        """The subject of which the model states these probabilities.
+
+        Raises:
+            ModelError: it states others, so that image or model is not that of the predictions.
+        """
+        subject = self.subject(sample_id, condition)
+        logits = self._logits(lambda _: subject.image[np.newaxis], 1, label=sample_id)
+        found = tasks.get(self.prepared.task).probabilities(logits)[0]
+        gap = float(np.abs(found - np.asarray(probabilities)).max())
+        if gap > TOLERANCE:
+            raise ModelError(
+                f"{sample_id}: probabilities are {gap:.3f} away from the stored ones, "
+                f"at most {TOLERANCE} expected; run evaluate and stress again"
+            )
+        return subject
+
+    def focus(self, subject: Subject, class_index: int) -> float:
+        """Share of the Grad-CAM of a class that lies on the lesion; NaN without mask or map."""
+        return energy(grad_cam(self.model, subject.image, class_index), subject.mask)
+
+    def focus_table(
+        self, subjects: Sequence[Subject], class_indices: Sequence[int]
+    ) -> pd.DataFrame:
+        """`sample_id`, `cam_energy` on the lesion and `lesion_share` of the image for subjects."""
+        pairs = zip(subjects, class_indices, strict=True)
+        rows = [
+            {
+                "sample_id": each.sample_id,
+                "cam_energy": self.focus(each, index),
+                "lesion_share": each.lesion_share,
+            }
+            for each, index in tqdm(
+                pairs, total=len(subjects), desc="saliency", leave=False, disable=None
+            )
+        ]
+        return pd.DataFrame(rows, columns=["sample_id", "cam_energy", "lesion_share"])
+
+    def draw(
+        self,
+        sample_id: str,
+        condition: Condition,
+        *,
+        classes: Mapping[str, int],
+        cited: str | None,
+        stem: Path,
+    ) -> Drawn:
+        """Write the pictures of a case as `<stem>_<what>.png`.
+
+        Args:
+            sample_id: which image.
+            condition: that it is shown under.
+            classes: class indices by name; Grad-CAM draws each as `cam_<name>`.
+            cited: intervention that the diagnosis rests on, drawn as `counterfactual`.
+            stem: folder and first part of the file names.
+        """
+        shown = self.subject(sample_id, condition)
+        pictures = {"image": self.subject(sample_id, Condition.clean()).image}
+        if not condition.is_clean:
+            pictures["corrupted"] = shown.image
+        if cited is not None:
+            pictures["counterfactual"] = self.intervened(shown, cited)
+        focus = {"lesion_share": shown.lesion_share}
+        for name, index in classes.items():
+            cam = grad_cam(self.model, shown.image, index)
+            pictures[f"cam_{name}"] = overlay(shown.image, cam)
+            focus[f"cam_{name}_energy"] = energy(cam, shown.mask)
+        return Drawn(_write_all(pictures, stem), focus)
+
+    def _logits(
+        self, make: Callable[[npt.NDArray[np.int64]], Images], n: int, *, label: str
+    ) -> Floats:
+        positions = np.arange(n, dtype=np.int64)
+        found = forward.run(self.model, make, positions, feed=self.feed, label=label)
+        return found.logits[np.newaxis]
+
+
+def open_laboratory(
+    model_folder: Path, prepared_folder: Path, params: PredictParams, compute: ComputeParams
+) -> Laboratory:
+    """A stored model and prepared images, with the settings of the predictions."""
+    feed = Feed(params.batch_size, compute.loader_threads, setup(compute))
+    prepared = read_prepared(prepared_folder)
+    masks = MaskReader(prepared_folder / "masks.npy", size=prepared.image_size)
+    model = forward.prepare_model(backbones.load(model_folder), feed.device).eval()
+    return Laboratory(model, prepared, masks, feed, params.seed)
+
+
+def energy(cam: Floats, mask: Mask | None) -> float:
+    """Sum of a map on the mask over its whole sum, in [0, 1]; NaN without mask or for a zero map.
+
+    A map that looks nowhere in particular gives the mask's share of the image.
+    """
+    total = float(cam.sum())
+    if mask is None or total <= 0:
+        return float("nan")
+    return float(cam[mask].sum()) / total
+
+
+def overlay(image: Image, cam: Floats) -> Image:
+    """An image with a map in [0, 1] laid over it, more opaque where the map is high."""
+    colours = cv2.applyColorMap(np.rint(cam * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    shade = cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
+    share = OPACITY * (0.4 + 0.6 * cam[..., np.newaxis])
+    return np.asarray(np.rint((1 - share) * image + share * shade), dtype=np.uint8)
+
+
+def _write_all(pictures: Mapping[str, Image], stem: Path) -> dict[str, str]:
+    names = {what: f"{stem.name}_{what}.png" for what in pictures}
+    for what, name in names.items():
+        with atomic(stem.with_name(name)) as part:
+            Pillow.fromarray(pictures[what]).save(part, format="PNG")
+    return names
+
+
+def _trials(pairs: Sequence[tuple[Subject, str]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "sample_id": [subject.sample_id for subject, _ in pairs],
+            "intervention": [name for _, name in pairs],
+            "kind": [COUNTERFACTUALS[name].kind for _, name in pairs],
+            "cause": [COUNTERFACTUALS[name].cause for _, name in pairs],
+        }
+    )

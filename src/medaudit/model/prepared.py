@@ -1,0 +1,88 @@
+"""Prepared data as the model room reads it: manifest, packed images, task and classes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from medaudit.errors import DataError, listed
+from medaudit.files import digest, file_digest, read_json
+from medaudit.pixels.shards import ShardReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the prepare stage wrote; row i of the manifest is image i of the reader."""
+
+    folder: Path
+    manifest: pd.DataFrame
+    reader: ShardReader
+    task: str
+    classes: tuple[str, ...]
+    critical_class: str | None
+    image_size: int
+
+    def positions(self, roles: Sequence[str]) -> IntArray:
+        """Row numbers of these roles, in manifest order; an error for a role without rows."""
+        present = set(self.manifest["role"])
+        absent = [role for role in roles if role not in present]
+        if absent:
+            raise DataError(f"{self.folder}: no row has the role {listed(absent)}; run prepare")
+        chosen = self.manifest["role"].isin(list(roles)).to_numpy()
+        return np.flatnonzero(chosen).astype(np.int64)
+
+    def targets(self, positions: IntArray) -> IntArray:
+        """Class indices of these rows."""
+        return np.asarray(self.manifest["target"].to_numpy()[positions], dtype=np.int64)
+
+    def sample_ids(self, positions: IntArray) -> list[str]:
+        """Ids of these rows."""
+        return [str(name) for name in self.manifest["sample_id"].iloc[positions]]
+
+
+def read_prepared(folder: Path) -> Prepared:
+    """Open a prepared folder; a `DataError` says what is missing or does not fit together."""
+    manifest_path, schema_path = folder / "manifest.parquet", folder / "schema.json"
+    for path in (manifest_path, schema_path):
+        if not path.exists():
+            raise DataError(f"{path}: not found; run the prepare stage first")
+    manifest, schema = pd.read_parquet(manifest_path), read_json(schema_path)
+    reader = ShardReader(folder / "pixels")
+    if len(manifest) != len(reader):
+        raise DataError(
+            f"{folder}: {len(manifest)} manifest rows but {len(reader)} images; run prepare again"
+        )
+    return Prepared(
+        folder=folder,
+        manifest=manifest,
+        reader=reader,
+        task=schema["task"],
+        classes=tuple(schema["classes"]),
+        critical_class=schema["critical_class"],
+        image_size=int(schema["image_size"]),
+    )
+
+
+def pixels_digest(folder: Path) -> str:
+    """SHA-256 over the packed images of a prepared folder."""
+    shards = sorted((folder / "pixels").glob("*.npy"))
+    return digest(file_digest(shard).encode() for shard in shards)
+
+
+def training_digest(prepared: Prepared) -> str:
+    """SHA-256 over all that training sees; slice columns are not part of it."""
+    seen = prepared.manifest[["sample_id", "role", "target"]]
+    head = json.dumps([prepared.task, prepared.classes, prepared.image_size])
+    parts = [head, seen.to_csv(index=False), pixels_digest(prepared.folder)]
+    return digest(part.encode() for part in parts)

@@ -1,0 +1,1 @@
+"""Training: parameters, objective, loop and curves."""

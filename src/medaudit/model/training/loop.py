@@ -1,0 +1,276 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from medaudit.errors import DataError, ModelError
+from medaudit.model import backbones, forward
+from medaudit.model.augment import Augmenter
+from medaudit.model.batches import IntArray, prefetched, shuffled_batches
+from medaudit.model.training import checkpoint, objective
+from medaudit.model.training.checkpoint import EpochRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from medaudit.model.backbones import AuditModel
+    from medaudit.model.compute import ComputeParams
+    from medaudit.model.forward import Images
+    from medaudit.model.prepared import Prepared
+    from medaudit.model.training.params import TrainParams
+
+CHECKPOINT_FILE = "checkpoint.pt"
+BETAS = (0.9, 0.999)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model at its best epoch, and how it came about."""
+
+    model: AuditModel
+    best_epoch: int
+    history: tuple[EpochRecord, ...]
+    precision: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images (n, h, w, 3) uint8 and encoded targets (n, outputs)."""
+
+    images: Images
+    targets: Tensor
+
+
+def fit(
+    prepared: Prepared,
+    params: TrainParams,
+    *,
+    compute: ComputeParams,
+    device: torch.device,
+    store: Path,
+    on_epoch: Callable[[EpochRecord], None],
+) -> Trained:
+    """Train on the role `train` and keep the epoch that is best on the role `tune`.
+
+    Args:
+        prepared: data.
+        params: recipe.
+        compute: loader threads.
+        device: to train on.
+        store: folder that keeps the checkpoint; a run that finds one there goes on from it and
+            ends with the same bits.
+        on_epoch: called once per epoch, also for those that an earlier process finished.
+    """
+    run = _Run(prepared, params, loader_threads=compute.loader_threads, device=device)
+    path = store / CHECKPOINT_FILE
+    progress = checkpoint.restore(path, model=run.model, optimizer=run.optimizer)
+    if progress.epochs_done:
+        log.info("resumed after epoch %d of %d", progress.epochs_done, params.epochs)
+    for record in progress.history:
+        on_epoch(record)
+
+    while progress.epochs_done < params.epochs and not progress.exhausted(params.patience):
+        record = run.epoch(progress.epochs_done + 1)
+        progress.add(record, score=_score(record, params), model=run.model)
+        checkpoint.save(
+            path, model=run.model, optimizer=run.optimizer.state_dict(), progress=progress
+        )
+        on_epoch(record)
+
+    run.model.load_state_dict(progress.best_state)
+    history = tuple(progress.history)
+    return Trained(run.model.eval(), progress.best_epoch, history, run.precision)
+
+
+class _Run:
+    """Model, optimizer and data of one training run."""
+
+    def __init__(
+        self, prepared: Prepared, params: TrainParams, *, loader_threads: int, device: torch.device
+    ) -> None:
+        torch.manual_seed(params.seed)
+        self.prepared, self.params, self.device = prepared, params, device
+        self.loader_threads = loader_threads
+        self.objective = objective.get(prepared.task)
+        self.train, self.tune = prepared.positions(["train"]), prepared.positions(["tune"])
+        _check_rows(len(self.train))
+        self.model = forward.prepare_model(_new_model(prepared, params), device)
+        self.optimizer = _optimizer(self.model, params)
+        self.precision = resolve_precision(params.precision, self.model, device)
+        self.weights = self.objective.class_weights(
+            prepared.targets(self.train), classes=prepared.classes, kind=params.class_weights
+        ).to(device)
+        self.augment = Augmenter(params.augment, image_size=prepared.image_size, seed=params.seed)
+
+    def epoch(self, number: int) -> EpochRecord:
+        """Train one epoch, then score the tune role."""
+        started = time.perf_counter()
+        train_loss = self._train_epoch(number)
+        tune = self._tune_scores()
+        record = EpochRecord(number, self.optimizer.param_groups[0]["lr"], train_loss, tune)
+        log.info(
+            "epoch %d/%d: train loss %.4f, tune loss %.4f, tune %s %.4f (%.1f s)",
+            number,
+            self.params.epochs,
+            train_loss,
+            tune["loss"],
+            self.params.tune_metric,
+            tune[self.params.tune_metric],
+            time.perf_counter() - started,
+        )
+        return record
+
+    def _train_epoch(self, number: int) -> float:
+        # Seeding every epoch by its number makes a resumed run draw what an unbroken one draws.
+        torch.manual_seed(_mix(self.params.seed, number))
+        mixing = np.random.default_rng([self.params.seed, number, 1])
+        batches = shuffled_batches(
+            self.train, batch_size=self.params.batch_size, seed=self.params.seed, epoch=number
+        )
+        made = prefetched(
+            lambda chosen: self._batch(chosen, number), batches, threads=self.loader_threads
+        )
+        self.model.train()
+        total, seen = torch.zeros((), device=self.device), 0
+        bar = tqdm(made, total=len(batches), desc=f"epoch {number}", leave=False, disable=None)
+        for step, batch in enumerate(bar):
+            self._set_rate((number - 1) + (step + 0.5) / len(batches))
+            total += self._step(batch, mixing) * len(batch.images)
+            seen += len(batch.images)
+        return _finite(float(total) / seen, epoch=number)
+
+    def _step(self, batch: Batch, mixing: np.random.Generator) -> Tensor:
+        x, y = forward.to_input(batch.images, self.device), batch.targets.to(self.device)
+        if self.params.mixup:
+            x, y = mixup(x, y, alpha=self.params.mixup, rng=mixing)
+        bf16 = self.precision == "bf16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+            logits = self.model(x)
+        loss = self.objective.loss(logits, y, weights=self.weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def _batch(self, chosen: IntArray, epoch: int) -> Batch:
+        images = self.augment(self.prepared.reader.take(chosen), chosen, epoch=epoch)
+        targets = self.objective.encode(
+            self.prepared.targets(chosen),
+            n_outputs=len(self.prepared.classes),
+            smoothing=self.params.label_smoothing,
+        )
+        return Batch(images, targets)
+
+    def _tune_scores(self) -> dict[str, float]:
+        feed = forward.Feed(self.params.batch_size, self.loader_threads, self.device)
+        take = self.prepared.reader.take
+        outputs = forward.run(self.model, take, self.tune, feed=feed, label="tune")
+        return self.objective.tune_scores(outputs.logits, self.prepared.targets(self.tune))
+
+    def _set_rate(self, done: float) -> None:
+        share = rate_factor(done, epochs=self.params.epochs, warmup=self.params.warmup_epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.params.learning_rate * share
+
+
+def rate_factor(done: float, *, epochs: int, warmup: float) -> float:
+    """Share of the peak learning rate: a linear rise over `warmup` epochs, then a cosine to 0.
+
+    `done` counts epochs, with fractions, at the middle of the step that uses the rate.
+    """
+    if done < warmup:
+        return done / warmup
+    span = max(epochs - warmup, 1e-9)
+    return 0.5 * (1 + math.cos(math.pi * min((done - warmup) / span, 1.0)))
+
+
+def mixup(x: Tensor, y: Tensor, *, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Blend a batch with a permutation of itself: l a + (1 - l) b, l ~ Beta(alpha, alpha).
+
+    Images stay on their 0..255 scale as floats; one l serves the batch (Zhang et al. 2018).
+    """
+    share = float(rng.beta(alpha, alpha))
+    order = torch.from_numpy(rng.permutation(len(x))).to(x.device)
+    mixed = x.float()
+    return share * mixed + (1 - share) * mixed[order], share * y + (1 - share) * y[order]
+
+
+def resolve_precision(asked: str, model: torch.nn.Module, device: torch.device) -> str:
+    """`fp32` or `bf16`; `auto` takes bf16 on CUDA and for dense convolutions on a fit CPU.
+
+    Networks of depthwise convolutions train slower in bf16 than in fp32 on a CPU.
+    """
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16"
+    fast = cpu_has_bf16() and not backbones.is_depthwise(model)
+    return "bf16" if fast else "fp32"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware, as far as torch can tell."""
+    read = getattr(torch.cpu, "get_capabilities", None)  # torch 2.10 and later
+    found = read() if read is not None else {}
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+
+
+def _new_model(prepared: Prepared, params: TrainParams) -> AuditModel:
+    return backbones.create(
+        params.backbone,
+        len(prepared.classes),
+        weights=params.weights,
+        dropout=params.dropout,
+        image_size=prepared.image_size,
+    )
+
+
+def _optimizer(model: AuditModel, params: TrainParams) -> torch.optim.AdamW:
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]  # biases and normalisation
+    groups = [
+        {"params": decayed, "weight_decay": params.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=params.learning_rate, betas=BETAS)
+
+
+def _score(record: EpochRecord, params: TrainParams) -> float:
+    value = record.tune[params.tune_metric]
+    if not math.isfinite(value):
+        raise DataError(
+            f"train.tune_metric `{params.tune_metric}` is undefined on the tune role, which may "
+            f"lack classes; choose another metric or a larger tune role"
+        )
+    return -value if params.tune_metric == "loss" else value
+
+
+def _check_rows(n_train: int) -> None:
+    if n_train < 2:
+        raise DataError(f"expected at least 2 training images, got {n_train}; see `prepare`")
+
+
+def _finite(loss: float, *, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise ModelError(
+            f"the training loss is not finite in epoch {epoch}; lower `train.learning_rate`"
+        )
+    return loss
+
+
+def _mix(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])

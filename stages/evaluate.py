@@ -1,0 +1,41 @@
+"""Predict calibration and test images once, freeze thresholds, score the clean test role."""
+
+from pathlib import Path
+
+from medaudit import findings, stage
+from medaudit.audits import evaluation
+from medaudit.audits.evaluation import EvaluateParams
+from medaudit.audits.intervals import IntervalParams
+from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.model.compute import ComputeParams
+from medaudit.params import load
+from medaudit.tables import operating_points, predictions
+from medaudit.tables.conditions import Condition
+
+MODEL = Path("artifacts/model")
+PREPARED = Path("artifacts/prepared")
+CLEAN = Path("artifacts/predictions/clean.parquet")
+POINTS = Path("artifacts/operating_points.json")
+
+
+def main() -> None:
+    """Write the clean predictions, the operating points and the findings."""
+    params, intervals_params = load(EvaluateParams), load(IntervalParams)
+    job = PredictionJob(
+        kind="evaluate",
+        model_folder=MODEL,
+        prepared_folder=PREPARED,
+        roles=("calibration", "test"),
+        params=load(PredictParams),
+        compute=load(ComputeParams),
+    )
+    (clean,) = cached_predictions(job, [Condition.clean()])
+    points = operating_points.choose(clean.role("calibration"), specificity=params.specificity)
+    found = evaluation.audit(clean, points, intervals_params=intervals_params)
+    predictions.write(clean, CLEAN)
+    operating_points.write(points, POINTS)
+    findings.write(found, "evaluate")
+
+
+if __name__ == "__main__":
+    stage.run(main, "evaluate")

@@ -1,0 +1,48 @@
+"""Predict the test images under every corruption and shift; compare with clean."""
+
+from pathlib import Path
+
+from medaudit import findings, stage
+from medaudit.audits import robustness
+from medaudit.audits.intervals import IntervalParams
+from medaudit.audits.robustness import StressParams
+from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.model.compute import ComputeParams
+from medaudit.params import load
+from medaudit.pixels import corruptions
+from medaudit.tables import operating_points, predictions
+
+MODEL = Path("artifacts/model")
+PREPARED = Path("artifacts/prepared")
+CLEAN = Path("artifacts/predictions/clean.parquet")
+POINTS = Path("artifacts/operating_points.json")
+STRESS = Path("artifacts/predictions/stress")
+
+
+def main() -> None:
+    """Write one prediction table per condition, and the findings."""
+    params, intervals_params = load(StressParams), load(IntervalParams)
+    conditions = corruptions.conditions(params.corruptions, params.severities)
+    job = PredictionJob(
+        kind="stress",
+        model_folder=MODEL,
+        prepared_folder=PREPARED,
+        roles=("test",),
+        params=load(PredictParams),
+        compute=load(ComputeParams),
+        embeddings=False,
+    )
+    tables = list(cached_predictions(job, conditions))
+    found = robustness.audit(
+        predictions.read(CLEAN),
+        tables,
+        operating_points.read(POINTS),
+        intervals_params=intervals_params,
+    )
+    for table in tables:
+        predictions.write(table, STRESS / f"{table.condition.name}.parquet")
+    findings.write(found, "stress")
+
+
+if __name__ == "__main__":
+    stage.run(main, "stress")

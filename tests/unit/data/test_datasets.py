@@ -1,0 +1,220 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from medaudit.data import datasets
+from medaudit.data.datasets import DataParams, base, ham10000
+from medaudit.errors import DataError, ParamsError
+
+
+def rewrite(root: Path, change: Callable[[pd.DataFrame], pd.DataFrame], **how: object) -> None:
+    path = root / "HAM10000_metadata.csv"
+    change(pd.read_csv(path, dtype=str)).to_csv(path, index=False, **how)
+
+
+def test_reads_the_layout(ham: Path, rows: pd.DataFrame) -> None:
+    raw = ham10000.load(ham)
+    assert len(raw.rows) == len(rows) == 7 * (3 * 1 + 2 * 2)
+    assert raw.schema.classes[4] == raw.schema.critical_class == "mel"
+    assert raw.rows["target"].tolist() == [ham10000.CLASSES.index(dx) for dx in rows["dx"]]
+    assert raw.slice_columns == ("age", "sex", "localization", "dx_type")
+    assert raw.rows["age"].dtype == float
+    assert raw.rows["mask_path"].isna().all()
+    assert all(Path(path).is_file() for path in raw.rows["image_path"])
+    assert raw.images_without_row == ()
+
+
+@pytest.mark.parametrize("name", ["images", "Images", "ham10000_IMAGES_part_1"])
+def test_image_folders_in_any_case(ham: Path, name: str) -> None:
+    (ham / "HAM10000_images_part_2").rename(ham / "rest")
+    (ham / "HAM10000_images_part_1").rename(ham / name)
+    for path in (ham / "rest").iterdir():
+        path.rename(ham / name / path.name)
+    assert ham10000.load(ham).rows["image_path"].notna().all()
+
+
+def test_images_loose_in_the_root(ham: Path) -> None:
+    for path in ham.glob("HAM*/*.jpg"):
+        path.rename(ham / path.name)
+    for part in ham.glob("HAM10000_images_part_*"):
+        part.rmdir()
+    assert ham10000.load(ham).rows["image_path"].notna().all()
+
+
+def test_no_images_at_all(ham: Path) -> None:
+    for part in ham.glob("HAM10000_images_part_*"):
+        part.rename(ham.parent / part.name)
+    with pytest.raises(DataError, match="no images; expected folders such as"):
+        ham10000.load(ham)
+
+
+def test_doubled_kaggle_folders_count_once(ham: Path) -> None:
+    copy = ham / "ham10000_images_part_1"
+    copy.mkdir()
+    for path in (ham / "HAM10000_images_part_1").iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert ham10000.load(ham).images_without_row == ()
+
+
+def test_dataverse_metadata_is_preferred(ham: Path, rows: pd.DataFrame) -> None:
+    rows.assign(dataset="rosendahl").to_csv(ham / "HAM10000_metadata_dataverse.csv", index=False)
+    raw = ham10000.load(ham)
+    assert "dataset" in raw.slice_columns
+    assert (raw.rows["dataset"] == "rosendahl").all()
+
+
+@pytest.mark.parametrize("name", ["HAM10000_metadata", "HAM10000_metadata.tab"])
+def test_dataverse_file_names_and_tabs(ham: Path, rows: pd.DataFrame, name: str) -> None:
+    (ham / "HAM10000_metadata.csv").unlink()
+    rows.to_csv(ham / name, sep="\t", index=False)
+    assert len(ham10000.load(ham).rows) == len(rows)
+
+
+def test_masks_by_their_ending(ham: Path, rows: pd.DataFrame) -> None:
+    (ham / "masks").mkdir()
+    first = rows["image_id"][0]
+    cv2.imwrite(str(ham / "masks" / f"{first}_segmentation.png"), np.zeros((3, 4), np.uint8))
+    found = ham10000.load(ham).rows.set_index("sample_id")["mask_path"]
+    assert found[first].endswith(f"{first}_segmentation.png")
+    assert found.notna().sum() == 1
+
+
+def test_known_duplicates_lose_their_suffix(ham: Path) -> None:
+    (ham / "known_duplicates.csv").write_text(
+        "similarity,from_img,to_img\n0.98,ISIC_000.jpg,ISIC_001.jpg\n"
+    )
+    pairs = ham10000.load(ham).known_duplicates
+    assert pairs.to_dict("records") == [{"first": "ISIC_000", "second": "ISIC_001"}]
+
+
+@pytest.mark.parametrize(
+    "how", [{"encoding": "utf-8-sig"}, {"sep": ";"}, {"sep": ";", "encoding": "utf-8-sig"}]
+)
+def test_byte_order_mark_and_semicolons(ham: Path, how: dict[str, str]) -> None:
+    expected = ham10000.load(ham).rows
+    rewrite(ham, lambda frame: frame, **how)
+    pd.testing.assert_frame_equal(ham10000.load(ham).rows, expected)
+
+
+def test_names_and_cells_are_stripped(ham: Path) -> None:
+    rewrite(ham, lambda frame: frame.rename(columns={"dx": " dx "}).assign(sex=" male "))
+    assert (ham10000.load(ham).rows["sex"] == "male").all()
+
+
+def test_missing_columns_are_named_with_what_was_found(ham: Path) -> None:
+    rewrite(ham, lambda frame: frame.drop(columns=["dx", "sex"]))
+    with pytest.raises(DataError, match=r"missing columns dx, sex; found lesion_id, image_id"):
+        ham10000.load(ham)
+
+
+def test_extra_columns_become_slice_columns(ham: Path) -> None:
+    rewrite(ham, lambda frame: frame.assign(site="Vienna", dose="1.5"))
+    raw = ham10000.load(ham)
+    assert raw.slice_columns[-2:] == ("site", "dose")
+    assert raw.rows["dose"].dtype == float
+    assert raw.rows["site"].tolist() == ["Vienna"] * len(raw.rows)
+
+
+def test_unknown_class_names_rows(ham: Path) -> None:
+    rewrite(ham, lambda frame: frame.assign(dx=frame["dx"].replace("mel", "melanoma")))
+    with pytest.raises(DataError, match=r"unknown classes melanoma in ISIC_028.*and 2 more; known"):
+        ham10000.load(ham)
+
+
+def test_empty_class_is_unknown(ham: Path) -> None:
+    rewrite(ham, lambda frame: frame.assign(dx=frame["dx"].replace("mel", "")))
+    with pytest.raises(DataError, match=r"\(empty\)"):
+        ham10000.load(ham)
+
+
+def test_repeated_image_id(ham: Path) -> None:
+    rewrite(ham, lambda frame: pd.concat([frame, frame.head(1)]))
+    with pytest.raises(DataError, match="image ids must be unique; repeated: ISIC_000"):
+        ham10000.load(ham)
+
+
+def test_empty_lesion_id(ham: Path) -> None:
+    rewrite(ham, lambda frame: frame.assign(lesion_id=frame["lesion_id"].replace("HAM_00", "")))
+    with pytest.raises(DataError, match="empty group_id in rows 2"):
+        ham10000.load(ham)
+
+
+def test_missing_age_stays_and_keeps_its_row(ham: Path, rows: pd.DataFrame) -> None:
+    rewrite(ham, lambda frame: frame.assign(age=["", "NaN", *frame["age"][2:]]))
+    age = ham10000.load(ham).rows["age"]
+    assert len(age) == len(rows)
+    assert age.isna().sum() == 2
+
+
+def test_age_that_is_no_number(ham: Path) -> None:
+    rewrite(ham, lambda frame: frame.assign(age=["fifty", *frame["age"][1:]]))
+    with pytest.raises(DataError, match="column `age` must hold numbers, got fifty"):
+        ham10000.load(ham)
+
+
+def test_the_word_unknown_is_a_category(ham: Path) -> None:
+    assert (ham10000.load(ham).rows["sex"] == "unknown").sum() == 7
+
+
+def test_image_without_row_and_row_without_image(ham: Path) -> None:
+    old = ham / "HAM10000_images_part_1" / "ISIC_000.jpg"
+    old.rename(old.with_name("ISIC_999.jpg"))
+    raw = ham10000.load(ham)
+    assert raw.images_without_row == ("ISIC_999",)
+    assert raw.rows.set_index("sample_id")["image_path"].isna().sum() == 1
+
+
+def test_no_metadata_and_no_folder(ham: Path) -> None:
+    (ham / "HAM10000_metadata.csv").unlink()
+    with pytest.raises(DataError, match="no metadata; expected one of"):
+        ham10000.load(ham)
+    with pytest.raises(DataError, match="no such folder"):
+        ham10000.load(ham / "nowhere")
+
+
+def test_ragged_line_is_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(DataError, match="row 3 has 1 cells where the header has 2"):
+        base.read_table(path, required=["a"])
+
+
+def test_not_utf8_and_empty(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_bytes("a,b\n1,é\n".encode("latin-1"))
+    with pytest.raises(DataError, match="expected UTF-8"):
+        base.read_table(path, required=["a"])
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="missing columns a; found nothing"):
+        base.read_table(path, required=["a"])
+
+
+def test_doubled_column(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("a,a\n1,2\n")
+    with pytest.raises(DataError, match="columns stand twice: a"):
+        base.read_table(path, required=["a"])
+
+
+def test_unknown_data_set() -> None:
+    with pytest.raises(ParamsError, match="unknown data set 'ham'; known: ham10000"):
+        datasets.load(DataParams(dataset="ham", root=Path()))
+
+
+@pytest.mark.realdata
+def test_published_facts_of_ham10000(ham10000: Path) -> None:
+    rows = datasets.ham10000.load(ham10000).rows
+    lesions = rows["group_id"].value_counts()
+    sizes = lesions.value_counts().to_dict()
+    assert len(rows) == 10_015
+    assert len(lesions) == 7_470
+    assert sizes == {1: 5514, 2: 1423, 3: 490, 4: 34, 5: 5, 6: 4}
+    assert rows["age"].isna().sum() == 57
+    assert rows.drop(columns=["age", "mask_path"]).notna().all().all()
+    counts = [327, 514, 1099, 115, 1113, 6705, 142]
+    assert rows["target"].value_counts().sort_index().tolist() == counts
+    assert rows.groupby("group_id")["target"].nunique().max() == 1

@@ -1,0 +1,204 @@
+import io
+import re
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from medaudit.data.phantom import generate
+from medaudit.data.phantom.plan import MIN_IMAGES, MIN_LESIONS, plan
+from medaudit.data.phantom.plants import PLANTS
+from medaudit.data.phantom.recipes import CLASSES, RECIPES
+from medaudit.data.phantom.render import render
+from medaudit.data.phantom.sources import SOURCES
+from medaudit.errors import DataError
+from medaudit.files import read_json
+
+COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset"]
+N = 60
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("phantom") / "data"
+    generate(out, n=N, seed=3)
+    return out
+
+
+@pytest.fixture(scope="module")
+def table(root: Path) -> pd.DataFrame:
+    return pd.read_csv(root / "HAM10000_metadata.csv")
+
+
+def image_path(root: Path, image_id: str) -> Path:
+    found = [part / f"{image_id}.jpg" for part in root.glob("HAM10000_images_part_*")]
+    return next(path for path in found if path.exists())
+
+
+def opened(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        image.load()
+    return image
+
+
+def test_layout_is_that_of_ham10000(root: Path, table: pd.DataFrame) -> None:
+    assert list(table.columns) == COLUMNS
+    halves = [len(list((root / f"HAM10000_images_part_{k}").glob("*.jpg"))) for k in (1, 2)]
+    assert halves == [N // 2, N // 2]
+    assert len(list((root / "HAM10000_segmentations_lesion_tschandl").iterdir())) == N
+    assert table.image_id.is_unique
+    assert table.image_id.str.fullmatch(r"PHM_\d{7}").all()
+    assert table.lesion_id.str.fullmatch(r"PHL_\d{7}").all()
+    assert set(table.sex) <= {"male", "female", "unknown"}
+    assert ((table.age.dropna() % 5) == 0).all()
+
+
+def test_text_of_the_metadata_is_that_of_ham10000(root: Path) -> None:
+    header, first, *_ = (root / "HAM10000_metadata.csv").read_text().splitlines()
+    assert header == ",".join(COLUMNS)
+    assert re.fullmatch(r"PHL_\d{7},PHM_\d{7},akiec,histo,(\d+\.0)?,\w+,[\w ]+,\w+", first)
+
+
+def test_a_lesion_has_one_row_of_facts(table: pd.DataFrame) -> None:
+    facts = [c for c in COLUMNS if c not in ("lesion_id", "image_id")]
+    assert table[["lesion_id", *facts]].drop_duplicates().lesion_id.is_unique
+
+
+def test_every_class_has_a_lesion_for_every_role(table: pd.DataFrame) -> None:
+    lesions = table.groupby("dx").lesion_id.nunique()
+    assert sorted(lesions.index) == sorted(CLASSES)
+    assert lesions.min() >= MIN_LESIONS
+    assert (table.loc[table.dx.isin(["mel", "bcc", "akiec"]), "dx_type"] == "histo").all()
+
+
+def test_masks_fit_their_images(root: Path, table: pd.DataFrame) -> None:
+    for row in table.itertuples():
+        name = f"{row.image_id}_segmentation.png"
+        image = opened(image_path(root, row.image_id))
+        mask = opened(root / "HAM10000_segmentations_lesion_tschandl" / name)
+        assert image.mode == "RGB"
+        assert mask.mode == "L"
+        assert image.size == mask.size == SOURCES[row.dataset].size
+        assert set(np.unique(np.asarray(mask))) == {0, 255}
+
+
+def test_an_image_depends_on_its_plan_and_the_seed_alone() -> None:
+    photos = plan(n=N, seed=3)[:3]
+    forwards = [render(photo, seed=3).image for photo in photos]
+    backwards = [render(photo, seed=3).image for photo in photos[::-1]][::-1]
+    assert all(np.array_equal(a, b) for a, b in zip(forwards, backwards, strict=True))
+    assert not np.array_equal(render(photos[0], seed=4).image, forwards[0])
+
+
+@pytest.mark.slow
+def test_same_seed_same_bytes_and_other_seed_other_bytes(root: Path, tmp_path: Path) -> None:
+    generate(tmp_path / "again", n=N, seed=3)
+    files = sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file())
+    again = sorted(
+        p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file()
+    )
+    assert files == again
+    for name in files:
+        assert (root / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+    assert plan(n=N, seed=3) != plan(n=N, seed=4)
+
+
+def test_truth_names_existing_ids(root: Path, table: pd.DataFrame) -> None:
+    truth = read_json(root / "planted.json")
+    images, lesions = set(table.image_id), set(table.lesion_id)
+    assert truth["generator"] == {
+        "name": "medaudit.data.phantom",
+        "version": 1,
+        "n": N,
+        "seed": 3,
+    }
+    assert set(truth["tiny_lesions"]["image_ids"]) <= images
+    assert set(truth["tiny_lesions"]["lesion_ids"]) <= lesions
+    assert truth["tiny_lesions"]["image_ids"]
+    nuisances = pd.read_csv(io.StringIO("\n".join(truth["images"])))
+    assert list(nuisances.columns) == [
+        "image_id",
+        "has_ruler",
+        "has_hair",
+        "has_ink",
+        "has_bubbles",
+    ]
+    assert set(nuisances.image_id) == images
+    counted = sum(cell["rulers"] for cell in truth["ruler_shortcut"]["counts"])
+    assert counted == nuisances.has_ruler.sum()
+    assert sum(cell["images"] for cell in truth["ruler_shortcut"]["counts"]) == N
+
+
+def test_mislabelled_lesions_are_recorded_under_the_wrong_class(
+    root: Path, table: pd.DataFrame
+) -> None:
+    wrong = read_json(root / "planted.json")["mislabelled"]
+    assert wrong
+    for lesion in wrong:
+        rows = table[table.lesion_id == lesion["lesion_id"]]
+        assert set(rows.dx) == {lesion["recorded"]}
+        assert sorted(rows.image_id) == sorted(lesion["image_ids"])
+        assert lesion["true"] != lesion["recorded"]
+
+
+def test_duplicates_cross_lesions_and_a_hash_finds_them(root: Path) -> None:
+    pairs = read_json(root / "planted.json")["duplicates"]
+    listed = pd.read_csv(root / "known_duplicates.csv")
+    assert list(listed.columns) == ["similarity", "from_img", "to_img"]
+    assert 0 < len(listed) < len(pairs)
+    assert sum(pair["listed"] for pair in pairs) == len(listed)
+    for pair in pairs:
+        hashes = [imagehash.phash(opened(image_path(root, pair[end]))) for end in ("from", "to")]
+        assert hashes[0] - hashes[1] <= 4
+        assert pair["from_lesion"] != pair["to_lesion"]
+
+
+def test_the_low_contrast_source_has_the_least_contrast(root: Path, table: pd.DataFrame) -> None:
+    spread = [np.asarray(opened(image_path(root, i)).convert("L")).std() for i in table.image_id]
+    by_source = pd.Series(spread).groupby(table.dataset).median()
+    assert by_source.idxmin() == PLANTS.low_contrast_source
+    assert by_source.min() < 0.8 * by_source.drop(PLANTS.low_contrast_source).min()
+
+
+def test_the_default_plan_holds_the_shortcut_in_three_sources_and_not_in_the_fourth() -> None:
+    photos = pd.DataFrame(
+        {"ours": p.lesion.true_dx == "mel", "source": p.lesion.source, "ruler": p.ruler}
+        for p in plan(n=900, seed=1)
+    )
+    rate = photos.pivot_table(values="ruler", index="source", columns="ours")
+    for source in SOURCES:
+        if source == PLANTS.exception_source:
+            assert rate.loc[source, True] <= rate.loc[source, False]
+        else:
+            assert rate.loc[source, True] > 0.6
+            assert rate.loc[source, False] < 0.12
+
+
+def test_the_default_plan_plants_what_the_design_says() -> None:
+    photos = plan(n=900, seed=1)
+    lesions = {p.lesion.index: p.lesion for p in photos}
+    assert len(photos) == len({p.image_id for p in photos}) == 900
+    assert sum(p.copy_of is not None for p in photos) == 8
+    assert sum(p.lesion.dx != p.lesion.true_dx for p in photos) in range(11, 15)  # 1.5 % of 900
+    assert np.isclose(np.mean([x.tiny for x in lesions.values()]), PLANTS.tiny_share, atol=0.005)
+    assert all(not p.lesion.tiny for p in photos if p.copy_of is not None)
+
+
+def test_every_class_has_a_recipe() -> None:
+    assert tuple(RECIPES) == CLASSES
+
+
+def test_too_few_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"n >= {MIN_IMAGES} .* got n = {MIN_IMAGES - 1}"):
+        generate(tmp_path / "data", n=MIN_IMAGES - 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(DataError, match="new or empty folder"):
+        generate(tmp_path, n=N)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]

@@ -1,0 +1,66 @@
+"""A tiny prepared folder: two classes that differ in colour, eight pixels learn it in no time."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from medaudit.files import write_json
+from medaudit.model.prepared import Prepared, read_prepared
+from medaudit.pixels.shards import write_shards
+
+SIZE = 32
+
+
+def make_prepared(folder: Path, *, n: int = 48, seed: int = 0) -> Path:
+    """`n` noisy images, reddish for class `a` and bluish for class `b`, in four roles."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(n) % 2
+    images = rng.integers(60, 160, (n, SIZE, SIZE, 3)).astype(np.uint8)
+    images[targets == 0, :, :, 0] += 60
+    images[targets == 1, :, :, 2] += 60
+    roles = np.array(["train", "train", "train", "train", "tune", "tune", "calibration", "test"])
+    manifest = pd.DataFrame(
+        {
+            "sample_id": [f"s{i:03d}" for i in range(n)],
+            "group_id": [f"g{i // 2:03d}" for i in range(n)],
+            "role": roles[np.arange(n) // 2 % 8],
+            "target": targets.astype(np.int64),
+            "age": np.where(np.arange(n) == 3, np.nan, 40.0),
+            "sex": np.where(np.arange(n) % 3 == 0, "female", "male"),
+        }
+    )
+    folder.mkdir(parents=True)
+    manifest.to_parquet(folder / "manifest.parquet")
+    write_json(
+        folder / "schema.json",
+        {
+            "task": "multiclass",
+            "classes": ["a", "b"],
+            "critical_class": "b",
+            "image_size": SIZE,
+            "class_counts_train": {"a": n // 4, "b": n // 4},
+        },
+    )
+    write_shards(iter(images), folder / "pixels", size=SIZE, per_shard=20)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_prepared(tmp_path_factory.mktemp("prepared") / "data")
+
+
+@pytest.fixture
+def prepared(prepared_folder: Path) -> Prepared:
+    return read_prepared(prepared_folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny networks gain nothing from threads, and lose much where other work runs beside."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

@@ -1,0 +1,172 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medaudit.errors import DataError
+from medaudit.model.augment import AugmentParams
+from medaudit.model.compute import ComputeParams
+from medaudit.model.prepared import Prepared
+from medaudit.model.training import curves, loop, recipe
+from medaudit.model.training.checkpoint import EpochRecord, Progress
+from medaudit.model.training.params import TrainParams
+
+CPU = torch.device("cpu")
+COMPUTE = ComputeParams()
+BASE = TrainParams(
+    backbone="test_resnet",
+    epochs=3,
+    batch_size=8,
+    learning_rate=3e-3,
+    mixup=0.2,
+    label_smoothing=0.1,
+    precision="fp32",
+)
+
+
+def fit(prepared: Prepared, store: Path, params: TrainParams, **others: object) -> loop.Trained:
+    store.mkdir(exist_ok=True)
+    compute = ComputeParams.model_validate(others)
+    return loop.fit(
+        prepared, params, compute=compute, device=CPU, store=store, on_epoch=lambda _: None
+    )
+
+
+def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_toy_data_is_learnt_and_thread_count_of_the_loader_changes_nothing(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    trained = fit(prepared, tmp_path / "one", BASE)
+    losses = [record.train_loss for record in trained.history]
+    assert losses[-1] < 0.8 * losses[0]
+    assert trained.history[-1].tune["macro_auroc"] > 0.95
+    assert not trained.model.training
+    again = fit(prepared, tmp_path / "two", BASE, loader_threads=3)
+    assert same(trained.model, again.model)
+    assert trained.history == again.history
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(prepared: Prepared, tmp_path: Path) -> None:
+    whole = fit(prepared, tmp_path / "whole", BASE)
+
+    def stop(record: EpochRecord) -> None:
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    store = tmp_path / "parts"
+    store.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        loop.fit(prepared, BASE, compute=COMPUTE, device=CPU, store=store, on_epoch=stop)
+    seen: list[int] = []
+    resumed = loop.fit(
+        prepared,
+        BASE,
+        compute=COMPUTE,
+        device=CPU,
+        store=store,
+        on_epoch=lambda record: seen.append(record.epoch),
+    )
+    assert seen == [1, 2, 3]
+    assert same(whole.model, resumed.model)
+    assert whole.history == resumed.history
+
+
+def test_early_stopping_keeps_the_first_best_epoch(prepared: Prepared, tmp_path: Path) -> None:
+    # a learning rate of next to nothing leaves the decisions of the tune role where they are
+    params = BASE.model_copy(
+        update={
+            "epochs": 9,
+            "patience": 2,
+            "learning_rate": 1e-12,
+            "tune_metric": "balanced_accuracy",
+            "backbone": "test_vit",
+        }
+    )
+    trained = fit(prepared, tmp_path / "s", params)
+    assert (trained.best_epoch, len(trained.history)) == (1, 3)
+
+
+def test_progress_keeps_weights_of_the_best_epoch() -> None:
+    model, progress = torch.nn.Linear(1, 1), Progress()
+    for epoch, score in enumerate([0.2, 0.9, 0.9, 0.1], start=1):
+        torch.nn.init.constant_(model.weight, float(epoch))
+        progress.add(EpochRecord(epoch, 0.1, 1.0, {"loss": 1.0}), score=score, model=model)
+    assert progress.best_epoch == 2
+    assert progress.best_state["weight"].item() == 2.0
+    assert progress.exhausted(2)
+    assert not progress.exhausted(3)
+    assert not progress.exhausted(None)
+
+
+def test_findings_and_curves(prepared: Prepared, tmp_path: Path) -> None:
+    params = BASE.model_copy(update={"epochs": 2, "tune_metric": "loss"})
+    trained = fit(prepared, tmp_path / "s", params)
+    found = curves.findings(trained, n_train=24, n_tune=12)
+    losses = [record.tune["loss"] for record in trained.history]
+    assert found.scalars["best_epoch"] == 1 + int(np.argmin(losses))
+    assert found.scalars["tune_loss"] == min(losses)
+    table = found.series["curves"]
+    assert table[["epoch", "split"]].to_numpy().tolist() == [
+        [1, "train"],
+        [1, "tune"],
+        [2, "train"],
+        [2, "tune"],
+    ]
+    assert table.loc[table["split"] == "train", "macro_auroc"].isna().all()
+
+
+def test_live_curves_hold_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with curves.live(tmp_path / "live") as add:
+        for epoch in (1, 2):
+            add(EpochRecord(epoch, 0.01, 1 / epoch, {"loss": 0.5}))
+    text = (tmp_path / "live/plots/metrics/train/loss.tsv").read_text()
+    assert text.split() == ["step", "loss", "1", "1.0", "2", "0.5"]
+    assert not (tmp_path / "dvc.yaml").exists()
+
+
+def test_an_undefined_tune_metric_stops_training(prepared: Prepared, tmp_path: Path) -> None:
+    one_class = (prepared.manifest["role"] == "tune") & (prepared.manifest["target"] == 1)
+    manifest = prepared.manifest.assign(
+        role=prepared.manifest["role"].mask(one_class, "calibration")
+    )
+    cut = Prepared(**{**vars(prepared), "manifest": manifest})
+    with pytest.raises(DataError, match="`macro_auroc` is undefined on the tune role"):
+        fit(cut, tmp_path / "s", BASE.model_copy(update={"epochs": 1}))
+
+
+def test_precision() -> None:
+    dense, depthwise = torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 4, 3, groups=4)
+    cuda = torch.device("cuda")
+    assert loop.resolve_precision("auto", depthwise, cuda) == "bf16"
+    assert loop.resolve_precision("auto", depthwise, CPU) == "fp32"
+    assert loop.resolve_precision("auto", dense, CPU) == ("bf16" if loop.cpu_has_bf16() else "fp32")
+    assert loop.resolve_precision("fp32", dense, cuda) == "fp32"
+
+
+def test_training_in_bf16_evaluates_in_fp32(prepared: Prepared, tmp_path: Path) -> None:
+    params = BASE.model_copy(update={"epochs": 1, "precision": "bf16"})
+    trained = fit(prepared, tmp_path / "s", params)
+    assert trained.precision == "bf16"
+    assert all(p.dtype == torch.float32 for p in trained.model.parameters())
+
+
+def test_the_key_covers_data_params_and_threads(prepared: Prepared) -> None:
+    def key(data: Prepared, params: TrainParams, threads: int = 2) -> str:
+        return recipe.key(data, params, compute=ComputeParams(threads=threads), device=CPU)
+
+    base = key(prepared, BASE)
+    assert base == key(prepared, BASE.model_copy())
+    assert base != key(prepared, BASE.model_copy(update={"seed": 1}))
+    no_flips = AugmentParams(flips=False)
+    assert base != key(prepared, BASE.model_copy(update={"augment": no_flips}))
+    assert base != key(prepared, BASE, threads=1)
+    older = prepared.manifest.assign(age=prepared.manifest["age"] + 1)
+    assert base == key(Prepared(**{**vars(prepared), "manifest": older}), BASE)
+    moved = prepared.manifest.assign(target=1 - prepared.manifest["target"])
+    assert base != key(Prepared(**{**vars(prepared), "manifest": moved}), BASE)

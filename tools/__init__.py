@@ -1,0 +1,1 @@
+"""Helpers of the repository itself; the library does not import them."""
