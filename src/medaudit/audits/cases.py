@@ -39,7 +39,7 @@ class CasesParams(Section):
     per_kind: int = Field(2, ge=1, le=10)
     confident: float = Field(0.6, gt=0, lt=1)
     controls: int = Field(40, ge=10, le=1000)
-    max_base_rate: float = Field(0.25, gt=0, lt=1)
+    max_base_rate: float = Field(0.1, gt=0, lt=1)
     seed: int = 11
 
 

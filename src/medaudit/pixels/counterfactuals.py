@@ -26,7 +26,8 @@ REFERENCE_SIZE = 224
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 FRAME = 0.12  # rulers, ink and dark corners lie in this outer share of either side
 MINKOWSKI = 6  # Finlayson & Trezzi 2004
-LEAST_HAIR = 1 / 12  # of the image side; shorter dark strokes may be pigment
+LEAST_HAIR = 1 / 6  # of the image side; shorter dark strokes may be pigment
+LUMA_RANGE = (40, 230)  # of a well exposed dermoscopy; 0 to 255 would saturate most colours
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,12 @@ def colour_constancy(image: Image, _: Mask) -> Image:
 
 
 def contrast_stretched(image: Image, _: Mask) -> Image:
-    """Stretch the 1st and 99th percentile of luma to black and white, hue kept."""
+    """Stretch or shrink so that the 1st and 99th percentile of luma lie at `LUMA_RANGE`."""
     low, high = np.percentile(image @ LUMA, (1, 99))
     if high - low < 1:
         return image.copy()
-    return _to_uint8((image - low) * (255 / (high - low)))
+    first, last = LUMA_RANGE
+    return _to_uint8(first + (image - low) * ((last - first) / (high - low)))
 
 
 def zoom_to_lesion(image: Image, mask: Mask) -> Image:
@@ -149,7 +151,7 @@ COUNTERFACTUALS: Mapping[str, Counterfactual] = {
         colour_constancy, "colour_cast", "Does it turn under neutral light (Shades of Gray, p = 6)?"
     ),
     "contrast_stretched": Counterfactual(
-        contrast_stretched, "contrast", "Does it turn when luma fills the whole range?"
+        contrast_stretched, "contrast", "Does it turn when luma fills a common range?"
     ),
     "zoom_to_lesion": Counterfactual(
         zoom_to_lesion,

@@ -183,7 +183,7 @@ class TestDiagnose:
             "Evidence for hair across the lesion: hair_removed turns nv to mel (mel 0.05 to 0.80); "
             "base rate 0%."
         )
-        assert "2 of 2 interventions turn it, more than the 0.0" in result.statement
+        assert "2 of 2 interventions speak for a cause, more than the 0.0" in result.statement
 
     def test_nothing_turns(self, book):
         result = diagnosed(book, [row("a", "mirrored", "nv", "nv")], trials(quiet("mirrored")))
@@ -200,7 +200,7 @@ class TestDiagnose:
         result = diagnosed(book, found, trials(quiet("mirrored", turned=10)))
         assert result.supported == ()
         assert result.unspecific == ("mirrored",)
-        assert "mirrored turn it too, but turn too many controls" in result.statement
+        assert "Too common among the controls to be evidence: mirrored." in result.statement
         assert "no more than the 1.0 that their base rates" in result.statement
 
     def test_prediction_that_does_not_need_the_lesion(self, book):

@@ -45,7 +45,6 @@ def test_mixed_loss_is_the_mixture_of_losses() -> None:
     x, y = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.eye(2)
     x[1] = 200
     rng = np.random.default_rng(1)
-    share, order = np.random.default_rng(1).beta(0.4, 0.4), None
     mixed_x, mixed_y = mixup(x, y, alpha=0.4, rng=rng)
     reference = np.random.default_rng(1)
     share, order = reference.beta(0.4, 0.4), reference.permutation(2)

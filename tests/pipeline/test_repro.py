@@ -1,0 +1,144 @@
+"""DVC as its users use it, on the small repository."""
+
+import json
+import re
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
+
+STAGES = [
+    "prepare",
+    "train",
+    "evaluate",
+    "stress",
+    "slice",
+    "calibrate",
+    "selective",
+    "cases",
+    "report",
+]
+
+
+def ran(done):
+    return re.findall(r"Running stage '(\w+)'", done.stdout)
+
+
+def restored(done):
+    return re.findall(r"Stage '(\w+)' is cached", done.stdout)
+
+
+def test_a_second_repro_does_nothing(built_repo):
+    lock = (built_repo.path / "dvc.lock").read_bytes()
+    done = built_repo.run("dvc", "repro")
+    assert ran(done) == []
+    assert "up to date" in done.stdout
+    assert (built_repo.path / "dvc.lock").read_bytes() == lock
+
+
+def test_repro_leaves_what_it_declares(built_repo):
+    for stage in STAGES[:-1]:
+        scalars = json.loads((built_repo.path / f"metrics/{stage}.json").read_text())
+        assert 3 <= len(scalars) <= 25, stage
+        assert (built_repo.path / f"runtime/{stage}.json").is_file()
+    assert (built_repo.path / "report/report.html").stat().st_size > 50_000
+    assert (built_repo.path / "report/report.pdf").read_bytes().startswith(b"%PDF")
+    written = {
+        path.relative_to(built_repo.path).as_posix()
+        for folder in ("metrics", "plots")
+        for path in (built_repo.path / folder).rglob("*.*")
+    }
+    listed = built_repo.run("dvc", "ls", ".", "-R", "--dvc-only").stdout.split()
+    declared = set(
+        re.findall(r"- ((?:metrics|plots)/\S+?):", (built_repo.path / "dvc.yaml").read_text())
+    )
+    assert written == declared
+    assert listed
+
+
+def test_the_work_tree_is_clean_after_the_commit(built_repo):
+    assert built_repo.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_slice_parameter_reruns_slice_and_what_reads_it(repo):
+    done = repo.run("dvc", "exp", "run", "-S", "slice.min_size=6")
+    assert ran(done) == ["slice", "report"]
+
+
+def test_an_edit_of_a_metric_scores_again_without_inference(repo):
+    path = repo.path / "src/medaudit/metrics/ranking.py"
+    path.write_text(path.read_text() + "\n# a note\n")
+    done = repo.run("dvc", "repro")
+    assert "evaluate" in ran(done)
+    assert "prepare" not in ran(done)
+    said = done.stdout + done.stderr
+    assert "clean: predictions are at hand" in said
+    assert "gaussian_blur-1: predictions are at hand" in said
+    assert not re.search(r"(clean|blur-1|jpeg-3): predicted", said)
+
+
+def test_going_back_is_a_run_cache_hit(repo):
+    before = (repo.path / "metrics/slice.json").read_bytes()
+    repo.params(slice={"min_size": 7})
+    assert "slice" in ran(repo.run("dvc", "repro"))
+    repo.params(slice={"min_size": 5})
+    done = repo.run("dvc", "repro")
+    assert restored(done) == ["slice", "report"]
+    assert ran(done) == []
+    assert (repo.path / "metrics/slice.json").read_bytes() == before
+
+
+def test_an_experiment_can_be_compared(repo):
+    repo.run("dvc", "exp", "run", "-S", "train.epochs=2", "-n", "short")
+    metrics = json.loads(repo.run("dvc", "metrics", "diff", "HEAD", "short", "--json").stdout)
+    epochs = metrics["diff"]["metrics/train.json"]["epochs_run"]
+    assert (epochs["old"], epochs["new"]) == (1, 2)
+    params = repo.run("dvc", "params", "diff", "HEAD", "short").stdout
+    assert "train.epochs" in params
+    repo.run("dvc", "plots", "diff", "HEAD", "short", "-o", "page")
+    page = (repo.path / "page/index.html").read_text()
+    assert "risk_coverage" in page
+    assert "short" in page
+
+
+def test_queued_and_temporary_runs_use_the_code_of_their_own_tree(repo):
+    path = repo.path / "src/medaudit/audits/slices.py"
+    text = path.read_text()
+    head = 'scalars: dict[str, Scalar] = {"n_slices": n_slices'
+    assert text.count(head) == 1
+    path.write_text(text.replace(head, head + ', "own_tree": 1'))
+    repo.run("dvc", "exp", "run", "--temp", "-S", "slice.min_size=8", "-n", "temporary")
+    repo.run("dvc", "exp", "run", "--queue", "-S", "slice.min_size=9", "-n", "queued")
+    repo.run("dvc", "queue", "start")
+    repo.run("dvc", "queue", "logs", "queued", "--follow", check=False)
+    for name in ("temporary", "queued"):
+        shown = repo.run("git", "show", f"{reference(repo, name)}:metrics/slice.json").stdout
+        assert json.loads(shown)["own_tree"] == 1, name
+
+
+def reference(repo, name):
+    refs = repo.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
+    return next(ref for ref in refs if ref.endswith(f"/{name}"))
+
+
+def test_a_fresh_clone_pulls_the_data_offline(repo, tmp_path):
+    repo.run("dvc", "push", "-q", "data.dvc")
+    repo.run("git", "add", "-f", ".dvc/sample-store")
+    repo.commit("store")
+    clone = type(repo)(tmp_path / "clone")
+    repo.run("git", "clone", "-q", str(repo.path), str(clone.path))
+    clone.run("dvc", "pull", "-q", "data.dvc")
+    assert len(list((clone.path / "data/phantom").rglob("*.jpg"))) == 150
+    done = clone.run("dvc", "repro", "--allow-missing", "--dry")
+    assert done.stdout.strip().endswith("Data and pipelines are up to date.")
+
+
+def test_a_damaged_object_in_the_store_is_not_accepted(repo, tmp_path):
+    repo.run("dvc", "push", "-q", "data.dvc")
+    repo.run("git", "add", "-f", ".dvc/sample-store")
+    repo.commit("store")
+    clone = type(repo)(tmp_path / "clone")
+    repo.run("git", "clone", "-q", str(repo.path), str(clone.path))
+    store = [p for p in (clone.path / ".dvc/sample-store").rglob("*") if p.is_file()]
+    store[len(store) // 2].write_bytes(b"other")
+    assert clone.run("dvc", "pull", "data.dvc", check=False).returncode != 0

@@ -1,0 +1,111 @@
+"""Copy what may be published of the last run into docs/results/NAME: numbers, charts, the PDF.
+
+python tools/publish_results.py NAME
+
+Refuses a report that shows images of the data set (`report.show_images` must be false): licences
+of medical data rarely allow it.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+STAGES = (
+    "prepare",
+    "train",
+    "evaluate",
+    "stress",
+    "slice",
+    "calibrate",
+    "selective",
+    "cases",
+    "report",
+)
+
+
+def main() -> None:
+    """Copy metrics, charts, PDF and parameters, and write the page that describes them."""
+    name = sys.argv[1]
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    if params["report"].get("show_images", True):
+        sys.exit("report.show_images is true: run `dvc repro` with it false before publishing")
+    target = Path("docs/results") / name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree("metrics", target / "metrics")
+    shutil.copytree("report/figures", target / "figures", ignore=shutil.ignore_patterns("*.png"))
+    shutil.copytree("plots", target / "plots")
+    shutil.copy2("report/report.pdf", target / "report.pdf")
+    shutil.copy2("params.yaml", target / "params.yaml")
+    (target / "README.md").write_text(page(name), encoding="utf-8")
+
+
+def page(name: str) -> str:
+    """The page: headline numbers, wall clock, machine, versions, commit, commands."""
+    runs = {stage: read(Path("runtime") / f"{stage}.json") for stage in STAGES}
+    machine = next(run["machine"] for run in runs.values() if run)
+    versions = next(run["versions"] for run in runs.values() if run)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    seconds = {stage: run.get("seconds") for stage, run in runs.items()}
+    total = sum(value for value in seconds.values() if value)
+    lines = [
+        f"# {name}",
+        "",
+        "Every number is from one run of the commands below; no image of the data set is shown.",
+        "",
+        "[report.pdf](report.pdf) · [metrics](metrics) · [series](plots) · [charts](figures)",
+        "",
+        "## Headline",
+        "",
+        *table(("metric", "value", "95 % interval"), headline()),
+        "",
+        "## Wall clock",
+        "",
+        *table(
+            ("stage", "seconds"),
+            [(s, "" if v is None else f"{v:.0f}") for s, v in seconds.items()]
+            + [("all", f"{total:.0f} ({total / 60:.1f} min)")],
+        ),
+        "",
+        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
+        f"Python {machine['python']}.",
+        "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
+        f"Commit of the code: `{commit}`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def headline() -> list[tuple[str, str, str]]:
+    """Every metric of the evaluate stage with its interval."""
+    rows = Path("plots/evaluate/metrics.csv").read_text(encoding="utf-8").splitlines()
+    names = rows[0].split(",")
+    found = []
+    for row in rows[1:]:
+        cell = dict(zip(names, row.split(","), strict=True))
+        value, low, high = (f"{float(cell[key]):.3f}" for key in ("value", "low", "high"))
+        found.append((cell["metric"], value, f"{low} to {high}"))
+    return found
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """A Markdown table."""
+    return [
+        "| " + " | ".join(head) + " |",
+        "| " + " | ".join("---" for _ in head) + " |",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+def read(path: Path) -> dict:
+    """A JSON object, or an empty one where the file is absent."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+if __name__ == "__main__":
+    main()
