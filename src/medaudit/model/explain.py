@@ -132,7 +132,7 @@ class Laboratory:
         """
         subject = self.subject(sample_id, condition)
         logits = self._logits(lambda _: subject.image[np.newaxis], 1, label=sample_id)
-        found = tasks.get(self.prepared.task).probabilities(logits)[0]
+        found = tasks.get(self.prepared.schema.task).probabilities(logits)[0]
         gap = float(np.abs(found - np.asarray(probabilities)).max())
         if gap > TOLERANCE:
             raise ModelError(

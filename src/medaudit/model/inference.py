@@ -9,7 +9,7 @@ import numpy as np
 
 from medaudit.model import forward
 from medaudit.pixels.corruptions import corrupt
-from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.predictions import PredictionTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ def predict_table(
     """The prediction table of the plain model: one member, with embeddings."""
     outputs = predict(model, prepared, positions, condition=condition, seed=seed, feed=feed)
     return PredictionTable(
-        schema=Schema(prepared.task, prepared.classes, prepared.critical_class),
+        schema=prepared.schema,
         rows=prepared.manifest.iloc[positions].drop(columns="target").reset_index(drop=True),
         targets=prepared.targets(positions),
         logits=outputs.logits[np.newaxis],

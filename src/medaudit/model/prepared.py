@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from medaudit.errors import DataError, listed
-from medaudit.files import digest, file_digest, read_json
+from medaudit.files import digest, file_digest
 from medaudit.pixels.shards import ShardReader
+from medaudit.tables.manifest import PIXELS, read_manifest, read_preparation, targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import pandas as pd
+
+    from medaudit.tables.predictions import Schema
 
 IntArray = npt.NDArray[np.int64]
 
@@ -28,9 +32,7 @@ class Prepared:
     folder: Path
     manifest: pd.DataFrame
     reader: ShardReader
-    task: str
-    classes: tuple[str, ...]
-    critical_class: str | None
+    schema: Schema
     image_size: int
 
     def positions(self, roles: Sequence[str]) -> IntArray:
@@ -43,8 +45,8 @@ class Prepared:
         return np.flatnonzero(chosen).astype(np.int64)
 
     def targets(self, positions: IntArray) -> IntArray:
-        """Class indices of these rows."""
-        return np.asarray(self.manifest["target"].to_numpy()[positions], dtype=np.int64)
+        """Targets of these rows, as `tables.manifest.targets` reads them."""
+        return targets(self.manifest.iloc[positions])
 
     def sample_ids(self, positions: IntArray) -> list[str]:
         """Ids of these rows."""
@@ -53,36 +55,24 @@ class Prepared:
 
 def read_prepared(folder: Path) -> Prepared:
     """Open a prepared folder; a `DataError` says what is missing or does not fit together."""
-    manifest_path, schema_path = folder / "manifest.parquet", folder / "schema.json"
-    for path in (manifest_path, schema_path):
-        if not path.exists():
-            raise DataError(f"{path}: not found; run the prepare stage first")
-    manifest, schema = pd.read_parquet(manifest_path), read_json(schema_path)
-    reader = ShardReader(folder / "pixels")
+    manifest, preparation = read_manifest(folder), read_preparation(folder)
+    reader = ShardReader(folder / PIXELS)
     if len(manifest) != len(reader):
         raise DataError(
             f"{folder}: {len(manifest)} manifest rows but {len(reader)} images; run prepare again"
         )
-    return Prepared(
-        folder=folder,
-        manifest=manifest,
-        reader=reader,
-        task=schema["task"],
-        classes=tuple(schema["classes"]),
-        critical_class=schema["critical_class"],
-        image_size=int(schema["image_size"]),
-    )
+    return Prepared(folder, manifest, reader, preparation.schema, preparation.image_size)
 
 
 def pixels_digest(folder: Path) -> str:
     """SHA-256 over the packed images of a prepared folder."""
-    shards = sorted((folder / "pixels").glob("*.npy"))
+    shards = sorted((folder / PIXELS).glob("*.npy"))
     return digest(file_digest(shard).encode() for shard in shards)
 
 
 def training_digest(prepared: Prepared) -> str:
     """SHA-256 over all that training sees; slice columns are not part of it."""
     seen = prepared.manifest[["sample_id", "role", "target"]]
-    head = json.dumps([prepared.task, prepared.classes, prepared.image_size])
+    head = json.dumps([prepared.schema.task, prepared.schema.classes, prepared.image_size])
     parts = [head, seen.to_csv(index=False), pixels_digest(prepared.folder)]
     return digest(part.encode() for part in parts)

@@ -105,14 +105,14 @@ class _Run:
         torch.manual_seed(params.seed)
         self.prepared, self.params, self.device = prepared, params, device
         self.loader_threads = loader_threads
-        self.objective = objective.get(prepared.task)
+        self.objective = objective.get(prepared.schema.task)
         self.train, self.tune = prepared.positions(["train"]), prepared.positions(["tune"])
         _check_rows(len(self.train))
         self.model = forward.prepare_model(_new_model(prepared, params), device)
         self.optimizer = _optimizer(self.model, params)
         self.precision = resolve_precision(params.precision, self.model, device)
         self.weights = self.objective.class_weights(
-            prepared.targets(self.train), classes=prepared.classes, kind=params.class_weights
+            prepared.targets(self.train), classes=prepared.schema.classes, kind=params.class_weights
         ).to(device)
         self.augment = Augmenter(params.augment, image_size=prepared.image_size, seed=params.seed)
 
@@ -170,7 +170,7 @@ class _Run:
         images = self.augment(self.prepared.reader.take(chosen), chosen, epoch=epoch)
         targets = self.objective.encode(
             self.prepared.targets(chosen),
-            n_outputs=len(self.prepared.classes),
+            n_outputs=len(self.prepared.schema.classes),
             smoothing=self.params.label_smoothing,
         )
         return Batch(images, targets)
@@ -232,7 +232,7 @@ def cpu_has_bf16() -> bool:
 def _new_model(prepared: Prepared, params: TrainParams) -> AuditModel:
     return backbones.create(
         params.backbone,
-        len(prepared.classes),
+        len(prepared.schema.classes),
         weights=params.weights,
         dropout=params.dropout,
         image_size=prepared.image_size,

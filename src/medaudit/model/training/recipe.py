@@ -51,8 +51,8 @@ def card(prepared: Prepared, params: TrainParams) -> ModelCard:
     """The card of the model that these parameters train."""
     return ModelCard(
         backbone=params.backbone,
-        task=prepared.task,
-        classes=prepared.classes,
+        task=prepared.schema.task,
+        classes=prepared.schema.classes,
         image_size=prepared.image_size,
         dropout=params.dropout,
     )
