@@ -2,8 +2,8 @@
 
 python tools/publish_results.py NAME
 
-Refuses a report that shows images of the data set (`report.show_images` must be false): licences
-of medical data rarely allow it.
+Refuses a report that shows images of the data set (`report.case_images` must be `withhold`):
+licences of medical data rarely allow it.
 """
 
 import json
@@ -31,8 +31,8 @@ def main() -> None:
     """Copy metrics, charts, PDF and parameters, and write the page that describes them."""
     name = sys.argv[1]
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    if params["report"].get("show_images", True):
-        sys.exit("report.show_images is true: run `dvc repro` with it false before publishing")
+    if params["report"]["case_images"] != "withhold":
+        sys.exit("set report.case_images to withhold and run `dvc repro` before publishing")
     target = Path("docs/results") / name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree("metrics", target / "metrics")

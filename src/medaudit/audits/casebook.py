@@ -13,7 +13,7 @@ from medaudit.audits import evidence
 from medaudit.audits.cases import CasesParams, Chosen, choose, controls
 from medaudit.audits.diagnosis import Diagnosis, diagnose, ranked
 from medaudit.audits.judging import Judged, judge
-from medaudit.audits.taxonomy import taxonomy
+from medaudit.audits.taxonomy import modes, taxonomy
 from medaudit.findings import Findings, Scalar, on_disk
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ class Study:
     def called(self, sample_ids: Iterable[str]) -> list[int]:
         """The output that is called for clean images."""
         return [int(index) for index in self.test.called[self.test.rows_of(sample_ids)]]
+
+    def mode(self, case: Chosen) -> str:
+        """The mode of the taxonomy that holds a case."""
+        (row,) = self.test.rows_of([case.sample_id])
+        found = modes(self.test, self.stressed, confident=self.params.confident)
+        return next(each.name for each in found if each.members[row])
 
     def before(self, case: Chosen) -> Judged:
         """The predictions under the condition in which a case is shown."""
@@ -132,7 +138,8 @@ def weigh(book: Study, case: Chosen, found: pd.DataFrame, tried: pd.DataFrame) -
     """Weigh the evidence of a case against that of the controls, and diagnose."""
     weighed = evidence.weigh(found, tried, max_base_rate=book.params.max_base_rate)
     number = book.cases.index(case) + 1
-    return Page(number, case, weighed, diagnose(case, weighed, book.taxonomy))
+    diagnosis = diagnose(case, weighed, book.taxonomy, mode=book.mode(case))
+    return Page(number, case, weighed, diagnosis)
 
 
 def findings(
@@ -155,10 +162,9 @@ def findings(
         if rows
         else pd.DataFrame(columns=order),
         "base_rates": rates,
-        "focus": focus_by_call(book, focus),
     }
-    scalars = case_scalars(pages) | mode_scalars(book.taxonomy)
-    return Findings(scalars | rate_scalars(rates) | focus_scalars(series["focus"]), series)
+    scalars = case_scalars(pages) | mode_scalars(book.taxonomy) | rate_scalars(rates)
+    return Findings(scalars | focus_scalars(focus_by_call(book, focus)), series)
 
 
 def case_scalars(pages: Sequence[Page]) -> dict[str, Scalar]:
@@ -171,10 +177,10 @@ def case_scalars(pages: Sequence[Page]) -> dict[str, Scalar]:
     }
 
 
-def mode_scalars(modes: pd.DataFrame) -> dict[str, Scalar]:
+def mode_scalars(table: pd.DataFrame) -> dict[str, Scalar]:
     """Shares of the modes that matter most."""
-    scalars: dict[str, Scalar] = {"n": int(modes["n"].sum())}
-    for row in modes[modes["mode"].isin(HEADLINE_MODES)].itertuples():
+    scalars: dict[str, Scalar] = {"n": int(table["n"].sum())}
+    for row in table[table["mode"].isin(HEADLINE_MODES)].itertuples():
         scalars |= {
             f"{row.mode}_n": int(row.n),
             f"{row.mode}_share": float(row.share),
@@ -242,7 +248,7 @@ def dossier(
         "conditions": [each.condition.name for each in book.stressed],
         "taxonomy": records(found.series["taxonomy"]),
         "base_rates": records(found.series["base_rates"]),
-        "focus": records(found.series["focus"]),
+        "metrics": jsonable(found.scalars),
         "not_testable": {name: "no mask" for name in questions if name not in tried},
         "cases": list(entries),
     }
@@ -269,6 +275,7 @@ def entry(
     return {
         "number": page.number,
         "kind": case.kind,
+        "mode": book.mode(case),
         "sample_id": case.sample_id,
         "group_id": case.group_id,
         "condition": case.condition.name,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from medaudit.audits.causes import cause, cause_of
 from medaudit.audits.evidence import KINDS, UNDO
 from medaudit.errors import listed
-from medaudit.stats.proportions import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
     from medaudit.audits.cases import Chosen
 
 MOST_CITED = 3
-MODES_OF_KIND: Mapping[str, tuple[str, ...]] = {
-    "corruption_flip": ("fragile", "fragile_when_severe"),
-    "confident_false_alarm": ("false_alarm",),
-    "success": ("stable",),
-}
 
 
 @dataclass(frozen=True)
@@ -37,9 +31,9 @@ class Diagnosis:
         supported: causes whose intervention turned the prediction but few controls, the
             greatest change first; for a flip under a corruption, the corruption's.
         unspecific: interventions that turned the prediction, and too many controls as well.
-        n_tested: interventions that could have turned the prediction to the truth.
-        n_turned: those that did.
-        expected_turned: how many would by their base rates alone.
+        n_tested: interventions that could have spoken for a cause.
+        n_turned: those that did, specific or not.
+        expected_turned: how many would have by their base rates alone.
         statement: the finding in words, with its numbers.
         mitigations: one sentence each.
         residual_risks: what stays after them, and how common the failure is.
@@ -55,10 +49,18 @@ class Diagnosis:
     residual_risks: tuple[str, ...]
 
 
-def diagnose(case: Chosen, weighed: pd.DataFrame, taxonomy: pd.DataFrame) -> Diagnosis:
-    """What the weighed evidence of one case supports; says so plainly where it is nothing."""
-    tested = ranked(weighed[weighed["kind"].isin(["undo", "remove"])])
-    tested = tested[tested["predicted_before"] != tested["truth"]]
+def diagnose(
+    case: Chosen, weighed: pd.DataFrame, taxonomy: pd.DataFrame, *, mode: str
+) -> Diagnosis:
+    """What the weighed evidence of one case supports; says so plainly where it is nothing.
+
+    Args:
+        case: the case.
+        weighed: its evidence, from `evidence.weigh`.
+        taxonomy: how common every mode is.
+        mode: the one of the case.
+    """
+    tested = ranked(weighed[could_speak(weighed)])
     specific = tested[tested["specific"]]
     supported = tuple(dict.fromkeys(specific["cause"]))
     if not case.condition.is_clean:
@@ -71,8 +73,15 @@ def diagnose(case: Chosen, weighed: pd.DataFrame, taxonomy: pd.DataFrame) -> Dia
         expected_turned=float(tested["base_rate"].sum()),
         statement=" ".join(sentences(case, weighed, tested)),
         mitigations=mitigations(case, supported),
-        residual_risks=(*(cause(name).residual for name in supported), *common(case, taxonomy)),
+        residual_risks=(*(cause(name).residual for name in supported), *common(taxonomy, mode)),
     )
+
+
+def could_speak(weighed: pd.DataFrame) -> pd.Series[bool]:
+    """Interventions on a wrong prediction; that a corrupted image was right when clean is known."""
+    wrong = weighed["predicted_before"] != weighed["truth"]
+    known = weighed["intervention"].str.startswith(UNDO)
+    return wrong & weighed["kind"].isin(["undo", "remove"]) & ~known
 
 
 def ranked(evidence: pd.DataFrame) -> pd.DataFrame:
@@ -89,16 +98,15 @@ def sentences(case: Chosen, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iter
         return
     if not case.condition.is_clean:
         yield flip_sentence(case, weighed)
-        tested = tested[~tested["intervention"].str.startswith(UNDO)]
     found = tested[tested["specific"]]
     yield from (support_sentence(row) for row in found.head(MOST_CITED).to_dict("records"))
     if found.empty and case.condition.is_clean:
         yield f"No tested cause explains it: none of {len(tested)} interventions is evidence."
     if found.empty and not case.condition.is_clean:
-        yield f"None of {len(tested)} edits of the corrupted image brings the truth back reliably."
+        yield f"None of {len(tested)} edits of the corrupted image undoes this specifically."
     loose = tested.loc[tested["turned"] & ~tested["specific"], "intervention"].tolist()
     if loose:
-        yield f"{listed(loose)} turn it too, but turn too many controls to be evidence."
+        yield f"Too common among the controls to be evidence: {listed(loose)}."
     if tested["turned"].any():
         yield chance_sentence(tested)
 
@@ -138,20 +146,26 @@ def chance_sentence(tested: pd.DataFrame) -> str:
     turned, expected = int(tested["turned"].sum()), float(tested["base_rate"].sum())
     verdict = "more than" if turned > expected else "no more than"
     return (
-        f"{turned} of {len(tested)} interventions turn it, {verdict} the {expected:.1f} that "
-        f"their base rates alone would give."
+        f"{turned} of {len(tested)} interventions speak for a cause, {verdict} the {expected:.1f} "
+        f"that their base rates alone would give."
     )
 
 
 def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
-    """For a right prediction: what changes it."""
-    for kind, words in {"undo": "edits that take a nuisance away", "apply": "conditions"}.items():
-        part = weighed[weighed["kind"] == kind]
+    """For a right prediction: what changes it, and whether it needs the lesion."""
+    applied = weighed[weighed["kind"] == "apply"]
+    edits = weighed[weighed["kind"] == "undo"]
+    edits = edits[~edits["intervention"].isin(applied["intervention"])]
+    for words, part in {"edits that take a nuisance away": edits, "conditions": applied}.items():
         changed = part.loc[part["predicted_after"] != part["predicted_before"], "intervention"]
         names = f": {listed(changed.tolist())}" if len(changed) else ""
         yield f"{len(changed)} of {len(part)} {words} change it{names}."
     for row in weighed[weighed["kind"] == "remove"].to_dict("records"):
-        yield f"Without the lesion it is called {row['predicted_after']}."
+        still = " still" if row["predicted_after"] == row["predicted_before"] else ""
+        yield (
+            f"Without the lesion it is{still} called {row['predicted_after']}, as are "
+            f"{row['base_rate']:.0%} of the controls that were called something else before."
+        )
 
 
 def mitigations(case: Chosen, supported: Sequence[str]) -> tuple[str, ...]:
@@ -164,17 +178,17 @@ def mitigations(case: Chosen, supported: Sequence[str]) -> tuple[str, ...]:
     return found or ("no targeted one is supported by the evidence; defer by confidence",)
 
 
-def common(case: Chosen, taxonomy: pd.DataFrame) -> tuple[str, ...]:
+def common(taxonomy: pd.DataFrame, mode: str) -> tuple[str, ...]:
     """How many test samples share the way in which the case comes out."""
-    names = MODES_OF_KIND.get(case.kind, (case.kind,))
-    part = taxonomy[taxonomy["mode"].isin(names)]
-    if part.empty:
-        return ()
-    n, total = int(part["n"].sum()), int(taxonomy["n"].sum())
-    share = wilson(n, total)
-    words = " or ".join(name.replace("_", " ") for name in names)
+    row = taxonomy[taxonomy["mode"] == mode].iloc[0]
+    first = (
+        f"{row['n']} of {taxonomy['n'].sum()} test samples ({row['share']:.1%}, 95 % interval "
+        f"{row['share_low']:.1%} to {row['share_high']:.1%}) come out as {mode.replace('_', ' ')}"
+    )
+    if not row["n_critical"]:
+        return (first,)
+    flagged = row["n_critical_flagged"]
     return (
-        f"{n} of {total} test samples ({share.value:.1%}, 95 % interval {share.low:.1%} to "
-        f"{share.high:.1%}) are {words}; {int(part['n_critical'].sum())} of them hold the "
-        f"critical class, and its frozen threshold flags {int(part['n_flagged'].sum())}",
+        f"{first}; {row['n_critical']} of them hold the critical class, of which its frozen "
+        f"threshold flags {flagged}",
     )

@@ -36,9 +36,10 @@ def taxonomy(
 ) -> pd.DataFrame:
     """How many test samples come out in every way; the modes exclude each other and sum to n.
 
-    Columns: mode, n, n_groups, share of the test samples with its Wilson interval `share_low`
-    and `share_high`, `n_critical` members whose critical class is true, `n_flagged` members that
-    the frozen threshold of the critical class flags whatever is called, and the definition.
+    Columns: mode; n; n_groups; share of the test samples with its Wilson interval `share_low` and
+    `share_high`; `n_critical` members whose critical class is true; `n_flagged` members that the
+    frozen threshold of the critical class flags whatever is called, and `n_critical_flagged` of
+    them that it flags rightly; definition.
     """
     test, stressed = judge(clean, corrupted, points)
     groups = test.scored.table.group_ids
@@ -56,6 +57,7 @@ def taxonomy(
                 "share_high": share.high,
                 "n_critical": int((mode.members & test.critical).sum()),
                 "n_flagged": int((mode.members & test.flagged).sum()),
+                "n_critical_flagged": int((mode.members & test.flagged & test.critical).sum()),
                 "definition": mode.definition,
             }
         )

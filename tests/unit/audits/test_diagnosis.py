@@ -68,7 +68,8 @@ def case(book, kind):
 
 def diagnosed(book, found, tried, kind="confident_critical_miss"):
     weighed = evidence.weigh(pd.DataFrame(found), tried, max_base_rate=0.25)
-    return diagnose(case(book, kind), weighed, book.taxonomy)
+    chosen = case(book, kind)
+    return diagnose(chosen, weighed, book.taxonomy, mode=book.mode(chosen))
 
 
 class TestWeigh:
@@ -220,7 +221,7 @@ class TestDiagnose:
         (common,) = result.residual_risks
         assert common.startswith("2 of 8 test samples (25.0%, 95 % interval ")
         assert common.endswith(
-            "2 of them hold the critical class, and its frozen threshold flags 0"
+            "2 of them hold the critical class, of which its frozen threshold flags 0"
         )
 
 
@@ -272,7 +273,20 @@ class TestCasebook:
         success = pages[1][-1]
         assert success.diagnosis.supported == ()
         assert success.diagnosis.mitigations == ()
-        assert "0 of 3 conditions change it." in success.diagnosis.statement
+        assert success.diagnosis.statement == (
+            "0 of 2 edits that take a nuisance away change it. 0 of 3 conditions change it."
+        )
+        (common,) = success.diagnosis.residual_risks
+        assert "come out as stable" in common
+
+    def test_a_success_that_does_not_need_the_lesion_says_so(self, book):
+        found = [row("e", "lesion_replaced", "mel", "mel", kind="remove")]
+        others = [row(f"n{i}", "lesion_replaced", "nv", "nv", kind="remove") for i in range(4)]
+        result = diagnosed(book, found, trials(others), kind="success")
+        assert (
+            "Without the lesion it is still called mel, as are 0% of the controls that were "
+            "called something else before." in result.statement
+        )
 
     def test_findings_and_dossier_are_ready_for_disk(self, book, pages):
         tried, found = pages

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from medaudit.reporting.params import ReportParams
+from medaudit.reporting.context import ReportParams
 from typer.testing import CliRunner
 
 from medaudit.audits.calibration import CalibrateParams

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from medaudit.files import write_json
 from medaudit.model.prepared import Prepared, read_prepared
 from medaudit.pixels.shards import write_shards
+from medaudit.tables.manifest import Preparation, write_manifest, write_preparation
+from medaudit.tables.predictions import Schema
 
 SIZE = 32
 
@@ -33,18 +34,15 @@ def make_prepared(folder: Path, *, n: int = 48, seed: int = 0) -> Path:
             "sex": np.where(np.arange(n) % 3 == 0, "female", "male"),
         }
     )
-    folder.mkdir(parents=True)
-    manifest.to_parquet(folder / "manifest.parquet")
-    write_json(
-        folder / "schema.json",
-        {
-            "task": "multiclass",
-            "classes": ["a", "b"],
-            "critical_class": "b",
-            "image_size": SIZE,
-            "class_counts_train": {"a": n // 4, "b": n // 4},
-        },
+    preparation = Preparation(
+        schema=Schema("multiclass", ("a", "b"), "b"),
+        image_size=SIZE,
+        class_counts_train={"a": n // 4, "b": n // 4},
+        dataset="toy",
+        group_meaning="lesion",
     )
+    write_manifest(manifest, folder)
+    write_preparation(preparation, folder)
     write_shards(iter(images), folder / "pixels", size=SIZE, per_shard=20)
     return folder
 

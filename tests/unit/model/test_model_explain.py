@@ -1,0 +1,127 @@
+"""Edits, verification and pictures with a tiny model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from medaudit.errors import ModelError
+from medaudit.model import backbones
+from medaudit.model.explain import Laboratory, energy, overlay
+from medaudit.model.forward import Feed
+from medaudit.model.prepared import Prepared
+from medaudit.pixels.counterfactuals import COUNTERFACTUALS, edited
+from medaudit.pixels.masks import MaskReader, pack, write_masks
+from medaudit.tables import tasks
+from medaudit.tables.conditions import Condition
+
+SIZE = 32
+CLEAN, NOISE = Condition.clean(), Condition("gaussian_noise", 3)
+FEED = Feed(batch_size=8, loader_threads=1, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> MaskReader:
+    """Image 0 has a mask, no other has."""
+    square = np.zeros((SIZE, SIZE), dtype=np.uint8)
+    square[10:18, 12:20] = 255
+    write_masks([pack(square, SIZE), *[pack(None, SIZE)] * 47], tmp_path / "masks.npy")
+    return MaskReader(tmp_path / "masks.npy", size=SIZE)
+
+
+@pytest.fixture
+def lab(prepared: Prepared, masks: MaskReader) -> Laboratory:
+    torch.manual_seed(0)
+    model = backbones.create("test_resnet", 2, weights="none", dropout=0.2).eval()
+    return Laboratory(model, prepared, masks, FEED, seed=0)
+
+
+def stated(lab, subject):
+    with torch.inference_mode():
+        logits = lab.model(torch.from_numpy(subject.image[None]).permute(0, 3, 1, 2))
+    return tasks.get("multiclass").probabilities(logits.numpy()[None])[0]
+
+
+def test_every_edit_once_and_masked_ones_only_with_a_mask(lab):
+    trials, logits = lab.try_edits(lab.subjects(["s000", "s001"]), label="test")
+    tried = trials.groupby("sample_id")["intervention"].agg(set)
+    assert tried["s000"] == set(COUNTERFACTUALS)
+    assert tried["s001"] == {n for n, each in COUNTERFACTUALS.items() if not each.needs_mask}
+    assert logits.shape == (1, len(trials), 2)
+
+
+def test_logits_are_those_of_the_edited_image(lab):
+    (subject,) = lab.subjects(["s001"])
+    trials, logits = lab.try_edits([subject], label="test")
+    image = edited(subject.image, "mirrored")[None]
+    with torch.inference_mode():
+        expected = lab.model(torch.from_numpy(image).permute(0, 3, 1, 2))[0].numpy()
+    row = trials.index[trials["intervention"] == "mirrored"][0]
+    assert logits[0, row] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_image_must_be_that_of_the_stored_prediction(lab):
+    right = stated(lab, lab.subject("s003", NOISE))
+    assert lab.verified("s003", NOISE, probabilities=right).sample_id == "s003"
+    with pytest.raises(ModelError, match=r"s003: probabilities are 0\.\d+ away"):
+        lab.verified("s003", NOISE, probabilities=np.add(right, [0.1, -0.1]))
+
+
+def test_pictures_of_a_flip(lab, tmp_path):
+    drawn = lab.draw(
+        "s000",
+        NOISE,
+        classes={"predicted": 0, "true": 1},
+        cited="lesion_replaced",
+        stem=tmp_path / "cases" / "1_s000",
+    )
+    assert set(drawn.images) == {
+        "image",
+        "corrupted",
+        "counterfactual",
+        "cam_predicted",
+        "cam_true",
+    }
+    assert drawn.focus["lesion_share"] == 64 / SIZE**2
+    image = np.asarray(Pillow.open(tmp_path / "cases" / drawn.images["image"]))
+    assert np.array_equal(image, lab.subject("s000", CLEAN).image)
+
+
+def test_pictures_are_the_same_bytes_again(lab, tmp_path):
+    def draw(stem):
+        names = lab.draw("s000", CLEAN, classes={"true": 1}, cited="brightness_up-1", stem=stem)
+        return [(stem.parent / name).read_bytes() for name in names.images.values()]
+
+    assert draw(tmp_path / "a" / "1") == draw(tmp_path / "b" / "1")
+
+
+def test_focus_without_mask_is_undefined(lab):
+    table = lab.focus_table(lab.subjects(["s000", "s001"]), [0, 1])
+    assert table["lesion_share"].isna().tolist() == [False, True]
+    assert np.isnan(table["cam_energy"][1])
+
+
+def test_energy_on_paper():
+    # 3 + 1 of 8 lies on the mask.
+    cam = np.array([[3, 1], [4, 0]], dtype=np.float32)
+    mask = np.array([[True, True], [False, False]])
+    assert energy(cam, mask) == 0.5
+    assert np.isnan(energy(cam, None))
+    assert np.isnan(energy(np.zeros_like(cam), mask))
+
+
+def test_a_flat_map_has_the_mask_share():
+    mask = np.zeros((10, 10), dtype=bool)
+    mask[:3] = True
+    assert energy(np.ones((10, 10), dtype=np.float32), mask) == pytest.approx(0.3)
+
+
+def test_overlay_changes_most_where_the_map_is_high():
+    image = np.full((4, 4, 3), 128, dtype=np.uint8)
+    cam = np.zeros((4, 4), dtype=np.float32)
+    cam[0, 0] = 1
+    change = np.abs(overlay(image, cam).astype(int) - 128).sum(axis=-1)
+    assert change.argmax() == 0
+    assert overlay(image, cam).dtype == np.uint8
