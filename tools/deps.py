@@ -4,8 +4,8 @@ python tools/deps.py           rewrite the `deps` of every stage
 python tools/deps.py --check   exit 1 and print the difference instead
 
 A stage depends on its own file and on every module of the project that it imports, directly or
-through others, inside functions too. Data dependencies (everything that is not a `.py` file)
-stay as they are.
+through others, inside functions too, and on the files in `templates/` beside those modules. Data
+dependencies (everything outside `src/` and `stages/`) stay as they are.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"medaudit": Path("src/medaudit"), "stages": Path("stages")}
+CODE = ("src/", "stages/")
 
 
 def module_file(name: str, root: Path) -> Path | None:
@@ -66,13 +67,15 @@ def closure(start: Path, root: Path = ROOT) -> list[str]:
         seen.add(file)
         files = (module_file(name, root) for name in imported_names(root / file))
         stack += [found for found in files if found is not None]
-    return sorted(path.as_posix() for path in seen)
+    folders = {(root / path).parent / "templates" for path in seen}
+    templates = {path.relative_to(root) for folder in folders for path in folder.glob("*.*")}
+    return sorted(path.as_posix() for path in seen | templates)
 
 
 def wanted(pipeline: dict, root: Path = ROOT) -> dict[str, list[str]]:
     """The complete `deps` of every stage: data as written, then code."""
     return {
-        name: [dep for dep in stage["deps"] if not dep.endswith(".py")]
+        name: [dep for dep in stage["deps"] if not dep.startswith(CODE)]
         + closure(Path("stages") / f"{name}.py", root)
         for name, stage in pipeline["stages"].items()
     }

@@ -1,0 +1,1 @@
+"""The report: what the audits found, as figures, one HTML page and a short PDF."""

@@ -1,0 +1,198 @@
+"""The deployment checklist: questions written by hand, answers computed where evidence exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from medaudit.errors import DataError
+from medaudit.params import read_yaml
+from medaudit.reporting import labels, narrative
+from medaudit.reporting.numbers import UNDEFINED, count, difference, estimate, number, plain, real
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from medaudit.reporting.evidence import Evidence
+
+Status = Literal["pass", "fail", "not measured"]
+
+
+class Item(BaseModel):
+    """One question of the checklist.
+
+    Args:
+        question: what must hold before deployment.
+        check: name of the computed check; without one the item is not measured by this pipeline.
+        metric: measure that the check looks at, where it needs one.
+        bound: number that the check compares with, where it needs one.
+        note: why it matters, or how it could be measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str
+    check: str | None = None
+    metric: str = ""
+    bound: float = 0.0
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _known(self) -> Item:
+        if self.check is not None and self.check not in CHECKS:
+            raise ValueError(f"unknown check {self.check!r}; known: {', '.join(CHECKS)}")
+        return self
+
+
+class Checklist(BaseModel):
+    """The file `report/deployment_checklist.yaml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The status of an item and the number behind it."""
+
+    status: Status
+    basis: str
+
+
+def read(path: Path) -> Checklist:
+    """Read and validate the hand-written checklist."""
+    try:
+        return Checklist.model_validate(read_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {place}: {first['msg']}") from None
+
+
+def answer(item: Item, evidence: Evidence) -> Answer:
+    """The computed answer; `not measured` where there is no check or nothing to check."""
+    if item.check is None:
+        return Answer("not measured", item.note)
+    return CHECKS[item.check](item, evidence)
+
+
+def verdict(held: bool, basis: str) -> Answer:
+    """Pass or fail with its basis."""
+    return Answer("pass" if held else "fail", basis)
+
+
+def at_least(item: Item, evidence: Evidence) -> Answer:
+    """The lower end of the interval of a test measure reaches the bound."""
+    found = evidence.measure(item.metric)
+    if not found.defined:
+        return Answer("not measured", f"{labels.words(item.metric)} is {UNDEFINED} here")
+    rests_on = found.n if found.n_positive is None else found.n_positive
+    return verdict(
+        found.low >= item.bound,
+        f"{estimate(found)}, n={count(rests_on)}; lower end asked: {item.bound:g}",
+    )
+
+
+def realised_specificity(_item: Item, evidence: Evidence) -> Answer:
+    """The interval of the realised specificity contains or exceeds the target."""
+    found, target = evidence.measure("critical_specificity"), evidence.points.specificity
+    if not found.defined:
+        return Answer("not measured", "no critical class")
+    basis = f"{estimate(found)}, n={count(found.n_positive)}; target {target:g}"
+    return verdict(found.high >= target, basis)
+
+
+def no_worse_slice(_item: Item, evidence: Evidence) -> Answer:
+    """No slice is worse than the rest after Holm."""
+    changes = [each for each in narrative.slice_changes(evidence) if each.defined]
+    if not changes:
+        return Answer("not measured", "no slice is large enough")
+    worse = [each for each in changes if each.shown_worse]
+    if not worse:
+        widest = max(each.high - each.low for each in changes)
+        return verdict(True, f"0 of {len(changes)} slices; intervals up to {widest:.2f} wide")
+    largest = max(worse, key=lambda each: each.harm)
+    return verdict(
+        False, f"{len(worse)} of {len(changes)} slices, e.g. {largest.name}: {difference(largest)}"
+    )
+
+
+def mild_stress(item: Item, evidence: Evidence) -> Answer:
+    """No condition of severity 1 is shown to lose."""
+    changes = [
+        each
+        for each in narrative.stress_changes(evidence, item.metric)
+        if each.name.endswith("-1") and each.defined
+    ]
+    if not changes:
+        return Answer("not measured", "no condition of severity 1")
+    worse = [each for each in changes if each.shown_worse]
+    if not worse:
+        return verdict(True, f"0 of {len(changes)} conditions, n={count(changes[0].n)}")
+    largest = max(worse, key=lambda each: each.harm)
+    name = labels.condition(largest.name)
+    return verdict(
+        False, f"{len(worse)} of {len(changes)} conditions, e.g. {name}: {difference(largest)}"
+    )
+
+
+def calibrated(_item: Item, evidence: Evidence) -> Answer:
+    """The ECE of the last calibrator is within the noise of a perfectly calibrated model."""
+    row = evidence.rows("calibrate", "noise_floor")[-1]
+    name, floor = str(row["calibrator"]), real(row["p95"])
+    ece = evidence.number("calibrate", "summary", calibrator=name, metric="ece")
+    basis = f"{labels.words(name)}: {estimate(ece)}, n={count(ece.n)}; floor {plain(floor)}"
+    return verdict(ece.value <= floor, basis)
+
+
+def recall_among_kept(item: Item, evidence: Evidence) -> Answer:
+    """The lower end of the critical recall among the kept reaches the bound."""
+    row = evidence.rows("selective", "deferral")[0]
+    found = number(narrative.triple(row, "critical_recall_kept"))
+    if not found.defined:
+        return Answer("not measured", "no critical class among the kept")
+    coverage = plain(real(row["coverage"]), 2)
+    return verdict(
+        found.low >= item.bound,
+        f"{estimate(found)} at coverage {coverage}; lower end asked: {item.bound:g}",
+    )
+
+
+def no_leak(_item: Item, evidence: Evidence) -> Answer:
+    """No group stands in two roles."""
+    n, groups = len(evidence.groups_in_two_roles), evidence.scalar("prepare", "n_groups")
+    return verdict(n == 0, f"{n} of {count(groups)} groups")
+
+
+def labels_agree(_item: Item, evidence: Evidence) -> Answer:
+    """No duplicate pair has two labels."""
+    table = evidence.table("prepare", "duplicates")
+    n = int(table["labels_differ"].astype(bool).sum()) if len(table) else 0
+    return verdict(n == 0, f"{n} of {len(table)} duplicate pairs")
+
+
+def enough_positives(item: Item, evidence: Evidence) -> Answer:
+    """Every class has at least so many test images."""
+    rows = evidence.rows("evaluate", "per_class", metric="auroc")
+    fewest = min(rows, key=lambda row: real(row["n_positive"]))
+    n = real(fewest["n_positive"])
+    return verdict(
+        n >= item.bound, f"{count(n)} of {fewest['class']}; at least {item.bound:g} asked"
+    )
+
+
+CHECKS: dict[str, Callable[[Item, Evidence], Answer]] = {
+    "at_least": at_least,
+    "realised_specificity": realised_specificity,
+    "no_worse_slice": no_worse_slice,
+    "mild_stress": mild_stress,
+    "calibrated": calibrated,
+    "recall_among_kept": recall_among_kept,
+    "no_leak": no_leak,
+    "labels_agree": labels_agree,
+    "enough_positives": enough_positives,
+}

@@ -1,0 +1,95 @@
+"""Figure of slices."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from medaudit.reporting import labels, style
+from medaudit.reporting.figures.performance import draw_interval
+from medaudit.reporting.numbers import ALPHA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from medaudit.reporting.evidence import Evidence
+
+MOST_ROWS = 24
+SECOND = "accuracy"
+
+
+def primary(evidence: Evidence) -> str:
+    """The measure that the slice stage was asked to judge by; accuracy where it has none."""
+    asked = str((evidence.params.get("slice") or {}).get("primary", SECOND))
+    return asked if evidence.rows("slice", "slices", metric=asked) else SECOND
+
+
+def metrics(evidence: Evidence) -> list[str]:
+    """The measures of the slice figure: the primary one, and accuracy beside it."""
+    table = evidence.table("slice", "slices")
+    if table.empty:
+        return []
+    defined = set(table.dropna(subset=["value"])["metric"])
+    return [name for name in dict.fromkeys((primary(evidence), SECOND)) if name in defined]
+
+
+def shown_slices(table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
+    """The slices to draw in their order: all, or those of the largest gaps where many."""
+    part = table[table["metric"].isin(wanted)].dropna(subset=["value"])
+    gaps = part["gap"].abs().groupby(part["slice"], sort=False).max()
+    chosen = set(gaps.nlargest(MOST_ROWS).index)
+    return [str(name) for name in part["slice"].unique() if name in chosen]
+
+
+def slices_figure(evidence: Evidence) -> Figure | None:
+    """A forest of slices with the value on all of test as a line."""
+    wanted, table = metrics(evidence), evidence.table("slice", "slices")
+    if not wanted:
+        return None
+    order = shown_slices(table, wanted)
+    height = 0.6 + 0.135 * len(order)
+    figure, axes = style.canvas(style.FULL, height, columns=len(wanted), sharey=True)
+    for ax, name in zip(axes, wanted, strict=True):
+        draw_slices(table[table["metric"] == name], ax, order=order)
+        whole = evidence.measure(name).value
+        if math.isfinite(whole):
+            ax.axvline(whole, color="#222222", linewidth=0.7, linestyle="--")
+        ax.set_title(labels.metric(name, evidence.critical))
+    _name_rows(table, axes[0], order=order, critical=evidence.critical)
+    return figure
+
+
+def draw_slices(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:
+    """A row per slice; red and filled where Holm leaves it worse than the rest of test."""
+    for row in table[table["slice"].isin(order)].itertuples():
+        shown = bool(row.p_holm < ALPHA)
+        worse = shown and float(row.gap) * int(row.direction) < 0
+        draw_interval(
+            ax,
+            order.index(str(row.slice)),
+            row.value,
+            row.low,
+            row.high,
+            colour=style.RED if worse else style.BLUE,
+            filled=shown,
+        )
+    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.set(xlim=(-0.02, 1.02), xlabel="value in the slice")
+    ax.grid(axis="x")
+
+
+def _name_rows(
+    table: pd.DataFrame, ax: Axes, *, order: Sequence[str], critical: str | None
+) -> None:
+    counts = table.drop_duplicates("slice").set_index("slice")
+    names = []
+    for name in order:
+        row = counts.loc[name]
+        positives = row["n_positive"]
+        behind = f", {int(positives)} {critical}" if math.isfinite(positives) else ""
+        names.append(f"{name.replace('_', ' ')} ({int(row['n']):,}{behind})")
+    ax.set_yticks(range(len(names)), names, fontsize=6)

@@ -1,0 +1,163 @@
+"""Figures of corruptions and shifts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medaudit.reporting import labels, style
+from medaudit.reporting.figures.performance import draw_interval
+from medaudit.reporting.numbers import ALPHA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from medaudit.reporting.evidence import Evidence
+
+COLUMNS = 5
+STEP = 0.235
+
+
+def primaries(evidence: Evidence) -> list[str]:
+    """The measures that the stress stage follows over severity, those of all classes first."""
+    names = [str(name) for name in evidence.table("stress", "severity")["metric"].unique()]
+    return sorted(names, key=lambda name: name.startswith("critical"))
+
+
+def metric_colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour per measure, as for the classes: red is the critical one's."""
+    plain = iter((style.BLUE, style.GREY, *style.CLASS_COLOURS))
+    return {name: style.RED if name.startswith("critical") else next(plain) for name in names}
+
+
+def severity_figure(evidence: Evidence) -> Figure:
+    """One panel per corruption: the primary measures from clean over the severities."""
+    table = evidence.table("stress", "severity")
+    names = list(table["corruption"].unique())
+    lines = -(-len(names) // COLUMNS)
+    colours = metric_colours(primaries(evidence))
+    figure, axes = style.canvas(
+        style.FULL, 0.35 + 1.1 * lines, rows=lines, columns=COLUMNS, sharex=True, sharey=True
+    )
+    for ax, name in zip(axes, names, strict=False):
+        part = table[table["corruption"] == name]
+        draw_severity(part, ax, colours=colours, critical=evidence.critical)
+        ax.set_title(labels.words(name))
+        ax.tick_params(labelbottom=True)
+    style.blank(axes[len(names) :])
+    for ax in axes[::COLUMNS]:
+        ax.set(ylabel="value", ylim=(0, 1.04))
+    figure.supxlabel("severity (0 = clean)", fontsize=7)
+    handles, words = axes[0].get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside upper center", ncols=len(colours))
+    return figure
+
+
+def draw_severity(
+    table: pd.DataFrame, ax: Axes, *, colours: Mapping[str, str], critical: str | None
+) -> None:
+    """One line per measure with its interval as a band."""
+    for name, colour in colours.items():
+        part = table[table["metric"] == name]
+        ax.fill_between(
+            part["severity"], part["low"], part["high"], color=colour, alpha=0.18, linewidth=0
+        )
+        text = labels.short(name, critical)
+        ax.plot(part["severity"], part["value"], ".-", color=colour, markersize=4, label=text)
+    ax.set_xticks(sorted(table["severity"].unique()))
+    ax.grid(axis="y")
+
+
+def delta_figure(evidence: Evidence) -> Figure:
+    """Condition minus clean with intervals, one panel per primary measure."""
+    table = evidence.table("stress", "conditions")
+    table = table[table["severity"] > 0]
+    names = list(table["corruption"].unique())
+    metrics = primaries(evidence)
+    height = 0.75 + STEP * len(names)
+    figure, axes = style.canvas(style.FULL, height, columns=len(metrics), sharey=True)
+    for ax, name in zip(axes, metrics, strict=True):
+        draw_delta(table[table["metric"] == name], ax, names=names)
+        ax.set_title(labels.metric(name, evidence.critical))
+    figure.legend(
+        handles=_severity_keys(sorted(int(s) for s in table["severity"].unique())),
+        loc="outside upper center",
+        ncols=8,
+    )
+    return figure
+
+
+def draw_delta(table: pd.DataFrame, ax: Axes, *, names: Sequence[str]) -> None:
+    """A row per corruption, a point per severity; filled where Holm leaves a difference."""
+    severities = sorted(int(s) for s in table["severity"].unique())
+    for row in table.itertuples():
+        place = severities.index(int(row.severity)) - (len(severities) - 1) / 2
+        draw_interval(
+            ax,
+            names.index(str(row.corruption)) + place * 0.8 / len(severities),
+            row.delta,
+            row.delta_low,
+            row.delta_high,
+            colour=style.severity_colour(int(row.severity)),
+            filled=bool(row.p_holm < ALPHA),
+        )
+    ax.axvline(0, color="#222222", linewidth=0.7)
+    ax.set_yticks(range(len(names)), [labels.words(name) for name in names])
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xlabel("condition minus clean")
+    ax.grid(axis="x")
+
+
+def _severity_keys(severities: Sequence[int]) -> list[object]:
+    from matplotlib.lines import Line2D
+
+    def key(colour: str, face: str, text: str) -> Line2D:
+        return Line2D(
+            [], [], marker="o", markersize=3.5, color=colour, markerfacecolor=face, label=text
+        )
+
+    colours = [(style.severity_colour(s), f"severity {s}") for s in severities]
+    return [
+        *(key(colour, colour, text) for colour, text in colours),
+        key(style.GREY, style.GREY, "filled: shown after Holm"),
+        key(style.GREY, "white", "hollow: not shown"),
+    ]
+
+
+def predicted_figure(evidence: Evidence) -> Figure:
+    """What is called under clean and under every corruption at its greatest severity."""
+    table = evidence.table("stress", "predicted")
+    conditions = evidence.table("stress", "conditions")
+    worst = conditions.sort_values("severity").groupby("corruption", sort=False)["condition"].last()
+    order = [name for name in conditions["condition"].unique() if name in set(worst)]
+    figure, (ax,) = style.canvas(style.FULL, 0.6 + 0.145 * len(order))
+    draw_predicted(table, ax, order=order, colours=style.class_colours(evidence.classes))
+    return figure
+
+
+def draw_predicted(
+    table: pd.DataFrame, ax: Axes, *, order: Sequence[str], colours: Mapping[str, str]
+) -> None:
+    """One bar per condition, split by the class that is called."""
+    wide = table.pivot_table(index="condition", columns="class", values="share", sort=False)
+    wide = wide.loc[list(order)]
+    left = wide.iloc[:, 0] * 0
+    for name, colour in colours.items():
+        ax.barh(
+            range(len(wide)),
+            wide[name],
+            left=left,
+            color=colour,
+            label=name,
+            height=0.76,
+            edgecolor="white",
+            linewidth=0.3,
+        )
+        left = left + wide[name]
+    ax.set_yticks(range(len(wide)), [labels.condition(name) for name in order])
+    ax.set(xlabel="share of the test images called", xlim=(0, max(1.0, float(left.max()))))
+    ax.invert_yaxis()
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02))

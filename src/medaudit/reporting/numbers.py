@@ -1,0 +1,161 @@
+"""Numbers with their intervals, and how they are printed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+UNDEFINED = "undefined"
+MINUS = "\N{MINUS SIGN}"
+RANGE = "\N{EN DASH}"
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value, its 95 % interval, and what it rests on; NaN means undefined."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n: int | None = None
+    n_groups: int | None = None
+    n_positive: int | None = None
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a value."""
+        return math.isfinite(self.value)
+
+    def holds(self, target: float) -> bool:
+        """Whether the interval contains a number; an undefined interval contains nothing."""
+        return self.low <= target <= self.high
+
+
+@dataclass(frozen=True)
+class Change(Number):
+    """A paired difference with its p-value, Holm-corrected over a family of comparisons."""
+
+    name: str = ""
+    p_holm: float = math.nan
+    direction: int = 1
+
+    @property
+    def shown(self) -> bool:
+        """Whether the evidence shows a difference: interval and corrected p-value agree on it.
+
+        A single comparison has no family and no corrected p-value; its interval decides.
+        """
+        excludes_zero = self.low > 0 or self.high < 0
+        return excludes_zero and not self.p_holm >= ALPHA
+
+    @property
+    def harm(self) -> float:
+        """How much worse, positive is worse."""
+        return -self.direction * self.value
+
+    @property
+    def shown_worse(self) -> bool:
+        """Whether the evidence shows a loss."""
+        return self.shown and self.harm > 0
+
+
+def number(row: Mapping[str, Any], prefix: str = "") -> Number:
+    """A number out of the columns `<prefix>value`, `<prefix>low`, `<prefix>high` and counts."""
+    return Number(
+        value=real(row.get(f"{prefix}value")),
+        low=real(row.get(f"{prefix}low")),
+        high=real(row.get(f"{prefix}high")),
+        n=whole(row.get("n")),
+        n_groups=whole(row.get("n_groups")),
+        n_positive=whole(row.get("n_positive")),
+    )
+
+
+def change(row: Mapping[str, Any], value: str, *, name: str, ends: tuple[str, str]) -> Change:
+    """A change out of the columns `value` and `ends`, with `p_holm` and `direction` if there."""
+    low, high = ends
+    return Change(
+        value=real(row.get(value)),
+        low=real(row.get(low)),
+        high=real(row.get(high)),
+        n=whole(row.get("n")),
+        n_groups=whole(row.get("n_groups")),
+        n_positive=whole(row.get("n_positive")),
+        name=name,
+        p_holm=real(row.get("p_holm")),
+        direction=whole(row.get("direction")) or 1,
+    )
+
+
+def real(value: object) -> float:
+    """A float; NaN for what is absent."""
+    return float(value) if isinstance(value, Real) else math.nan
+
+
+def whole(value: object) -> int | None:
+    """An int; `None` for what is absent."""
+    found = real(value)
+    return int(found) if math.isfinite(found) else None
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A number with fixed decimals and a true minus sign."""
+    if not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """As `plain`, with its sign."""
+    if not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def between(low: float, high: float, digits: int = 3) -> str:
+    """The two ends of an interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    joint = " to " if low < 0 else RANGE
+    return f"{plain(low, digits)}{joint}{plain(high, digits)}"
+
+
+def estimate(found: Number, digits: int = 3) -> str:
+    """A value with its interval, or `undefined`."""
+    if not found.defined:
+        return UNDEFINED
+    return f"{plain(found.value, digits)} ({between(found.low, found.high, digits)})"
+
+
+def difference(found: Number, digits: int = 3) -> str:
+    """A signed value with its signed interval, or `undefined`."""
+    if not found.defined:
+        return UNDEFINED
+    if not math.isfinite(found.low):
+        return f"{signed(found.value, digits)} (no interval)"
+    ends = f"{signed(found.low, digits)} to {signed(found.high, digits)}"
+    return f"{signed(found.value, digits)} ({ends})"
+
+
+def p_value(value: float) -> str:
+    """A p-value with as many decimals as matter."""
+    if not math.isfinite(value):
+        return ""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def count(value: object) -> str:
+    """A count with thousands separators; a dash where there is none."""
+    found = whole(value)
+    return RANGE if found is None else f"{found:,}"
+
+
+def share(value: float) -> str:
+    """A share as percent."""
+    return f"{value:.1%}".replace("%", " %") if math.isfinite(value) else UNDEFINED

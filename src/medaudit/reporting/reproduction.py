@@ -1,0 +1,111 @@
+"""What somebody needs to get the same numbers again."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from medaudit.reporting.evidence import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from medaudit.reporting.evidence import Evidence
+
+# Results that a run itself writes are no change of the code.
+CODE = ("src", "stages", "params.yaml", "dvc.yaml", "pyproject.toml", "data.dvc", "report")
+COMMANDS = ("git checkout {commit}", "make repro")
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Where the code stood; empty `sha` outside of a git repository."""
+
+    sha: str
+    dirty: bool
+
+    @property
+    def words(self) -> str:
+        """For the title block."""
+        if not self.sha:
+            return "not in a git repository"
+        return f"{self.sha[:12]}{' with uncommitted changes' if self.dirty else ''}"
+
+
+def commit(root: Path) -> Commit:
+    """The commit that is checked out, and whether code or parameters differ from it."""
+    sha = _git(root, "rev-parse", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--", *CODE) if sha else ""
+    return Commit(sha, bool(changed))
+
+
+def commands(found: Commit) -> list[str]:
+    """The exact commands."""
+    return [line.format(commit=found.sha or "COMMIT") for line in COMMANDS]
+
+
+def clock(evidence: Evidence) -> list[tuple[str, str]]:
+    """Wall clock of every stage that ran on this machine."""
+    return [(stage, _seconds(evidence.runtime.get(stage))) for stage in STAGES]
+
+
+def machines(evidence: Evidence) -> list[str]:
+    """The machines that stages ran on, with the stages where there are several."""
+    stages: dict[str, list[str]] = {}
+    for stage, record in evidence.runtime.items():
+        stages.setdefault(_machine(record["machine"]), []).append(stage)
+    if len(stages) < 2:
+        return list(stages) or ["not recorded: every stage was restored from the cache"]
+    return [f"{machine} ({', '.join(ran)})" for machine, ran in stages.items()]
+
+
+def versions(evidence: Evidence) -> list[tuple[str, str]]:
+    """Package versions; several where stages ran under several."""
+    found: dict[str, dict[str, None]] = {}
+    for record in evidence.runtime.values():
+        for package, version in record["versions"].items():
+            found.setdefault(package, {})[version] = None
+    return [(package, ", ".join(each)) for package, each in found.items()]
+
+
+def flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Parameters as dotted names and their values."""
+    for name, value in params.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}", ", ".join(str(each) for each in value)
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def seeds(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every parameter that is called seed."""
+    return [(name, value) for name, value in flat(params) if name.rpartition(".")[2] == "seed"]
+
+
+def _seconds(record: Mapping[str, Any] | None) -> str:
+    if record is None:
+        return "restored from cache"
+    seconds = float(record["seconds"])
+    return f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.1f} s"
+
+
+def _machine(facts: Mapping[str, Any]) -> str:
+    own = ("processor", "cores", "system", "python")
+    more = "".join(f", {value}" for name, value in facts.items() if name not in own and value)
+    return (
+        f"{facts['processor']}, {facts['cores']} cores, {facts['system']}, "
+        f"Python {facts['python']}{more}"
+    )
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

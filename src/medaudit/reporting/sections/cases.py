@@ -1,0 +1,147 @@
+"""Section 6: single cases with the evidence about their causes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from medaudit.reporting import labels
+from medaudit.reporting.blocks import Block, details, table, text
+from medaudit.reporting.blocks import section as part
+from medaudit.reporting.numbers import plain, real
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from medaudit.reporting.context import Context
+
+IMAGES = {
+    "image": "clean image",
+    "corrupted": "{condition}",
+    "counterfactual": "after the cited edit",
+    "cam_predicted": "Grad-CAM, called {predicted}",
+    "cam_true": "Grad-CAM, true {truth}",
+}
+FOCUS = {
+    "lesion_share": "the lesion covers a share of the image of",
+    "cam_predicted_energy": "of the Grad-CAM of the call, the share on the lesion is",
+    "cam_true_energy": "of that of the truth",
+}
+HIGHEST = 3
+
+
+def section(context: Context) -> Block:
+    """Every case as a block of its own."""
+    found = context.evidence.cases
+    withheld = context.params.case_images == "withhold"
+    note = " Images are withheld in this copy." if withheld else ""
+    controls = context.evidence.dossier.get("n_controls", {})
+    against = " and ".join(f"{n} {kind}" for kind, n in controls.items())
+    return part(
+        "Cases",
+        text(
+            f"A cause is named only where undoing or applying it changed this very prediction, and "
+            f"where the same intervention leaves most of the controls ({against} predictions) as "
+            f"they are. Grad-CAM is an illustration, not evidence.{note}"
+        ),
+        *(case(entry, withheld=withheld) for entry in found),
+    )
+
+
+def case(entry: Mapping[str, Any], *, withheld: bool) -> Block:
+    """One case."""
+    condition = labels.condition(str(entry["condition"]))
+    return {
+        "kind": "case",
+        "title": f"{entry['number']}. {labels.words(str(entry['kind'])).capitalize()}",
+        "id": entry["sample_id"],
+        "verdict": f"true {entry['truth']}, called {entry['predicted']} ({condition})",
+        "right": entry["truth"] == entry["predicted"],
+        "images": [] if withheld else list(images(entry)),
+        "probabilities": list(probabilities(entry)),
+        "facts": facts(entry),
+        "lines": [{"label": name, "text": words} for name, words in lines(entry)],
+        "blocks": [details("All evidence about this case", evidence(entry))],
+    }
+
+
+def evidence(entry: Mapping[str, Any]) -> Block:
+    """What every intervention did to the prediction, and what that is worth."""
+    rows = [
+        (
+            str(row["intervention"]),
+            str(row["kind"]),
+            f"{row['predicted_before']} to {row['predicted_after']}",
+            f"{plain(real(row['p_true_before']), 2)} to {plain(real(row['p_true_after']), 2)}",
+            "yes" if row["turned"] else "no",
+            plain(real(row["base_rate"]), 2),
+            "yes" if row["specific"] else "no",
+        )
+        for row in entry["evidence"]
+    ]
+    columns = ("intervention", "kind", "call", f"P({entry['truth']})", "turned", "base rate")
+    caption = "The base rate is how often the intervention does as much to controls"
+    return table(caption, (*columns, "is evidence"), rows, align="lllrrrr")
+
+
+def images(entry: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Pictures in the order in which they are read, with what they show."""
+    names = {"condition": labels.condition(str(entry["condition"]))}
+    names |= {"truth": str(entry["truth"]), "predicted": str(entry["predicted"])}
+    same = {"cam_true"} if entry["truth"] == entry["predicted"] else set()
+    for what, caption in IMAGES.items():
+        if what in entry["images"] and what not in same:
+            yield {"file": entry["images"][what], "label": caption.format(**names)}
+
+
+def probabilities(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The highest probabilities, and that of the truth."""
+    ranked = sorted(entry["probabilities"].items(), key=lambda item: -real(item[1]))
+    shown = ranked[:HIGHEST]
+    shown += [each for each in ranked[HIGHEST:] if each[0] == entry["truth"]]
+    for name, value in shown:
+        yield {
+            "class": name,
+            "value": plain(real(value), 2),
+            "width": round(100 * real(value), 1),
+            "truth": name == entry["truth"],
+        }
+
+
+def facts(entry: Mapping[str, Any]) -> str:
+    """Group and slice columns on one line."""
+    known = {name: value for name, value in entry["facts"].items() if value is not None}
+    words = [f"{labels.words(name)} {shown(value)}" for name, value in known.items()]
+    return " · ".join([f"group {entry['group_id']}", *words])
+
+
+def shown(value: object) -> str:
+    """A fact as it is printed."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def lines(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Why it was chosen, what the evidence says, what to do, what stays."""
+    found = entry["diagnosis"]
+    yield "Chosen", sentence(entry["reason"])
+    yield "Evidence", found["statement"]
+    focus = [
+        f"{FOCUS.get(name, labels.words(name))} {plain(real(value), 2)}"
+        for name, value in entry["focus"].items()
+        if value is not None
+    ]
+    if focus:
+        yield "Where it looks", sentence("; ".join(focus))
+    if found["mitigations"]:
+        yield "Mitigation", joined(found["mitigations"])
+    if found["residual_risks"]:
+        yield "Residual risk", joined(found["residual_risks"])
+
+
+def joined(parts: list[str]) -> str:
+    """Sentences one after the other."""
+    return " ".join(sentence(each) for each in parts)
+
+
+def sentence(words: str) -> str:
+    """With a capital and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"
