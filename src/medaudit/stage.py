@@ -35,6 +35,7 @@ def run(main: Callable[[], None], name: str) -> None:
     """Call `main`, turn what can go wrong into one line and an exit code, and note the time."""
     configure_logging()
     signal.signal(signal.SIGTERM, _terminate)
+    log.info("%s: begins", name)
     started = time.perf_counter()
     message = outcome(main)
     if message is not None:

@@ -109,8 +109,8 @@ def measures(
         return np.asarray(np.mean(parts, axis=0))
 
     return (
-        Measure("ece", ece, -1),
-        Measure("classwise_ece", classwise, -1),
+        Measure("ece", ece, -1, biased=True),
+        Measure("classwise_ece", classwise, -1, biased=True),
         own["brier_loss"],
         own["log_loss"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,15 @@ import numpy.typing as npt
 from pydantic import Field
 
 from medaudit.params import Section
-from medaudit.stats.estimate import Difference, Estimate, difference_from, estimate_from, point
+from medaudit.stats.estimate import (
+    Difference,
+    Estimate,
+    difference_from,
+    estimate_from,
+    point,
+    recentred,
+)
+from medaudit.stats.proportions import wilson
 from medaudit.stats.resample import Resamples, cluster_resamples
 
 if TYPE_CHECKING:
@@ -58,8 +66,12 @@ def replicate(measures: Iterable[Measure], resamples: Resamples) -> dict[str, Re
 
 
 def interval(found: Replicated, resamples: Resamples, *, level: float) -> Estimate:
-    """The value with its percentile interval."""
-    return estimate_from(
+    """The value with its interval.
+
+    A percentile interval; recentred for measures that noise can only raise; Wilson's for a share
+    of 0 or 1, where every resample says the same.
+    """
+    estimate = estimate_from(
         found.value,
         found.replicates,
         n=resamples.n,
@@ -67,6 +79,18 @@ def interval(found: Replicated, resamples: Resamples, *, level: float) -> Estima
         level=level,
         n_positive=found.measure.n_positive,
     )
+    if found.measure.biased:
+        return recentred(estimate, found.replicates)
+    if found.measure.proportion and estimate.low == estimate.high:
+        return at_the_bound(estimate, level=level)
+    return estimate
+
+
+def at_the_bound(estimate: Estimate, *, level: float) -> Estimate:
+    """Wilson's interval for a share of 0 or 1 of the cases that it rests on."""
+    n = estimate.n if estimate.n_positive is None else estimate.n_positive
+    ends = wilson(round(estimate.value * n), n, level=level)
+    return replace(estimate, low=ends.low, high=ends.high, method=ends.method)
 
 
 def paired(
@@ -85,7 +109,7 @@ def paired(
     )
 
 
-def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | None]:
+def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | str | None]:
     """An estimate as the columns of a series: value, low, high and its counts."""
     return {
         f"{prefix}value": estimate.value,
@@ -94,6 +118,7 @@ def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | Non
         "n": estimate.n,
         "n_groups": estimate.n_groups,
         "n_positive": estimate.n_positive,
+        "method": estimate.method,
         "undefined_share": estimate.undefined_share,
     }
 

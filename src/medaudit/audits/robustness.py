@@ -64,10 +64,9 @@ def audit(
         "conditions": conditions,
         "severity": severity_table(conditions),
         "delta": delta_table(conditions, metric=PRIMARY[0]),
+        "delta_critical": delta_table(conditions, metric=PRIMARY[1]),
         "predicted": predicted_table(tables),
     }
-    if clean.schema.critical_class is not None:
-        series["delta_critical"] = delta_table(conditions, metric=PRIMARY[1])
     return Findings(headline(conditions, n=len(test.table)), series)
 
 
@@ -146,8 +145,8 @@ def headline(conditions: pd.DataFrame, *, n: int) -> dict[str, Scalar]:
         "n_conditions": int(conditions["condition"].nunique()) - 1,
     }
     for metric in PRIMARY:
-        deltas = conditions[(conditions["metric"] == metric) & (conditions["severity"] > 0)]
-        deltas = deltas.dropna(subset=["delta"])
+        every = conditions[(conditions["metric"] == metric) & (conditions["severity"] > 0)]
+        deltas = every.dropna(subset=["delta"])
         if deltas.empty:
             continue
         worst = deltas.loc[deltas["delta"].idxmin()]
@@ -156,7 +155,7 @@ def headline(conditions: pd.DataFrame, *, n: int) -> dict[str, Scalar]:
             f"worst_{metric}_delta": float(worst["delta"]),
             f"worst_{metric}_delta_ci_low": float(worst["delta_low"]),
             f"worst_{metric}_delta_ci_high": float(worst["delta_high"]),
-            f"mean_{metric}_delta": float(deltas["delta"].mean()),
+            f"mean_{metric}_delta": float(every["delta"].mean(skipna=False)),
             f"n_{metric}_significant": int((deltas["p_holm"] < 0.05).sum()),
         }
     return scalars

@@ -20,6 +20,8 @@ from medaudit.tables import confidence, tasks
 from medaudit.tables.tasks.base import Measure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     from medaudit.audits.intervals import IntervalParams
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from medaudit.tables.predictions import PredictionTable
 
 CURVE_POINTS = 200
+REPICKED = "threshold_repicked_on_test"
 GRID = tuple(np.round(np.arange(0.5, 1.0001, 0.05), 2))
 
 
@@ -78,8 +81,12 @@ def audit(
     resamples = intervals.resamples_of(test_role, intervals_params)
     level = intervals_params.level
     test = {name: deferrable(test_role, name) for name in params.scores}
+    found = {name: intervals.replicate(measures(each), resamples) for name, each in test.items()}
     summary = pd.concat(
-        [summary_table(each, name, resamples, level=level) for name, each in test.items()]
+        [
+            summary_table(each, found[params.primary], name, resamples, level=level)
+            for name, each in found.items()
+        ]
     ).reset_index(drop=True)
     curves = pd.concat([curve_table(each, name) for name, each in test.items()])
     thresholds = {
@@ -115,20 +122,28 @@ def measures(part: Deferrable) -> tuple[Measure, ...]:
 
 
 def summary_table(
-    part: Deferrable, name: str, resamples: Resamples, *, level: float
+    found: Mapping[str, intervals.Replicated],
+    primary: Mapping[str, intervals.Replicated],
+    name: str,
+    resamples: Resamples,
+    *,
+    level: float,
 ) -> pd.DataFrame:
-    """One row per measure of one confidence score."""
-    found = intervals.replicate(measures(part), resamples)
-    return pd.DataFrame(
-        [
+    """One row per measure of one confidence score, and its paired change against the primary."""
+    rows = []
+    for metric, each in found.items():
+        change = intervals.paired(each, primary[metric], resamples, level=level)
+        rows.append(
             {
                 "score": name,
                 "metric": metric,
                 **intervals.columns(intervals.interval(each, resamples, level=level)),
+                "delta": change.value,
+                "delta_low": change.low,
+                "delta_high": change.high,
             }
-            for metric, each in found.items()
-        ]
-    )
+        )
+    return pd.DataFrame(rows)
 
 
 def curve_table(part: Deferrable, name: str) -> pd.DataFrame:
@@ -149,9 +164,10 @@ def curve_table(part: Deferrable, name: str) -> pd.DataFrame:
 def kept_measures(part: Deferrable, threshold: float) -> tuple[Measure, ...]:
     """Coverage, selective risk and critical recall among the kept, as functions of weights."""
     kept = (part.confidence >= threshold).astype(np.float64)
+    everyone, n_kept = np.ones_like(kept), int(kept.sum())
     found = [
-        Measure("coverage", partial(weighted_ratio, kept, np.ones_like(kept)), 0),
-        Measure("selective_risk", partial(weighted_ratio, kept * part.risk, kept), -1),
+        Measure("coverage", partial(weighted_ratio, kept, everyone), 0, proportion=True),
+        Measure("selective_risk", partial(weighted_ratio, kept * part.risk, kept), -1, n_kept),
     ]
     if part.table.schema.critical_class is None:
         return tuple(found)
@@ -177,11 +193,17 @@ def deferral_row(
         estimate = intervals.interval(each, resamples, level=level)
         row |= {metric: estimate.value, f"{metric}_low": estimate.low}
         row |= {f"{metric}_high": estimate.high}
+    if part.table.schema.critical_class is not None:
+        row["n_critical"] = int(part.positives[:, part.table.schema.critical_index].sum())
     return row
 
 
 def per_class_table(part: Deferrable, threshold: float) -> pd.DataFrame:
-    """Deferral rate and recall among the kept for every class, Wilson intervals."""
+    """Deferral rate and recall among the kept for every class.
+
+    Wilson's intervals, which take images as independent: classes of a dozen lesions have too few
+    groups for a bootstrap. `method` says so.
+    """
     kept = part.confidence >= threshold
     rows = []
     for k, name in enumerate(part.table.schema.classes):
@@ -196,18 +218,21 @@ def per_class_table(part: Deferrable, threshold: float) -> pd.DataFrame:
         for share, (successes, total) in shares.items():
             found = wilson(successes, total)
             row |= {share: found.value, f"{share}_low": found.low, f"{share}_high": found.high}
-        rows.append(row)
+        rows.append(row | {"method": "wilson"})
     return pd.DataFrame(rows)
 
 
 def coverage_table(part: Deferrable) -> pd.DataFrame:
-    """Risk and critical recall among the most confident share of test, over coverages."""
+    """Risk and critical recall among the most confident share of test, over coverages.
+
+    Thresholds are picked on test (`method`) to draw a curve; deferral is judged at the frozen one.
+    """
     rows = []
     for coverage in GRID:
         threshold = selective.threshold_for_coverage(part.confidence, coverage=float(coverage))
         ones = np.ones((1, len(part.table)))
         values = {m.name: float(m.statistic(ones)[0]) for m in kept_measures(part, threshold)}
-        rows.append({"asked": float(coverage), **values})
+        rows.append({"asked": float(coverage), **values, "n": len(part.table), "method": REPICKED})
     return pd.DataFrame(rows)
 
 

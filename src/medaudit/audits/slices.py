@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +15,10 @@ from medaudit.audits import intervals
 from medaudit.errors import DataError, listed
 from medaudit.findings import Findings, Scalar
 from medaudit.params import Section
-from medaudit.stats.estimate import restrict
 from medaudit.stats.multiplicity import holm
+from medaudit.stats.permutation import gap_p_value, permuted_masks
 from medaudit.tables import scoring
 from medaudit.tables.scoring import Scored
-from medaudit.tables.tasks.base import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from medaudit.stats.resample import Resamples
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
+    from medaudit.tables.tasks.base import Measure
 
 Bools = npt.NDArray[np.bool_]
 
@@ -200,50 +200,64 @@ def slice_rows(
     resamples: Resamples,
     intervals_params: IntervalParams,
 ) -> list[dict[str, object]]:
-    """One row per measure: inside the slice, and inside minus the rest, both with intervals."""
+    """One row per measure: inside the slice, and inside minus the rest, both with intervals.
+
+    The p-value of the gap is from a permutation of slice membership between groups: a bootstrap of
+    a slice in which all or none are right says nothing about chance.
+    """
     level = intervals_params.level
-    inside = intervals.replicate(restricted(test, part.mask, params), resamples)
-    outside = intervals.replicate(restricted(test, ~part.mask, params), resamples)
-    groups = test.table.group_ids
+    inside = replicated(test, part.mask, params, resamples)
+    outside = replicated(test, ~part.mask, params, resamples)
+    whole = {each.name: each for each in slice_measures(test)}
+    masks = permuted_masks(
+        part.mask,
+        test.table.group_ids,
+        replicates=intervals_params.replicates,
+        seed=intervals_params.seed,
+    )
     rows: list[dict[str, object]] = []
     for name, each in inside.items():
-        estimate = intervals.interval(each, resamples, level=level)
+        estimate = intervals.interval(each, resamples.subset(part.mask), level=level)
         gap = intervals.paired(each, outside[name], resamples, level=level)
+        defined = np.isfinite(gap.value) and np.isfinite(gap.low)
         rows.append(
             {
                 "column": part.column,
                 "slice": part.label,
                 "metric": name,
                 **intervals.columns(estimate),
-                "n": int(part.mask.sum()),
-                "n_groups": len(np.unique(groups[part.mask])),
-                "n_positive": positives_in(test, part.mask),
                 "gap": gap.value,
                 "gap_low": gap.low,
                 "gap_high": gap.high,
-                "p_value": gap.p_value,
+                "p_value": gap_p_value(whole[name].statistic, part.mask, masks)
+                if defined
+                else np.nan,
                 "direction": each.measure.direction,
             }
         )
     return rows
 
 
-def restricted(test: Scored, mask: Bools, params: SliceParams) -> list[Measure]:
-    """The slice measures over the masked samples; those with too few positives are left out."""
-    positives = positives_in(test, mask)
-    too_few = positives is not None and positives < params.min_positives
-    return [
-        Measure(
-            each.name,
-            undefined
-            if too_few and each.name in POSITIVE_BOUND
-            else restrict(each.statistic, mask),
-            each.direction,
-            each.n_positive,
-        )
-        for each in scoring.measures(test)
-        if each.name in SLICE_METRICS
+def slice_measures(scored: Scored) -> list[Measure]:
+    """The measures that are reported for slices."""
+    return [each for each in scoring.measures(scored) if each.name in SLICE_METRICS]
+
+
+def replicated(
+    test: Scored, mask: Bools, params: SliceParams, resamples: Resamples
+) -> dict[str, intervals.Replicated]:
+    """The slice measures of the masked samples on the resamples of the whole test role.
+
+    A measure that rests on fewer cases than asked for is undefined.
+    """
+    part = Scored(test.table.where(mask), test.points)
+    found = [
+        each
+        if each.n_positive is None or each.n_positive >= params.min_positives
+        else replace(each, statistic=undefined)
+        for each in slice_measures(part)
     ]
+    return intervals.replicate(found, resamples.subset(mask))
 
 
 def undefined(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -275,20 +289,22 @@ def primary_table(found: pd.DataFrame, metric: str) -> pd.DataFrame:
 def headline(
     found: pd.DataFrame, *, primary: str, n_slices: int, n_refused: int
 ) -> dict[str, Scalar]:
-    """The worst slice by gap for the primary measure and for accuracy."""
+    """The worst slice by gap for the primary measure and for accuracy; n is what it rests on."""
     scalars: dict[str, Scalar] = {"n_slices": n_slices, "n_refused": n_refused}
     for metric in dict.fromkeys((primary, "accuracy")):
         chosen = found[found["metric"] == metric].dropna(subset=["gap"])
         if chosen.empty:
             continue
         worst = chosen.loc[(chosen["gap"] * chosen["direction"]).idxmin()]
+        base = np.float64(worst["n_positive"])
         scalars |= {
             f"worst_{metric}_slice": str(worst["slice"]),
             f"worst_{metric}": float(worst["value"]),
             f"worst_{metric}_gap": float(worst["gap"]),
             f"worst_{metric}_gap_ci_low": float(worst["gap_low"]),
             f"worst_{metric}_gap_ci_high": float(worst["gap_high"]),
-            f"worst_{metric}_n": int(worst["n"]),
+            f"worst_{metric}_n": int(base if np.isfinite(base) else worst["n"]),
+            f"n_{metric}_undefined": int((found["metric"] == metric).sum()) - len(chosen),
             f"n_{metric}_significant": int((chosen["p_holm"] < 0.05).sum()),
         }
     return scalars

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,11 @@ Floats = NDArray[np.float64]
 Statistic = Callable[[NDArray[Any]], Floats]
 
 PERCENTILE = "cluster_bootstrap_percentile"
+RECENTRED = "cluster_bootstrap_recentred"
+NO_INTERVAL = "none"
+
+# Where more replicates than this lack a class, the others are a selection and no sample.
+MAX_UNDEFINED = 0.1
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ def estimate_from(
 ) -> Estimate:
     """As `estimate`, from replicates that are already computed.
 
-    Undefined replicates are left out of the percentiles and counted in `undefined_share`.
+    Undefined replicates are left out of the percentiles and counted in `undefined_share`; above
+    `MAX_UNDEFINED` there is no interval.
     """
     values = np.asarray(replicates, dtype=np.float64)
     low, high = _percentile_interval(value, values, level)
@@ -109,9 +115,20 @@ def estimate_from(
         n=n,
         n_groups=n_groups,
         n_positive=n_positive,
-        method=PERCENTILE,
+        method=PERCENTILE if math.isfinite(low) else NO_INTERVAL,
         undefined_share=_undefined_share(values),
     )
+
+
+def recentred(found: Estimate, replicates: ArrayLike, *, floor: float = 0.0) -> Estimate:
+    """The interval moved by the bootstrap's bias, so that it lies around the value.
+
+    For statistics that noise can only raise, such as an ECE: a resample is noisier than the sample,
+    its values lie too high by about mean(replicates) − value (Efron & Tibshirani 1993, chapter 10).
+    """
+    bias = float(np.nanmean(np.asarray(replicates, dtype=np.float64))) - found.value
+    low, high = max(floor, found.low - bias), max(floor, found.high - bias)
+    return replace(found, low=low, high=high, method=RECENTRED)
 
 
 def difference(
@@ -169,11 +186,12 @@ def bootstrap_p_value(value: float, replicates: ArrayLike) -> float:
     """Two-sided p-value that a difference is 0: twice the smaller share of replicates beyond 0.
 
     2 · min((1 + #≤0)/(B + 1), (1 + #≥0)/(B + 1)), at most 1, over the B defined replicates. It is
-    the level at which the percentile interval just touches 0. NaN if the value is undefined.
+    the level at which the percentile interval just touches 0. NaN if the value is undefined, or
+    more than `MAX_UNDEFINED` of the replicates are.
     """
     values = np.asarray(replicates, dtype=np.float64)
     defined = values[np.isfinite(values)]
-    if not math.isfinite(value) or not len(defined):
+    if not math.isfinite(value) or not _enough(values):
         return math.nan
     beyond = 1 + min(int((defined <= 0).sum()), int((defined >= 0).sum()))
     return min(1.0, 2 * beyond / (len(defined) + 1))
@@ -183,10 +201,14 @@ def _percentile_interval(value: float, replicates: Floats, level: float) -> tupl
     if not 0 < level < 1:
         raise ValueError(f"level: expected a number between 0 and 1, got {level}")
     defined = replicates[np.isfinite(replicates)]
-    if not math.isfinite(value) or not len(defined):
+    if not math.isfinite(value) or not _enough(replicates):
         return math.nan, math.nan
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def _enough(replicates: Floats) -> bool:
+    return len(replicates) > 0 and _undefined_share(replicates) <= MAX_UNDEFINED
 
 
 def _undefined_share(replicates: Floats) -> float:

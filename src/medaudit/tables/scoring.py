@@ -86,9 +86,13 @@ def critical_measures(scored: Scored) -> tuple[Measure, ...]:
     n_negative = len(scored.table) - n_positive
     return (
         Measure("critical_auroc", _auroc(scored, k), 1, n_positive),
-        Measure("critical_sensitivity", frozen_sensitivity(scored, k), 1, n_positive),
-        Measure("critical_specificity", frozen_specificity(scored, k), 1, n_negative),
-        Measure("critical_recall", _recall(scored, k), 1, n_positive),
+        Measure(
+            "critical_sensitivity", frozen_sensitivity(scored, k), 1, n_positive, proportion=True
+        ),
+        Measure(
+            "critical_specificity", frozen_specificity(scored, k), 1, n_negative, proportion=True
+        ),
+        Measure("critical_recall", _recall(scored, k), 1, n_positive, proportion=True),
     )
 
 
@@ -98,7 +102,7 @@ def drift_measures(scored: Scored) -> tuple[Measure, ...]:
     called = scored.decisions[:, majority].astype(np.float64)
     return (
         Measure("mean_confidence", partial(weighted_mean, scored.confidence), 0),
-        Measure("majority_share", partial(weighted_mean, called), 0),
+        Measure("majority_share", partial(weighted_mean, called), 0, proportion=True),
     )
 
 
@@ -109,10 +113,22 @@ def per_output_measures(scored: Scored, k: int) -> tuple[Measure, ...]:
         Measure("auroc", _auroc(scored, k), 1, n_positive),
         Measure("auprc", _auprc(scored, k), 1, n_positive),
         Measure("f1", _f1(scored, k), 1, n_positive),
-        Measure("recall", _recall(scored, k), 1, n_positive),
-        Measure("precision", _precision(scored, k), 1, int(scored.decisions[:, k].sum())),
-        Measure("sensitivity", frozen_sensitivity(scored, k), 1, n_positive),
-        Measure("specificity", frozen_specificity(scored, k), 1, len(scored.table) - n_positive),
+        Measure("recall", _recall(scored, k), 1, n_positive, proportion=True),
+        Measure(
+            "precision",
+            _precision(scored, k),
+            1,
+            int(scored.decisions[:, k].sum()),
+            proportion=True,
+        ),
+        Measure("sensitivity", frozen_sensitivity(scored, k), 1, n_positive, proportion=True),
+        Measure(
+            "specificity",
+            frozen_specificity(scored, k),
+            1,
+            len(scored.table) - n_positive,
+            proportion=True,
+        ),
     )
 
 

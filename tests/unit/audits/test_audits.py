@@ -29,6 +29,17 @@ class TestEvaluation:
         assert (found["low"] <= found["value"]).all()
         assert (found["value"] <= found["high"]).all()
         assert (found["low"] < found["high"]).all()
+        assert found.set_index("metric")["method"]["ece"] == "cluster_bootstrap_recentred"
+
+    def test_a_share_of_one_has_wilsons_interval(self, table, points):
+        logits = table.logits.copy()
+        logits[0, np.arange(len(table)), table.targets] += 50
+        perfect = dataclasses.replace(table, logits=logits)
+        found = evaluation.audit(perfect, points, intervals_params=FEW).series["metrics"]
+        row = at(found, metric="accuracy")
+        assert (row["value"], row["method"]) == (1, "wilson")
+        # Wilson for n of n: n / (n + z²)
+        assert row["low"] == pytest.approx(150 / (150 + 1.959964**2))
 
     def test_threshold_stays_when_test_changes(self, make_table, points):
         weaker = make_table(noise=2.0)
@@ -162,6 +173,19 @@ class TestSlices:
         assert rows[rows["metric"] == "accuracy"]["value"].notna().all()
         named = found.series["refused"].query("slice == 'sex=male'")["reason"].item()
         assert "positives of the critical class, at least 1000" in named
+
+    def test_a_class_in_few_replicates_gives_no_interval(self, table, points):
+        rows = table.rows.assign(site="other")
+        rare = (table.rows["role"] == "test").to_numpy() & (table.targets == 0)
+        keep = np.flatnonzero(rare)[:1]
+        rows.loc[(table.rows["role"] == "test") & ~rare, "site"] = "here"
+        rows.loc[keep, "site"] = "here"
+        params = self.PARAMS.model_copy(update={"columns": ("site",), "max_share": 1.0})
+        found = self.audit(dataclasses.replace(table, rows=rows), points, params)
+        row = at(found.series["slices"], slice="site=here", metric="macro_auroc")
+        assert row["undefined_share"] > 0.2
+        assert np.isnan([row["low"], row["high"], row["p_value"]]).all()
+        assert np.isfinite(row["value"])
 
     def test_an_unknown_column_lists_the_known_ones(self, table, points):
         params = slices.SliceParams(columns=("sexx",))

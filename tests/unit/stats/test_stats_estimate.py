@@ -28,9 +28,26 @@ def test_the_interval_is_of_percentiles() -> None:
 
 
 def test_undefined_replicates_are_counted_and_left_out() -> None:
-    replicates = np.r_[np.arange(101.0), [math.nan] * 101]
+    # 101 defined values 0..100 and 5 undefined ones: the percentiles are those of the defined
+    replicates = np.r_[np.arange(101.0), [math.nan] * 5]
     made = e.estimate_from(50.0, replicates, n=10, n_groups=10)
-    assert (made.low, made.high, made.undefined_share) == pytest.approx((2.5, 97.5, 0.5))
+    assert (made.low, made.high, made.undefined_share) == pytest.approx((2.5, 97.5, 5 / 106))
+
+
+def test_too_many_undefined_replicates_leave_no_interval_and_no_p_value() -> None:
+    replicates = np.r_[np.arange(101.0), [math.nan] * 20]
+    made = e.estimate_from(50.0, replicates, n=10, n_groups=10)
+    assert math.isnan(made.low)
+    assert made.method == e.NO_INTERVAL
+    assert math.isnan(e.bootstrap_p_value(50.0, replicates))
+
+
+def test_recentring_moves_the_interval_by_the_bias() -> None:
+    # replicates 2, 3, 4 around a value of 1: bias 3 - 1 = 2
+    made = e.estimate_from(1.0, [2.0, 3.0, 4.0], n=3, n_groups=3)
+    moved = e.recentred(made, [2.0, 3.0, 4.0])
+    assert (moved.low, moved.high) == pytest.approx((made.low - 2, made.high - 2))
+    assert e.recentred(made, [9.0, 9.0, 9.0]).low == 0
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,16 @@ class Measure:
         statistic: weights (replicates, n) to values (replicates,).
         direction: 1 higher is better, -1 lower is better, 0 neither.
         n_positive: the cases that the value rests on, where that differs from n.
+        biased: noise can only raise it, so its bootstrap interval needs recentring.
+        proportion: a share of `n_positive` (or n) cases, so 0 and 1 have a Wilson interval.
     """
 
     name: str
     statistic: Statistic
     direction: int
     n_positive: int | None = None
+    biased: bool = False
+    proportion: bool = False
 
 
 @dataclass(frozen=True)

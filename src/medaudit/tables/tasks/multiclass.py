@@ -62,7 +62,7 @@ class Multiclass:
         top = self.events(probabilities, targets)[0]
         counts = _confusions(probabilities.argmax(axis=1), targets, probabilities.shape[1])
         return (
-            Measure("accuracy", lambda w: classification.accuracy(counts(w)), 1),
+            Measure("accuracy", lambda w: classification.accuracy(counts(w)), 1, proportion=True),
             Measure(
                 "matthews_correlation", lambda w: classification.matthews_correlation(counts(w)), 1
             ),
@@ -74,6 +74,7 @@ class Multiclass:
                 "ece",
                 partial(calibration.weighted_ece, top.confidence, top.happened, n_bins=ECE_BINS),
                 -1,
+                biased=True,
             ),
         )
 
