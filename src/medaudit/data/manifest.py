@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from shutil import rmtree
 from typing import TYPE_CHECKING, ClassVar, Self
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,14 +15,12 @@ from medaudit.data.integrity import OnBadImage, duplicate_table, merge_groups
 from medaudit.errors import DataError, listed
 from medaudit.findings import Findings
 from medaudit.params import Section
-from medaudit.tables import tasks
 from medaudit.tables.manifest import COLUMNS, ROLES, Preparation, targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
 
     from medaudit.data.datasets.base import RawDataset
@@ -110,8 +109,11 @@ def assemble(
 
 
 def positives(rows: pd.DataFrame, schema: Schema) -> npt.NDArray[np.bool_]:
-    """Truth per row and class, (n, k)."""
-    return tasks.get(schema.task).positives(targets(rows), len(schema.classes))
+    """Truth per row and class, (n, k); targets are class indices, or one 0/1 column per class."""
+    found = targets(rows)
+    if found.ndim == 1:
+        found = found[:, np.newaxis] == np.arange(len(schema.classes))
+    return found.astype(bool)
 
 
 def preparation(manifest: pd.DataFrame, raw: RawDataset, *, image_size: int) -> Preparation:

@@ -24,7 +24,8 @@ class AugmentParams(BaseModel):
         brightness: largest relative change; likewise contrast and saturation.
         contrast: see brightness.
         saturation: see brightness.
-        hue: largest turn of the colour circle as a share of it.
+        hue: largest turn of the colour circle as a share of it; 0.02 already turns red to brown,
+            which tells some lesions apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,10 +33,10 @@ class AugmentParams(BaseModel):
     flips: bool = True
     quarter_turns: bool = True
     crop_scale: float = Field(default=0.7, gt=0, le=1)
-    brightness: float = Field(default=0.1, ge=0, lt=1)
-    contrast: float = Field(default=0.1, ge=0, lt=1)
-    saturation: float = Field(default=0.1, ge=0, lt=1)
-    hue: float = Field(default=0.02, ge=0, le=0.5)
+    brightness: float = Field(default=0.0, ge=0, lt=1)
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    saturation: float = Field(default=0.0, ge=0, lt=1)
+    hue: float = Field(default=0.0, ge=0, le=0.5)
 
 
 class Augmenter:
@@ -50,7 +51,9 @@ class Augmenter:
         pipeline = copy.deepcopy(self._pipeline)  # a pipeline carries its random state
         changed = np.empty_like(images)
         for row, index in enumerate(indices):
-            pipeline.set_random_seed(_draw_seed(self._seed, epoch, int(index)))
+            # Seeded as a whole, the steps would draw the same numbers: flips only ever in pairs.
+            for place, step in enumerate(pipeline.transforms):
+                step.set_random_seed(_draw_seed(self._seed, epoch, int(index), place))
             changed[row] = pipeline(image=images[row])["image"]
         return changed
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -17,7 +19,6 @@ from medaudit.tables import predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
-    from pathlib import Path
 
     from medaudit.model.compute import ComputeParams
     from medaudit.tables.conditions import Condition
@@ -27,12 +28,20 @@ MODEL_FILES = ("model.safetensors", "model.json")
 PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless")
 MODULES = (
     "medaudit.model.backbones",
+    "medaudit.model.batches",
     "medaudit.model.compute",
     "medaudit.model.forward",
     "medaudit.model.inference",
+    "medaudit.model.prepared",
+    "medaudit.model.weights",
     "medaudit.pixels.corruptions",
+    "medaudit.pixels.scale",
+    "medaudit.pixels.shards",
+    "medaudit.tables.conditions",
+    "medaudit.tables.manifest",
     "medaudit.tables.predictions",
 )
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +108,19 @@ def job_key(job: PredictionJob) -> str:
         "pixels": prepared_data.pixels_digest(job.prepared_folder),
         "roles": list(job.roles),
         "params": job.params.model_dump(),
-        "compute": job.compute.model_dump(exclude={"loader_threads"}),
+        "threads": job.compute.threads,
+        "device": _device(job.compute.device),
         "embeddings": job.embeddings,
         "versions": resume.versions(PACKAGES),
     }
     return resume.content_key(parts, modules=MODULES)
+
+
+def _device(asked: str) -> str:
+    """What `auto` may mean on this machine, told apart without importing torch."""
+    if asked != "auto":
+        return asked
+    return f"auto {NVIDIA_DRIVER.exists()} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
 
 
 def _digest(path: Path) -> str:

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -84,3 +86,14 @@ def test_shuffled_batches_are_full_and_repeatable() -> None:
     assert draw(1) == draw(1) != draw(2)
     assert [len(b) for b in draw(1)] == [4, 4]
     assert len(shuffled_batches(np.arange(3), batch_size=4, seed=1, epoch=1)[0]) == 3
+
+
+def test_the_steps_draw_independently_of_each_other() -> None:
+    """Flips and turns reach all eight positions of a square, crops do not follow them."""
+    marked = np.zeros((1, 8, 8, 3), np.uint8)
+    marked[0, 0, 1], marked[0, 1, 0], marked[0, 0, 3] = 255, 120, 60
+    turn = Augmenter(AugmentParams(crop_scale=1), image_size=8, seed=3)
+    seen = Counter(turn(marked, np.array([i]), epoch=1).tobytes() for i in range(400))
+    # 400 draws of 8 equally likely positions: 50 each, standard deviation 6.6
+    assert len(seen) == 8
+    assert min(seen.values()) > 20

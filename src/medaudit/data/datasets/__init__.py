@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from medaudit.data.datasets import ham10000
 from medaudit.data.datasets.base import RawDataset
-from medaudit.errors import ParamsError
+from medaudit.errors import lookup
 from medaudit.params import Section
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ class DataParams(Section):
 
 def load(params: DataParams) -> RawDataset:
     """Read the data set that the parameters name."""
-    if params.dataset not in DATASETS:
-        known = ", ".join(DATASETS)
-        raise ParamsError(f"`data.dataset`: unknown data set {params.dataset!r}; known: {known}")
-    return DATASETS[params.dataset](params.root)
+    return lookup("`data.dataset`", params.dataset, DATASETS)(params.root)
 
 
 __all__ = ["DATASETS", "DataParams", "RawDataset", "load"]

