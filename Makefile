@@ -22,7 +22,9 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 data: $(READY)  ## fetch the embedded data set from the repository's own store
-	@if [ ! -d data ]; then $(RUN) dvc pull --quiet data.dvc; fi
+	@$(RUN) dvc pull --quiet data.dvc || { \
+	    echo "data/ is not what data.dvc names. Your own data: dvc add data. Else: dvc checkout --force data.dvc"; \
+	    exit 1; }
 
 repro: data  ## run the whole pipeline: data to report
 	@$(RUN) dvc repro

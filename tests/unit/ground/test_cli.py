@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from medaudit.reporting.context import ReportParams
 from typer.testing import CliRunner
 
 from medaudit.audits.calibration import CalibrateParams
@@ -21,6 +20,7 @@ from medaudit.model.compute import ComputeParams
 from medaudit.model.training.params import TrainParams
 from medaudit.params import load, read_yaml
 from medaudit.pixels import corruptions
+from medaudit.reporting.context import ReportParams
 
 ROOT = Path(__file__).resolve().parents[3]
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
