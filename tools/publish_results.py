@@ -1,6 +1,6 @@
-"""Copy what may be published of the last run into docs/results/NAME: numbers, charts, the PDF.
+"""Copy what may be published of the last run into docs/results/PROFILE: numbers, charts, the PDF.
 
-python tools/publish_results.py NAME
+python tools/publish_results.py PROFILE
 
 Refuses a report that shows images of the data set (`report.case_images` must be `withhold`):
 licences of medical data rarely allow it.
@@ -40,10 +40,23 @@ def main() -> None:
     shutil.copytree("plots", target / "plots")
     shutil.copy2("report/report.pdf", target / "report.pdf")
     shutil.copy2("params.yaml", target / "params.yaml")
-    (target / "README.md").write_text(page(name), encoding="utf-8")
+    (target / "README.md").write_text(page(name, params), encoding="utf-8")
 
 
-def page(name: str) -> str:
+def commands(commit: str, profile: str, params: dict) -> list[str]:
+    """What somebody types to get these numbers."""
+    return [
+        f"git checkout {commit}",
+        "make setup && source .venv/bin/activate",
+        f"cp -r /where/it/lies {params['data']['root']}",
+        f"medaudit use {profile}",
+        "dvc add data",
+        "dvc exp run -S report.case_images=withhold",
+        f"python tools/publish_results.py {profile}",
+    ]
+
+
+def page(name: str, params: dict) -> str:
     """The page: headline numbers, wall clock, machine, versions, commit, commands."""
     runs = {stage: read(Path("runtime") / f"{stage}.json") for stage in STAGES}
     machine = next(run["machine"] for run in runs.values() if run)
@@ -76,6 +89,10 @@ def page(name: str) -> str:
         f"Python {machine['python']}.",
         "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
         f"Commit of the code: `{commit}`.",
+        "",
+        "## Commands",
+        "",
+        *(f"    {line}" for line in commands(commit, name, params)),
         "",
     ]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from medaudit import stage
-from medaudit.errors import ParamsError
+from medaudit.errors import ParamsError, lookup
 from medaudit.files import atomic
 
 app = typer.Typer(
@@ -63,12 +63,11 @@ def choose_profile(name: str, *, force: bool) -> None:
     """Copy a profile over `params.yaml`, showing the difference.
 
     Raises:
-        ParamsError: for an unknown profile, or where hand edits would be lost without `force`.
+        UnknownNameError: no such profile.
+        ParamsError: hand edits would be lost without `force`.
     """
     known = known_profiles()
-    if name not in known:
-        raise ParamsError(f"unknown profile {name!r}; known: {', '.join(known) or 'none here'}")
-    new = known[name].read_text(encoding="utf-8")
+    new = lookup("profile", name, known).read_text(encoding="utf-8")
     old = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
     edited = old and all(old != path.read_text(encoding="utf-8") for path in known.values())
     if edited and not force:

@@ -35,12 +35,17 @@ def run(main: Callable[[], None], name: str) -> None:
     """Call `main`, turn what can go wrong into one line and an exit code, and note the time."""
     configure_logging()
     signal.signal(signal.SIGTERM, _terminate)
-    log.info("%s: begins", name)
-    started = time.perf_counter()
-    message = outcome(main)
+    message = outcome(lambda: timed(main, name))
     if message is not None:
         log.error("%s: %s", name, message[1])
         sys.exit(message[0])
+
+
+def timed(main: Callable[[], None], name: str) -> None:
+    """Call `main` between two log lines and note how long it took."""
+    log.info("%s: begins", name)
+    started = time.perf_counter()
+    main()
     record(name, seconds=time.perf_counter() - started)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medaudit.errors import ParamsError
+from medaudit.errors import ParamsError, UnknownNameError
 from medaudit.pixels.corruptions import CORRUPTIONS, conditions, corrupt, gaussian_noise
 from medaudit.tables.conditions import Condition
 
@@ -118,11 +118,11 @@ def test_every_condition_of_a_name() -> None:
 
 
 def test_unknown_names_and_severities() -> None:
-    with pytest.raises(ParamsError, match="unknown corruption 'fog'; known: gaussian_noise, "):
+    with pytest.raises(UnknownNameError, match="unknown corruption 'fog'; known: gaussian_noise, "):
         conditions(["fog"])
     with pytest.raises(ParamsError, match=r"severities of jpeg are 1\.\.3, got 4"):
         conditions(["jpeg"], [4])
-    with pytest.raises(ValueError, match="unknown corruption 'fog'"):
+    with pytest.raises(UnknownNameError, match="unknown corruption 'fog'"):
         corrupt(natural(0), Condition("fog", 1), sample_id="s", seed=0)
     with pytest.raises(ValueError, match=r"jpeg-4: severities of jpeg are 1\.\.3"):
         corrupt(natural(0), Condition("jpeg", 4), sample_id="s", seed=0)

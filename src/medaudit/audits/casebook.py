@@ -155,7 +155,7 @@ def findings(
     """
     rates = evidence.base_rates(tried)
     rows = [each.evidence.assign(case=each.number, case_kind=each.case.kind) for each in pages]
-    order = ["case", "case_kind", *evidence.EVIDENCE, "turned", "base_rate", "specific"]
+    order = ["case", "case_kind", *evidence.EVIDENCE, *evidence.WORTH]
     series = {
         "taxonomy": book.taxonomy,
         "evidence": pd.concat(rows, ignore_index=True)[order]

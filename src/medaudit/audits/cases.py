@@ -30,7 +30,7 @@ class CasesParams(Section):
         per_kind: cases of each kind of failure.
         confident: probability of the called class from which a call is a confident one.
         controls: random right, and as many random wrong, test samples that show how often an
-            intervention changes a prediction whatever the cause.
+            intervention changes a prediction whatever the cause; all there are if fewer.
         max_base_rate: an intervention that changes more of the controls is no evidence.
         seed: of the choice of controls.
     """
@@ -38,7 +38,7 @@ class CasesParams(Section):
     section = "cases"
     per_kind: int = Field(2, ge=1, le=10)
     confident: float = Field(0.6, gt=0, lt=1)
-    controls: int = Field(40, ge=10, le=1000)
+    controls: int = Field(80, ge=10, le=1000)
     max_base_rate: float = Field(0.1, gt=0, lt=1)
     seed: int = 11
 

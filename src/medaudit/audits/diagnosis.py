@@ -1,7 +1,8 @@
 """From counterfactual evidence to a diagnosis, a mitigation and what risk stays.
 
 A cause is named only when undoing or applying it changed this very prediction, and when the same
-intervention leaves most other predictions alone: what turns everything explains nothing.
+intervention leaves most other predictions alone: what turns everything explains nothing. A cause
+that was applied must also keep the prediction wrong at every higher dose that was tested.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medaudit.audits.causes import cause, cause_of
+from medaudit.audits.chance import upper_tail
 from medaudit.audits.evidence import KINDS, UNDO
 from medaudit.errors import listed
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from medaudit.audits.cases import Chosen
 
 MOST_CITED = 3
+CHANCE_LEVEL = 0.05  # more interventions turned it than chance would, below this probability
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,12 @@ class Diagnosis:
 
     Args:
         supported: causes whose intervention turned the prediction but few controls, the
-            greatest change first; for a flip under a corruption, the corruption's.
+            greatest change first; before them the corruption's of a flip, where it holds.
         unspecific: interventions that turned the prediction, and too many controls as well.
         n_tested: interventions that could have spoken for a cause.
         n_turned: those that did, specific or not.
-        expected_turned: how many would have by their base rates alone.
+        expected_turned: how many would have by their base rates alone (see `chance_rates`).
+        p_turned: probability of at least so many by chance, were they independent.
         statement: the finding in words, with its numbers.
         mitigations: one sentence each.
         residual_risks: what stays after them, and how common the failure is.
@@ -44,6 +48,7 @@ class Diagnosis:
     n_tested: int
     n_turned: int
     expected_turned: float
+    p_turned: float
     statement: str
     mitigations: tuple[str, ...]
     residual_risks: tuple[str, ...]
@@ -62,15 +67,16 @@ def diagnose(
     """
     tested = ranked(weighed[could_speak(weighed)])
     specific = tested[tested["specific"]]
-    supported = tuple(dict.fromkeys(specific["cause"]))
-    if not case.condition.is_clean:
-        supported = (cause_of(case.condition.corruption),)
+    applied = (cause_of(case.condition.corruption),) if flip_holds(case, weighed) else ()
+    supported = tuple(dict.fromkeys((*applied, *specific["cause"])))
+    rates = chance_rates(tested)
     return Diagnosis(
         supported=supported,
         unspecific=tuple(tested.loc[tested["turned"] & ~tested["specific"], "intervention"]),
         n_tested=len(tested),
         n_turned=int(tested["turned"].sum()),
-        expected_turned=float(tested["base_rate"].sum()),
+        expected_turned=sum(rates),
+        p_turned=upper_tail(known_turned(tested), rates),
         statement=" ".join(sentences(case, weighed, tested)),
         mitigations=mitigations(case, supported),
         residual_risks=(*(cause(name).residual for name in supported), *common(taxonomy, mode)),
@@ -111,22 +117,58 @@ def sentences(case: Chosen, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iter
         yield chance_sentence(tested)
 
 
-def flip_sentence(case: Chosen, weighed: pd.DataFrame) -> str:
-    """The experiment behind a flip: applied it breaks, undone it is right, dose by dose."""
-    applied = weighed[weighed["kind"] == "apply"].set_index("intervention")
-    own = applied.loc[case.condition.name]
+def doses(case: Chosen, weighed: pd.DataFrame) -> pd.DataFrame:
+    """What every tested severity of a flip's corruption does to the clean image, mildest first."""
     stem = f"{case.condition.corruption}-"
-    doses = applied[applied.index.str.startswith(stem)].sort_index()
+    applied = weighed[(weighed["kind"] == "apply") & weighed["intervention"].str.startswith(stem)]
+    severity = applied["intervention"].str.removeprefix(stem).astype(int)
+    return applied.assign(severity=severity).set_index("severity").sort_index()
+
+
+def stays_wrong(case: Chosen, weighed: pd.DataFrame) -> bool:
+    """Whether the flip's own dose and every higher one that was tested miss the truth."""
+    higher = doses(case, weighed).loc[case.condition.severity :]
+    return bool((higher["predicted_after"] != higher["truth"]).all())
+
+
+def flip_holds(case: Chosen, weighed: pd.DataFrame) -> bool:
+    """Whether a flip is evidence: it turns few other predictions, and more of it stays wrong."""
+    if case.condition.is_clean:
+        return False
+    own = doses(case, weighed).loc[case.condition.severity]
+    return bool(own["specific"]) and stays_wrong(case, weighed)
+
+
+def flip_sentence(case: Chosen, weighed: pd.DataFrame) -> str:
+    """The experiment behind a flip, dose by dose, and whether it is evidence."""
+    given = doses(case, weighed)
+    own = given.loc[case.condition.severity]
     curve = ", ".join(
-        f"{name.removeprefix(stem)}: {row.predicted_after} {row.p_true_after:.2f}"
-        for name, row in zip(doses.index, doses.itertuples(), strict=True)
+        f"{dose}: {called} {p_true:.2f}"
+        for dose, called, p_true in zip(
+            given.index, given["predicted_after"], given["p_true_after"], strict=True
+        )
     )
-    return (
-        f"Evidence for {cause(cause_of(case.condition.corruption)).phrase}: the clean image is "
-        f"called {own['truth']} ({own['p_true_before']:.2f}); with {case.condition.corruption} of "
-        f"severity (call, probability of {own['truth']}) {curve}. {case.condition.name} turns "
-        f"{own['base_rate']:.0%} of all right predictions."
+    seen = (
+        f"clean, it is called {own['truth']} ({own['p_true_before']:.2f}); with "
+        f"{case.condition.corruption} of severity (call, probability of {own['truth']}) {curve}."
     )
+    if flip_holds(case, weighed):
+        phrase = cause(cause_of(case.condition.corruption)).phrase
+        worth = f"{case.condition.name} turns few other right predictions ({base_rate(own)})."
+        return f"Evidence for {phrase}: {seen} {worth}"
+    return " ".join([f"Seen, but no evidence: {seen}", *objections(case, weighed, own)])
+
+
+def objections(case: Chosen, weighed: pd.DataFrame, own: pd.Series) -> Iterator[str]:
+    """Why a flip is no evidence for its corruption."""
+    if not own["specific"]:
+        yield (
+            f"{case.condition.name} turns this image, and too many of all right predictions as "
+            f"well ({base_rate(own)})."
+        )
+    if not stays_wrong(case, weighed):
+        yield "Higher severities are right again, so it is not the corruption's strength alone."
 
 
 def support_sentence(row: Mapping[Hashable, Any]) -> str:
@@ -138,17 +180,45 @@ def support_sentence(row: Mapping[Hashable, Any]) -> str:
             f"{row['intervention']} turns {row['predicted_before']} to {row['predicted_after']} "
             f"({row['truth']} {row['p_true_before']:.2f} to {row['p_true_after']:.2f})"
         )
-    return f"Evidence for {cause(row['cause']).phrase}: {did}; base rate {row['base_rate']:.0%}."
+    return f"Evidence for {cause(row['cause']).phrase}: {did}; {base_rate(row)}."
+
+
+def base_rate(row: Mapping[Hashable, Any] | pd.Series) -> str:
+    """How often the intervention does as much to controls, with its 95 % Wilson interval."""
+    if not row["n_controls"]:
+        return "base rate unknown"
+    value, low, high = (100 * row[f"base_rate{end}"] for end in ("", "_low", "_high"))
+    return f"base rate {value:.0f} %, {low:.0f} to {high:.0f}"
+
+
+def chance_rates(tested: pd.DataFrame) -> list[float]:
+    """Probability of every intervention with controls to turn the case whatever the cause.
+
+    (k + 1) / (n + 1) for k of n controls: without a cause the case is one control more, so that
+    an intervention that turned none of few controls is not held to be impossible.
+    """
+    known = tested[tested["n_controls"] > 0]
+    counts = known["base_rate"] * known["n_controls"]
+    rates: list[float] = ((counts + 1) / (known["n_controls"] + 1)).tolist()
+    return rates
+
+
+def known_turned(tested: pd.DataFrame) -> int:
+    """How many interventions turned the case, of those with controls."""
+    return int((tested["turned"] & (tested["n_controls"] > 0)).sum())
 
 
 def chance_sentence(tested: pd.DataFrame) -> str:
     """How many interventions turned it, beside what their base rates alone would give."""
-    turned, expected = int(tested["turned"].sum()), float(tested["base_rate"].sum())
-    verdict = "more than" if turned > expected else "no more than"
-    return (
-        f"{turned} of {len(tested)} interventions speak for a cause, {verdict} the {expected:.1f} "
-        f"that their base rates alone would give."
-    )
+    rates, turned = chance_rates(tested), known_turned(tested)
+    p_value = upper_tail(turned, rates)
+    stem = f"{turned} of {len(rates)} interventions turn it"
+    if p_value < CHANCE_LEVEL:
+        shown = "p < 0.001" if p_value < 0.0005 else f"p = {p_value:.3f}"
+        verdict = f"more than chance would give ({shown}"
+    else:
+        verdict = f"no more than chance would give (expected {sum(rates):.1f} of {len(rates)}"
+    return f"{stem}, {verdict}; taken as independent, which they are not)."
 
 
 def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:

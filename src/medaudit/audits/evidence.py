@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medaudit.audits.judging import Ints, Judged
+    from medaudit.stats.estimate import Estimate
 
 UNDO = "undo_"
 KINDS = ("undo", "remove", "apply")
@@ -35,6 +36,8 @@ EVIDENCE = (
 `kind` is `undo` (a suspected cause is taken away), `remove` (the lesion itself is taken away) or
 `apply` (a corruption is added). `truth` and `predicted_*` are class names.
 """
+WORTH = ("turned", "base_rate", "base_rate_low", "base_rate_high", "n_controls", "specific")
+"""Columns that `weigh` adds."""
 
 
 def edit_evidence(
@@ -160,8 +163,9 @@ def share_columns(name: str, count: int, n: int) -> dict[str, float]:
 def weigh(evidence: pd.DataFrame, trials: pd.DataFrame, *, max_base_rate: float) -> pd.DataFrame:
     """Evidence with what it is worth.
 
-    Adds `turned` (see `turns`), `base_rate` (see `null_rate`), and `specific`: turned, and the
-    base rate is known and at most `max_base_rate`.
+    Adds `turned` (see `turns`), `base_rate` with its Wilson interval and the controls behind it,
+    `n_controls` (see `null_rate`), and `specific`: turned, and the base rate is known and at most
+    `max_base_rate`.
     """
     turned = turns(evidence)
     tried = dict(iter(trials.groupby(["intervention", "kind"])))
@@ -170,9 +174,14 @@ def weigh(evidence: pd.DataFrame, trials: pd.DataFrame, *, max_base_rate: float)
         alike = tried.get((row.intervention, row.kind), trials.iloc[:0])
         others = alike[alike["sample_id"] != row.sample_id]
         rates.append(null_rate(others, target=str(row.predicted_after), kind=str(row.kind)))
-    worth = np.array(rates, dtype=np.float64)
+    worth = np.array([rate.value for rate in rates], dtype=np.float64)
     return evidence.assign(
-        turned=turned, base_rate=worth, specific=turned & (worth <= max_base_rate)
+        turned=turned,
+        base_rate=worth,
+        base_rate_low=[rate.low for rate in rates],
+        base_rate_high=[rate.high for rate in rates],
+        n_controls=[rate.n for rate in rates],
+        specific=turned & (worth <= max_base_rate),
     )
 
 
@@ -191,7 +200,7 @@ def turns(evidence: pd.DataFrame) -> pd.Series[bool]:
     return undone.where(kind == "undo", stayed.where(kind == "remove", broken))
 
 
-def null_rate(tried: pd.DataFrame, *, target: str, kind: str) -> float:
+def null_rate(tried: pd.DataFrame, *, target: str, kind: str) -> Estimate:
     """How often the intervention gives a result like this whatever the cause; NaN if untried.
 
     The larger of two shares among the controls: of right predictions that it changes (not asked
@@ -203,7 +212,7 @@ def null_rate(tried: pd.DataFrame, *, target: str, kind: str) -> float:
     right, other = before == tried["truth"], before != target
     shares = []
     if kind != "remove" and right.any():
-        shares.append(float((after != before)[right].mean()))
+        shares.append(wilson(int((right & (after != before)).sum()), int(right.sum())))
     if kind != "apply" and other.any():
-        shares.append(float((after == target)[other].mean()))
-    return max(shares, default=float("nan"))
+        shares.append(wilson(int((other & (after == target)).sum()), int(other.sum())))
+    return max(shares, key=lambda share: share.value, default=wilson(0, 0))

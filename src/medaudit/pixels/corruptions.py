@@ -21,13 +21,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from medaudit.errors import ParamsError
+from medaudit.errors import ParamsError, lookup
 from medaudit.files import digest
 from medaudit.pixels import Image
+from medaudit.pixels.scale import LUMA, REFERENCE_SIZE, to_uint8
 from medaudit.tables.conditions import Condition
-
-REFERENCE_SIZE = 224  # blur widths are given in pixels of an input of this size
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601 weights of red, green and blue
 
 Apply = Callable[[Image, float, np.random.Generator], Image]
 
@@ -55,7 +53,7 @@ def gaussian_noise(image: Image, sigma: float, rng: np.random.Generator) -> Imag
     Sums are rounded, not truncated: truncation on uint8 would lose up to a fifth of the variance.
     """
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    return _to_uint8(image + np.float32(sigma) * noise)
+    return to_uint8(image + np.float32(sigma) * noise)
 
 
 def gaussian_blur(image: Image, sigma: float, _: np.random.Generator) -> Image:
@@ -89,7 +87,7 @@ def contrast(image: Image, factor: float, _: np.random.Generator) -> Image:
 def colour_cast(image: Image, strength: float, _: np.random.Generator) -> Image:
     """Multiply red by 1 + `strength` and blue by 1 - `strength`: warm above 0, blue below."""
     gains = np.array([1 + strength, 1, 1 - strength], dtype=np.float32)
-    return _to_uint8(image * gains)
+    return to_uint8(image * gains)
 
 
 def down_up_sampling(image: Image, factor: float, _: np.random.Generator) -> Image:
@@ -105,13 +103,8 @@ _GREYS: npt.NDArray[np.float64] = np.arange(256, dtype=np.float64)
 
 
 def _look_up(image: Image, curve: npt.NDArray[np.float64]) -> Image:
-    mapped: Image = cv2.LUT(image, _to_uint8(curve))
+    mapped: Image = cv2.LUT(image, to_uint8(curve))
     return mapped
-
-
-def _to_uint8(values: npt.NDArray[np.floating]) -> Image:
-    clipped: Image = np.rint(values).clip(0, 255).astype(np.uint8)
-    return clipped
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {
@@ -139,7 +132,7 @@ def corrupt(image: Image, condition: Condition, *, sample_id: str, seed: int) ->
     """
     if condition.is_clean:
         return image
-    corruption = lookup(condition.corruption)
+    corruption = lookup("corruption", condition.corruption, CORRUPTIONS)
     level = _level(condition, corruption)
     return corruption.apply(image, level, _generator(condition, sample_id=sample_id, seed=seed))
 
@@ -150,29 +143,17 @@ def conditions(
     """Every named corruption at these severities (default: all that it has), clean not included.
 
     Raises:
-        ParamsError: a corruption is unknown, or has no such severity.
+        UnknownNameError: a corruption is unknown.
+        ParamsError: it has no such severity.
     """
     wanted = []
     for name in names:
-        if name not in CORRUPTIONS:
-            raise ParamsError(_unknown(name))
-        known = range(1, len(CORRUPTIONS[name].levels) + 1)
+        known = range(1, len(lookup("corruption", name, CORRUPTIONS).levels) + 1)
         for severity in severities or known:
             if severity not in known:
                 raise ParamsError(f"severities of {name} are 1..{len(known)}, got {severity}")
             wanted.append(Condition(name, severity))
     return tuple(wanted)
-
-
-def lookup(name: str) -> Corruption:
-    """The corruption of this name; `ValueError` lists the known ones."""
-    if name not in CORRUPTIONS:
-        raise ValueError(_unknown(name))
-    return CORRUPTIONS[name]
-
-
-def _unknown(name: str) -> str:
-    return f"unknown corruption {name!r}; known: {', '.join(CORRUPTIONS)}"
 
 
 def _level(condition: Condition, corruption: Corruption) -> float:

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from medaudit.errors import lookup
 from medaudit.pixels import Image
+from medaudit.pixels.scale import LUMA, REFERENCE_SIZE, to_uint8
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Apply = Callable[[Image, Mask], Image]
 
-REFERENCE_SIZE = 224
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 FRAME = 0.12  # rulers, ink and dark corners lie in this outer share of either side
 MINKOWSKI = 6  # Finlayson & Trezzi 2004
 LEAST_HAIR = 1 / 6  # of the image side; shorter dark strokes may be pigment
@@ -86,16 +86,16 @@ def colour_constancy(image: Image, _: Mask) -> Image:
     illuminant = (image.astype(np.float64) ** MINKOWSKI).mean(axis=(0, 1)) ** (1 / MINKOWSKI)
     if illuminant.min() <= 0:
         return image.copy()
-    return _to_uint8(image * (illuminant.mean() / illuminant))
+    return to_uint8(image * (illuminant.mean() / illuminant))
 
 
 def contrast_stretched(image: Image, _: Mask) -> Image:
     """Stretch or shrink so that the 1st and 99th percentile of luma lie at `LUMA_RANGE`."""
-    low, high = np.percentile(image @ LUMA, (1, 99))
+    low, high = np.percentile(image @ np.array(LUMA, dtype=np.float32), (1, 99))
     if high - low < 1:
         return image.copy()
     first, last = LUMA_RANGE
-    return _to_uint8(first + (image - low) * ((last - first) / (high - low)))
+    return to_uint8(first + (image - low) * ((last - first) / (high - low)))
 
 
 def zoom_to_lesion(image: Image, mask: Mask) -> Image:
@@ -119,7 +119,7 @@ def median_filtered(image: Image, _: Mask) -> Image:
 def sharpened(image: Image, _: Mask) -> Image:
     """Unsharp mask: add the difference to a Gaussian blur of 1.5 pixels."""
     smooth = cv2.GaussianBlur(image, (0, 0), 1.5 * min(image.shape[:2]) / REFERENCE_SIZE)
-    return _to_uint8(2 * image.astype(np.float32) - smooth)
+    return to_uint8(2 * image.astype(np.float32) - smooth)
 
 
 def mirrored(image: Image, _: Mask) -> Image:
@@ -180,7 +180,7 @@ def edited(image: Image, name: str, *, mask: Mask | None = None) -> Image:
         name: a key of `COUNTERFACTUALS`.
         mask: bool (h, w), true on the lesion; only edits that need it look at it.
     """
-    counterfactual = lookup(name)
+    counterfactual = lookup("counterfactual", name, COUNTERFACTUALS)
     if counterfactual.needs_mask and not usable(mask):
         raise ValueError(f"{name} needs a mask that holds some but not all pixels")
     empty = np.zeros(image.shape[:2], dtype=bool)
@@ -190,13 +190,6 @@ def edited(image: Image, name: str, *, mask: Mask | None = None) -> Image:
 def usable(mask: Mask | None) -> bool:
     """Whether a mask shows a lesion and leaves skin around it."""
     return mask is not None and bool(mask.any()) and not bool(_near(mask).all())
-
-
-def lookup(name: str) -> Counterfactual:
-    """The counterfactual of this name; `ValueError` lists the known ones."""
-    if name not in COUNTERFACTUALS:
-        raise ValueError(f"unknown counterfactual {name!r}; known: {', '.join(COUNTERFACTUALS)}")
-    return COUNTERFACTUALS[name]
 
 
 def _long_parts(flags: Image, *, least: float) -> Image:
@@ -227,7 +220,7 @@ def _skin(image: Image, mask: Mask) -> Floats:
 
 def _blend(image: Image, colour: Floats, *, keep: Floats) -> Image:
     share = keep[..., None]
-    return _to_uint8(share * image + (1 - share) * colour)
+    return to_uint8(share * image + (1 - share) * colour)
 
 
 def _window(box: tuple[int, int], side: int, length: int) -> tuple[int, int]:
@@ -239,7 +232,3 @@ def _window(box: tuple[int, int], side: int, length: int) -> tuple[int, int]:
 def _odd(pixels: float, image: Image | Mask) -> int:
     scaled = round(pixels * min(image.shape[:2]) / REFERENCE_SIZE)
     return int(max(3, scaled + 1 - scaled % 2))
-
-
-def _to_uint8(values: npt.NDArray[np.floating]) -> Image:
-    return np.asarray(np.rint(values).clip(0, 255), dtype=np.uint8)

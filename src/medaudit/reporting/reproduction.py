@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medaudit.params import read_yaml
 from medaudit.reporting.evidence import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from medaudit.reporting.evidence import Evidence
 
 # Results that a run itself writes are no change of the code.
 CODE = ("src", "stages", "params.yaml", "dvc.yaml", "pyproject.toml", "data.dvc", "report")
-COMMANDS = ("git checkout {commit}", "make repro")
+EMBEDDED = Path("data/phantom")
+PROFILES = Path("profiles")
+WORDS = "report."  # the section that changes no number
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,41 @@ def commit(root: Path) -> Commit:
     return Commit(sha, bool(changed))
 
 
-def commands(found: Commit) -> list[str]:
-    """The exact commands."""
-    return [line.format(commit=found.sha or "COMMIT") for line in COMMANDS]
+def commands(found: Commit, params: Mapping[str, Any], *, profiles: Path = PROFILES) -> list[str]:
+    """The exact commands; for other data than the embedded, what to put where as well."""
+    checkout = f"git checkout {found.sha or 'COMMIT'}"
+    root = Path(params["data"]["root"])
+    if root == EMBEDDED:
+        return [checkout, "make repro"]
+    return [
+        checkout,
+        "make setup",
+        "source .venv/bin/activate",
+        f"# put the data set {params['data']['dataset']} at {root}",
+        *parameters(params, profiles),
+        *([] if root.is_absolute() else [f"dvc add {shlex.quote(root.parts[0])}"]),
+        "dvc repro",
+    ]
+
+
+def parameters(params: Mapping[str, Any], profiles: Path) -> list[str]:
+    """How `params.yaml` comes about: the nearest profile, and what differs from it."""
+    known = {path.stem: read_yaml(path) for path in sorted(profiles.glob("*.yaml"))}
+    if not known:
+        return []
+    apart = {name: different(params, profile) for name, profile in known.items()}
+    name = min(apart, key=lambda each: len(apart[each]))
+    return [f"medaudit use {name}", *(f"# in params.yaml {line}" for line in apart[name])]
+
+
+def different(params: Mapping[str, Any], profile: Mapping[str, Any]) -> list[str]:
+    """What to change in a profile to get these parameters, one line each."""
+    own, other = (
+        {name: json.dumps(value) for name, value in leaves(each) if not name.startswith(WORDS)}
+        for each in (params, profile)
+    )
+    wanted = [f"set {name}: {value}" for name, value in own.items() if other.get(name) != value]
+    return wanted + [f"remove {name}" for name in other if name not in own]
 
 
 def clock(evidence: Evidence) -> list[tuple[str, str]]:
@@ -70,15 +107,20 @@ def versions(evidence: Evidence) -> list[tuple[str, str]]:
     return [(package, ", ".join(each)) for package, each in found.items()]
 
 
-def flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Parameters as dotted names and their values in words."""
+    for name, value in leaves(params):
+        many = isinstance(value, list)
+        yield name, ", ".join(str(each) for each in value) if many else str(value)
+
+
+def leaves(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Parameters as dotted names and their values."""
     for name, value in params.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            yield f"{prefix}{name}", ", ".join(str(each) for each in value)
+            yield from leaves(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", str(value)
+            yield f"{prefix}{name}", value
 
 
 def seeds(params: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_cases import CLEAN, MEL, NV, PARAMS, POINTS, make, stressed
+from test_cases import BKL, CLEAN, MEL, NV, PARAMS, POINTS, make, stressed
 
 from medaudit.audits import casebook, evidence
 from medaudit.audits.causes import CAUSES, CORRECTIVE, cause, cause_of
@@ -182,9 +182,31 @@ class TestDiagnose:
         assert result.mitigations[0] == CAUSES["hair"].mitigation
         assert result.statement.startswith(
             "Evidence for hair across the lesion: hair_removed turns nv to mel (mel 0.05 to 0.80); "
-            "base rate 0%."
+            "base rate 0 %, 0 to 28."
         )
-        assert "2 of 2 interventions speak for a cause, more than the 0.0" in result.statement
+        # Each turned 0 of 10 controls: 1/11 by chance, both together 1/121 = 0.008.
+        assert result.p_turned == pytest.approx(1 / 121)
+        assert result.expected_turned == pytest.approx(2 / 11)
+        assert "2 of 2 interventions turn it, more than chance would give (p = 0.008;" in (
+            result.statement
+        )
+
+    def test_one_of_many_that_turns_is_no_more_than_chance(self, book):
+        # 10 edits that turn 1 of 9 controls each: 2/10 by chance, and 1 - 0.8^10 = 0.89 for one.
+        names = list(COUNTERFACTUALS)[:10]
+        found = [row("a", name, "nv", "mel" if i == 0 else "nv") for i, name in enumerate(names)]
+        result = diagnosed(book, found, trials(*(quiet(name, 9, turned=1) for name in names)))
+        assert result.p_turned == pytest.approx(1 - 0.8**10)
+        assert (
+            "1 of 10 interventions turn it, no more than chance would give (expected 2.0 of 10; "
+            "taken as independent, which they are not)." in result.statement
+        )
+
+    def test_interventions_without_controls_are_left_out_of_the_count(self, book):
+        found = [row("a", "mirrored", "nv", "mel"), row("a", "hair_removed", "nv", "nv")]
+        result = diagnosed(book, found, trials(quiet("hair_removed")))
+        assert "0 of 1 interventions turn it" in result.statement
+        assert result.p_turned == 1
 
     def test_nothing_turns(self, book):
         result = diagnosed(book, [row("a", "mirrored", "nv", "nv")], trials(quiet("mirrored")))
@@ -202,14 +224,14 @@ class TestDiagnose:
         assert result.supported == ()
         assert result.unspecific == ("mirrored",)
         assert "Too common among the controls to be evidence: mirrored." in result.statement
-        assert "no more than the 1.0 that their base rates" in result.statement
+        assert "no more than chance would give (expected 1.0 of 1;" in result.statement
 
     def test_prediction_that_does_not_need_the_lesion(self, book):
         found = [row("a", "lesion_replaced", "nv", "nv", kind="remove")]
         others = [row(f"m{i}", "lesion_replaced", "mel", "bkl", kind="remove") for i in range(10)]
         result = diagnosed(book, found, trials(others))
         assert result.supported == ("context_shortcut",)
-        assert "it stays nv after lesion_replaced; base rate 0%" in result.statement
+        assert "it stays nv after lesion_replaced; base rate 0 %, 0 to 28." in result.statement
 
     def test_staying_says_nothing_where_all_plain_skin_is_called_that(self, book):
         found = [row("a", "lesion_replaced", "nv", "nv", kind="remove")]
@@ -252,15 +274,51 @@ def pages(book):
     ]
 
 
+def flip_of(book):
+    """The diagnosis of the flip, with edits that leave the corrupted prediction as it is."""
+    tried = casebook.control_evidence(book, *edits_of(book, book.controls["sample_id"]))
+    flip = case(book, "corruption_flip")
+    trials, _ = edits_of(book, [flip.sample_id])
+    corrupted = book.before(flip)
+    logits = corrupted.scored.table.logits[:, corrupted.rows_of(trials["sample_id"])]
+    found = casebook.case_evidence(book, flip, trials, logits)
+    return casebook.weigh(book, flip, found, tried).diagnosis
+
+
 class TestCasebook:
     def test_a_flip_is_proven_by_applying_and_undoing(self, book, pages):
         flip = next(p for p in pages[1] if p.case.kind == "corruption_flip")
-        assert flip.diagnosis.supported == ("blur",)
+        # The edits give the clean prediction here, so they repair the corrupted one as well.
+        assert flip.diagnosis.supported == ("blur", "hair", "instability")
         assert (
-            "Evidence for loss of sharpness: the clean image is called mel (0.80); with "
-            "gaussian_blur of severity (call, probability of mel) 1: mel 0.60, 2: nv 0.05. "
-            "gaussian_blur-2 turns 0% of all right predictions." in flip.diagnosis.statement
+            "Evidence for loss of sharpness: clean, it is called mel (0.80); with gaussian_blur of "
+            "severity (call, probability of mel) 1: mel 0.60, 2: nv 0.05. gaussian_blur-2 turns "
+            "few other right predictions (base rate 0 %, 0 to 66)." in flip.diagnosis.statement
         )
+
+    def test_a_flip_that_turns_most_predictions_is_no_evidence(self, clean):
+        # Of the three right ones (d, e, g) the blur turns d and g: 1 of the 2 others.
+        both = {"d": (MEL, NV, 0.9), "g": (NV, BKL, 0.7)}
+        found = flip_of(casebook.study([clean, stressed("gaussian_blur-1", both)], POINTS, PARAMS))
+        assert "blur" not in found.supported
+        assert "Seen, but no evidence: clean, it is called mel (0.80)" in found.statement
+        assert (
+            "gaussian_blur-1 turns this image, and too many of all right predictions as well "
+            "(base rate 50 %, 9 to 91)." in found.statement
+        )
+        assert "loss of sharpness" not in found.statement
+
+    def test_a_flip_that_more_of_the_same_undoes_is_no_evidence(self, clean):
+        tables = [
+            clean,
+            stressed("gaussian_blur-1", {"d": (MEL, NV, 0.9)}),
+            stressed("gaussian_blur-2", {}),
+        ]
+        found = flip_of(casebook.study(tables, POINTS, PARAMS))
+        assert "blur" not in found.supported
+        assert "Higher severities are right again, so it is not" in found.statement
+        assert "too many" not in found.statement
+        assert "loss of sharpness" not in found.statement
 
     def test_a_miss_that_light_repairs(self, book, pages):
         first = pages[1][0]

@@ -8,7 +8,7 @@ import pytest
 
 from medaudit.data import datasets
 from medaudit.data.datasets import DataParams, base, ham10000
-from medaudit.errors import DataError, ParamsError
+from medaudit.errors import DataError, UnknownNameError
 
 
 def rewrite(root: Path, change: Callable[[pd.DataFrame], pd.DataFrame], **how: object) -> None:
@@ -38,10 +38,7 @@ def test_image_folders_in_any_case(ham: Path, name: str) -> None:
 
 
 def test_images_loose_in_the_root(ham: Path) -> None:
-    for path in ham.glob("HAM*/*.jpg"):
-        path.rename(ham / path.name)
-    for part in ham.glob("HAM10000_images_part_*"):
-        part.rmdir()
+    loose(ham)
     assert ham10000.load(ham).rows["image_path"].notna().all()
 
 
@@ -50,6 +47,66 @@ def test_no_images_at_all(ham: Path) -> None:
         part.rename(ham.parent / part.name)
     with pytest.raises(DataError, match="no images; expected folders such as"):
         ham10000.load(ham)
+
+
+def loose(ham: Path) -> None:
+    for path in ham.glob("HAM*/*.jpg"):
+        path.rename(ham / path.name)
+    for part in ham.glob("HAM10000_images_part_*"):
+        part.rmdir()
+
+
+def test_a_mask_is_no_image(ham: Path) -> None:
+    loose(ham)
+    (ham / "ISIC_000.jpg").rename(ham / "elsewhere")
+    for place in ("masks/ISIC_000.png", "ISIC_000_segmentation.png", "more/ISIC_000.jpg"):
+        (ham / place).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(ham / place), np.zeros((3, 4), np.uint8))
+    raw = ham10000.load(ham)
+    found = raw.rows.set_index("sample_id")["image_path"]
+    assert found[found.isna()].index.tolist() == ["ISIC_000"]
+    assert raw.images_without_row == ()
+
+
+def test_masks_within_the_image_folder_are_no_images(ham: Path) -> None:
+    part = ham / "HAM10000_images_part_1"
+    (part / "Masks").mkdir()
+    cv2.imwrite(str(part / "Masks/ISIC_000.png"), np.zeros((3, 4), np.uint8))
+    found = ham10000.load(ham).rows.set_index("sample_id")["image_path"]
+    assert found["ISIC_000"].endswith("part_1/ISIC_000.jpg")
+
+
+@pytest.mark.parametrize("other", ["HAM10000_images_part_1/ISIC_000.png", "images/ISIC_000.jpg"])
+def test_two_different_files_of_one_image_are_named(ham: Path, other: str) -> None:
+    (ham / other).parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(ham / other), np.zeros((3, 4), np.uint8))
+    with pytest.raises(DataError, match="two different files of one image") as error:
+        ham10000.load(ham)
+    assert str(ham / "HAM10000_images_part_1/ISIC_000.jpg") in str(error.value)
+    assert str(ham / other) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["ham", "ham/HAM10000_images_part_2"])
+def test_a_link_is_warned_of_in_one_line(
+    ham: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert ham10000.load(ham).rows["image_path"].notna().all()
+    assert not caplog.records
+    place = ham.parent / name
+    place.rename(ham.parent / "moved")
+    place.symlink_to(ham.parent / "moved")
+    assert ham10000.load(ham).rows["image_path"].notna().all()
+    (record,) = caplog.records
+    assert f"{place}: a symbolic link; DVC does not see through links" in record.getMessage()
+
+
+def test_a_link_above_the_root_counts_within_the_repository(
+    ham: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (ham.parent / "data").symlink_to(ham.parent)
+    monkeypatch.chdir(ham.parent)
+    ham10000.load(Path("data/ham"))
+    assert "data: a symbolic link" in caplog.text
 
 
 def test_doubled_kaggle_folders_count_once(ham: Path) -> None:
@@ -201,7 +258,7 @@ def test_doubled_column(tmp_path: Path) -> None:
 
 
 def test_unknown_data_set() -> None:
-    with pytest.raises(ParamsError, match="unknown data set 'ham'; known: ham10000"):
+    with pytest.raises(UnknownNameError, match=r"unknown `data\.dataset` 'ham'.* known: ham10000"):
         datasets.load(DataParams(dataset="ham", root=Path()))
 
 

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from medaudit.pixels.counterfactuals import COUNTERFACTUALS, edited, lookup, usable
+from medaudit.errors import UnknownNameError
+from medaudit.pixels.counterfactuals import COUNTERFACTUALS, edited, usable
 
 SIZE = 112
 SKIN, LESION, HAIR = (205, 160, 140), (110, 70, 55), (30, 20, 20)
@@ -66,9 +67,9 @@ class TestEveryEdit:
         with pytest.raises(ValueError, match=f"{name} needs a mask"):
             edited(image, name, mask=useless)
 
-    def test_unknown_name_lists_the_known(self):
-        with pytest.raises(ValueError, match="known: hair_removed"):
-            lookup("hair_remove")
+    def test_unknown_name_lists_the_known(self, image):
+        with pytest.raises(UnknownNameError, match=r"mean 'hair_removed'\? known: hair_removed"):
+            edited(image, "hair_remove")
 
 
 class TestHair:

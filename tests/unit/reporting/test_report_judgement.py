@@ -96,12 +96,26 @@ class TestChecklist:
         assert judged.status == "fail"
         assert "of 3 conditions" in judged.basis
 
-    def test_calibration_is_judged_by_its_floor(self, found):
-        where = {"calibrator": "temperature"}
-        noisy = with_values(found, "calibrate", "noise_floor", where=where, p95=0.9)
-        assert answer(noisy, "calibrated").status == "pass"
-        strict = with_values(found, "calibrate", "noise_floor", where=where, p95=0.0)
-        assert answer(strict, "calibrated").status == "fail"
+    def test_calibration_of_what_is_audited_is_judged_by_its_floor(self, found):
+        def judged(name, p95):
+            where = {"calibrator": name}
+            return answer(
+                with_values(found, "calibrate", "noise_floor", where=where, p95=p95), "calibrated"
+            )
+
+        assert judged("identity", 0.9).status == "pass"
+        assert judged("identity", 0.0).status == "fail"
+        assert judged("temperature", 0.9).status == judged("temperature", 0.0).status
+
+    def test_the_calibrated_one_stands_beside(self, found):
+        basis = answer(found, "calibrated").basis
+        assert basis.startswith("audited identity: ")
+        assert "; beside it temperature: " in basis
+
+    def test_the_order_of_calibrators_does_not_matter(self, found):
+        table = found.table("calibrate", "noise_floor").iloc[::-1]
+        turned = with_table(found, "calibrate", "noise_floor", table)
+        assert answer(turned, "calibrated") == answer(found, "calibrated")
 
     @pytest.mark.parametrize("name", [name for name in checklist.CHECKS if name != "at_least"])
     def test_every_check_gives_a_number(self, found, name):

@@ -3,9 +3,19 @@
 import dataclasses
 import subprocess
 
+import pytest
+import yaml
+
 from medaudit.reporting import reproduction
 from medaudit.reporting.reproduction import Commit
 
+COMMIT = Commit("0123abc", dirty=False)
+PROFILE = {
+    "data": {"dataset": "ham10000", "root": "data/ham10000"},
+    "train": {"epochs": 10, "patience": None, "augment": {"flips": True}},
+    "stress": {"severities": [1, 2]},
+    "report": {"title": "A"},
+}
 MACHINE = {"processor": "CPU", "cores": 2, "system": "Linux", "python": "3.11"}
 
 
@@ -57,3 +67,63 @@ def test_parameters_are_flat_and_seeds_are_found():
         ("stress.severities", "1, 2"),
     ]
     assert reproduction.seeds(params) == [("train.seed", "1")]
+
+
+@pytest.fixture
+def profiles(tmp_path):
+    """Two profiles: `far`, and `near`, which is `PROFILE`."""
+    far = PROFILE | {"train": {"epochs": 1}, "stress": {"severities": [3]}}
+    for name, content in {"far": far, "near": PROFILE}.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path
+
+
+def commands(profiles, **changes):
+    return reproduction.commands(COMMIT, PROFILE | changes, profiles=profiles)
+
+
+def test_the_embedded_data_need_two_commands(profiles):
+    data = {"dataset": "ham10000", "root": "data/phantom"}
+    assert commands(profiles, data=data) == ["git checkout 0123abc", "make repro"]
+
+
+def test_other_data_are_put_in_place_and_tracked(profiles):
+    expected = [
+        "git checkout 0123abc",
+        "make setup",
+        "source .venv/bin/activate",
+        "# put the data set ham10000 at data/ham10000",
+        "medaudit use near",
+        "dvc add data",
+        "dvc repro",
+    ]
+    assert commands(profiles) == expected
+    assert commands(profiles, report={"title": "B", "case_images": "withhold"}) == expected
+
+
+def test_what_differs_from_the_nearest_profile_is_named(profiles):
+    train = {"epochs": 12, "patience": None, "augment": {"flips": False}}
+    found = commands(profiles, train=train, stress={"severities": [1], "seed": 2})
+    assert found[4:9] == [
+        "medaudit use near",
+        "# in params.yaml set train.epochs: 12",
+        "# in params.yaml set train.augment.flips: false",
+        "# in params.yaml set stress.severities: [1]",
+        "# in params.yaml set stress.seed: 2",
+    ]
+
+
+def test_what_a_profile_has_beyond_is_removed(profiles):
+    assert "# in params.yaml remove train.patience" in commands(
+        profiles, train={"epochs": 10, "augment": {"flips": True}}
+    )
+
+
+def test_data_outside_of_the_repository_are_not_added(profiles):
+    found = commands(profiles, data=PROFILE["data"] | {"root": "/elsewhere/ham"})
+    assert '# in params.yaml set data.root: "/elsewhere/ham"' in found
+    assert not any(line.startswith("dvc add") for line in found)
+
+
+def test_without_profiles_the_parameters_are_those_of_the_commit(tmp_path):
+    assert not any("medaudit use" in line for line in commands(tmp_path))

@@ -229,4 +229,4 @@ def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) ->
 
 def _is_image(path: Path) -> bool:
     hidden = any(part.startswith(("._", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and not path.is_dir()

@@ -73,14 +73,22 @@ def evidence(entry: Mapping[str, Any]) -> Block:
             f"{row['predicted_before']} to {row['predicted_after']}",
             f"{plain(real(row['p_true_before']), 2)} to {plain(real(row['p_true_after']), 2)}",
             "yes" if row["turned"] else "no",
-            plain(real(row["base_rate"]), 2),
+            worth(row),
             "yes" if row["specific"] else "no",
         )
         for row in entry["evidence"]
     ]
     columns = ("intervention", "kind", "call", f"P({entry['truth']})", "turned", "base rate")
-    caption = "The base rate is how often the intervention does as much to controls"
+    caption = "Base rate: how often it does as much to controls (Wilson interval)"
     return table(caption, (*columns, "is evidence"), rows, align="lllrrrr")
+
+
+def worth(row: Mapping[str, Any]) -> str:
+    """The base rate with its interval."""
+    value, *ends = (
+        plain(real(row[name]), 2) for name in ("base_rate", "base_rate_low", "base_rate_high")
+    )
+    return f"{value} ({' to '.join(ends)})" if row["n_controls"] else value
 
 
 def images(entry: Mapping[str, Any]) -> Iterator[dict[str, str]]:

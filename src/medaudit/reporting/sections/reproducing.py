@@ -16,10 +16,12 @@ def section(context: Context) -> Block:
     """Commands, machine, times, versions, seeds, parameters."""
     evidence = context.evidence
     machines = "; ".join(reproduction.machines(evidence))
+    profiles = evidence.root / reproduction.PROFILES
+    commands = reproduction.commands(context.commit, evidence.params, profiles=profiles)
     return part(
         "Reproduction notes",
         text(f"Commit {context.commit.words}. Machine: {machines}."),
-        {"kind": "code", "lines": reproduction.commands(context.commit)},
+        {"kind": "code", "lines": commands},
         pair(
             table("Wall clock", ("stage", "time"), reproduction.clock(evidence)),
             table("Versions", ("package", "version"), reproduction.versions(evidence)),

@@ -33,8 +33,9 @@ def section(context: Context) -> Block:
         text(
             f"Calibrators are fitted on calibration and scored on test. The noise floor is the ECE "
             f"that a perfectly calibrated model with the same confidences shows by chance. "
-            f"{fitted(evidence)}The deferral threshold is frozen on calibration at coverage "
-            f"{asked:g}."
+            f"{fitted(evidence)}Thresholds, deferral and cases use the uncalibrated probabilities "
+            f"(identity); calibrators are shown beside them. The deferral threshold is frozen on "
+            f"calibration at coverage {asked:g}."
         ),
         pair(
             figure("reliability", "Reliability of the called class; bars: share of the cases."),
