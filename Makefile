@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(BIN):$$PATH" DVC_NO_ANALYTICS=1
-SOURCES := src stages tests tools
+SOURCES := src stages tests tools benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data repro test check lint types plots clean distclean
