@@ -40,10 +40,10 @@ types: $(READY)  ## static types
 	@$(RUN) mypy src stages
 
 test: data lint types  ## lint, types and every test
-	@$(RUN) pytest
+	@$(RUN) pytest -n 2 --dist loadfile
 
 check: $(READY) lint  ## the quick subset: lint and fast tests
-	@$(RUN) pytest -m "not slow and not pipeline and not realdata" -q
+	@$(RUN) pytest -n 2 -q -m "not slow and not pipeline and not realdata"
 
 plots: data  ## charts of the committed results as one offline page
 	@$(RUN) python tools/plots_page.py

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medaudit.errors import DataError, listed
+
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -36,9 +38,30 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, *, stage: str | None = None, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: of the file.
+        stage: that writes the file; the user is sent there.
+        keys: that must be present.
+
+    Raises:
+        DataError: no such file, not JSON, not an object, or a key is missing.
+    """
+    maker = f"the {stage} stage" if stage else "the stage that writes it"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: not found; run {maker} first") from None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise DataError(f"{path}: not valid JSON ({error}); run {maker} again") from None
+    if not isinstance(content, dict):
+        got = type(content).__name__
+        raise DataError(f"{path}: expected a JSON object, got {got}; run {maker} again")
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise DataError(f"{path}: lacks the keys {listed(missing)}; run {maker} again")
     return content
 
 

@@ -49,4 +49,4 @@ def write(findings: Findings, stage: str, *, root: Path = Path()) -> None:
 
 def read_scalars(stage: str, *, root: Path = Path()) -> dict[str, Scalar]:
     """The headline scalars that a stage wrote."""
-    return read_json(root / "metrics" / f"{stage}.json")
+    return read_json(root / "metrics" / f"{stage}.json", stage=stage)

@@ -2,13 +2,14 @@
 
 import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from medaudit.errors import ParamsError
+from medaudit.errors import ParamsError, listed
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -55,14 +56,38 @@ def load(model: type[S], path: Path | None = None) -> S:
     return parse(model, read_yaml(path), source=path)
 
 
+def each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same names; a validation error where one stands twice."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{listed(twice)} stands twice")
+    return names
+
+
 def _explain(model: type[Section], error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join([model.section, *(str(part) for part in first["loc"])])
     if first["type"] == "extra_forbidden":
-        known = list(model.model_fields)
+        known = _keys(model, first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key `{key}`; {hint}"
     got = f", got {first['input']!r}" if first["type"] != "missing" else ""
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"`{key}`: {first['msg']}{got}{more}"
+
+
+def _keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """The keys that stand at a place below a section."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        inner = _model_in(field.annotation) if field else None
+        model = inner or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(each) for each in get_args(annotation))
+    return next((each for each in found if each is not None), None)

@@ -35,6 +35,8 @@ def run(main: Callable[[], None], name: str) -> None:
     """Call `main`, turn what can go wrong into one line and an exit code, and note the time."""
     configure_logging()
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     message = outcome(lambda: timed(main, name))
     if message is not None:
         log.error("%s: %s", name, message[1])
@@ -60,11 +62,19 @@ def outcome(main: Callable[[], object]) -> tuple[int, str] | None:
     except MemoryError as error:
         return 1, f"out of memory ({error}); lower the batch size or the image size"
     except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        where = error.filename or "the output"
-        return 1, f"no space left while writing {where}; free some disk space and run again"
+        return 1, _about(error)
     return None
+
+
+def _about(error: OSError) -> str:
+    """The line for what the system refused; an error that names no file is a mistake of ours."""
+    if error.errno in _NO_SPACE:
+        where = error.filename or "the output"
+        return f"no space left while writing {where}; free some disk space and run again"
+    if error.filename is None:
+        raise error
+    reason = (error.strerror or type(error).__name__).lower()
+    return f"cannot use {error.filename}: {reason}; check the path and its permissions"
 
 
 def configure_logging() -> None:

@@ -126,3 +126,10 @@ def test_unknown_names_and_severities() -> None:
         corrupt(natural(0), Condition("fog", 1), sample_id="s", seed=0)
     with pytest.raises(ValueError, match=r"jpeg-4: severities of jpeg are 1\.\.3"):
         corrupt(natural(0), Condition("jpeg", 4), sample_id="s", seed=0)
+
+
+def test_a_name_or_severity_that_stands_twice() -> None:
+    with pytest.raises(ParamsError, match="corruption jpeg stands twice"):
+        conditions(["jpeg", "gaussian_blur", "jpeg"])
+    with pytest.raises(ParamsError, match="severity 2 stands twice"):
+        conditions(["jpeg"], [2, 1, 2])

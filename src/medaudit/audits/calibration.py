@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from medaudit.audits import intervals
 from medaudit.findings import Findings, Scalar
 from medaudit.metrics import calibration
-from medaudit.params import Section
+from medaudit.params import Section, each_once
 from medaudit.tables import calibrators, tasks
 from medaudit.tables.tasks.base import Measure
 
@@ -36,7 +36,7 @@ class CalibrateParams(Section):
     methods: tuple[str, ...] = Field((BASELINE, "temperature"), min_length=1)
     bins: int = Field(15, ge=2, le=100)
     floor_replicates: int = Field(500, ge=50)
-    seed: int = 11
+    seed: int = Field(11, ge=0)
 
     @field_validator("methods")
     @classmethod
@@ -45,7 +45,7 @@ class CalibrateParams(Section):
         if unknown or BASELINE not in methods:
             known = ", ".join(calibrators.CALIBRATORS)
             raise ValueError(f"expected `{BASELINE}` and others of {known}")
-        return methods
+        return each_once(methods)
 
 
 def fit(clean: PredictionTable, params: CalibrateParams) -> dict[str, Calibrator]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from medaudit.tables.predictions import PredictionTable
 
 OWN_COLUMNS = ("sample_id", "group_id", "role")
+LONGEST_NAME = 48  # characters, of up to 4 bytes; a file name holds 255 bytes
 HEADLINE_MODES = ("confident_critical_miss", "false_alarm", "fragile")
 
 
@@ -76,7 +77,7 @@ class Page:
     @property
     def stem(self) -> str:
         """First part of the names of its pictures."""
-        name = re.sub(r"[^\w.-]", "_", self.case.sample_id)
+        name = re.sub(r"[^\w.-]", "_", self.case.sample_id)[:LONGEST_NAME]
         return f"{self.number}_{name}"
 
     @property

@@ -40,7 +40,7 @@ class CasesParams(Section):
     confident: float = Field(0.6, gt=0, lt=1)
     controls: int = Field(80, ge=10, le=1000)
     max_base_rate: float = Field(0.1, gt=0, lt=1)
-    seed: int = 11
+    seed: int = Field(11, ge=0)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class IntervalParams(Section):
     section = "intervals"
     replicates: int = Field(2000, ge=100, le=100_000)
     level: float = Field(0.95, gt=0.5, lt=1)
-    seed: int = 20_240
+    seed: int = Field(20_240, ge=0)
 
 
 @dataclass(frozen=True)

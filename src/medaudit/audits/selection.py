@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medaudit.audits import intervals
 from medaudit.findings import Findings, Scalar
 from medaudit.metrics import selective
 from medaudit.metrics.weighting import weighted_mean, weighted_ratio
-from medaudit.params import Section
+from medaudit.params import Section, each_once
 from medaudit.stats.proportions import wilson
 from medaudit.tables import confidence, tasks
 from medaudit.tables.tasks.base import Measure
@@ -46,7 +46,16 @@ class SelectiveParams(Section):
     def _known(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for name in (value,) if isinstance(value, str) else value:
             confidence.get(name)
-        return value
+        return value if isinstance(value, str) else each_once(value)
+
+    @model_validator(mode="after")
+    def _primary_is_computed(self) -> Self:
+        if self.primary not in self.scores:
+            raise ValueError(
+                f"expected primary to be one of scores ({', '.join(self.scores)}), "
+                f"got {self.primary!r}"
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medaudit.audits import intervals
 from medaudit.errors import DataError, listed
 from medaudit.findings import Findings, Scalar
-from medaudit.params import Section
+from medaudit.params import Section, each_once
 from medaudit.stats.multiplicity import holm
 from medaudit.stats.permutation import gap_p_value, permuted_masks
 from medaudit.tables import scoring
@@ -41,18 +42,56 @@ SLICE_METRICS = (
     "mean_confidence",
 )
 POSITIVE_BOUND = ("critical_auroc", "critical_sensitivity")
+OPTIONAL = ("dataset", "lesion_area")
+COLUMNS = (
+    "column",
+    "slice",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "n_groups",
+    "n_positive",
+    "method",
+    "undefined_share",
+    "gap",
+    "gap_low",
+    "gap_high",
+    "p_value",
+    "direction",
+)
+PRIMARY_COLUMNS = ("column", "slice", "value", "lo", "hi", "n", "n_positive", "gap", "p_holm")
+REFUSED_COLUMNS = ("column", "slice", "n", "n_positive", "reason")
+
+log = logging.getLogger(__name__)
 
 
 class SliceParams(Section):
-    """Which slices are cut, and which are too small or too large to say anything."""
+    """Which slices are cut, and which are too small or too large to say anything.
+
+    Columns of `OPTIONAL` may be named for data sets that lack them.
+    """
 
     section = "slice"
     columns: tuple[str, ...] = ()
-    quantiles: dict[str, int] = Field(default_factory=dict)
+    quantiles: dict[str, Annotated[int, Field(ge=2, le=20)]] = Field(default_factory=dict)
     min_size: int = Field(30, ge=2)
     min_positives: int = Field(10, ge=1)
     max_share: float = Field(0.9, gt=0, le=1)
     primary: str = "critical_sensitivity"
+
+    @field_validator("columns")
+    @classmethod
+    def _once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        return each_once(columns)
+
+    @field_validator("primary")
+    @classmethod
+    def _known(cls, primary: str) -> str:
+        if primary not in SLICE_METRICS:
+            raise ValueError(f"expected one of {', '.join(SLICE_METRICS)}")
+        return primary
 
 
 @dataclass(frozen=True)
@@ -89,17 +128,37 @@ def audit(
         intervals_params: replicates, level and seed of the bootstrap.
     """
     test = Scored(clean.role("test"), points)
+    absent = absent_columns(test.table.rows, params)
+    params = without(params, absent)
     resamples = intervals.resamples_of(test.table, intervals_params)
     cut = list(slices(test.table.rows, reference, params))
     kept = [each for each in cut if refusal(each.mask, params) is None]
     rows = [
         row for each in kept for row in slice_rows(test, each, params, resamples, intervals_params)
     ]
-    found = adjusted(pd.DataFrame(rows, columns=None if rows else ["metric", "gap"]))
-    refused = refusal_table(test, cut, params)
+    if not kept:
+        log.warning("no slice is left to measure; plots/slice/refused.csv says why")
+    found = adjusted(pd.DataFrame(rows, columns=list(COLUMNS)))
+    refused = refusal_table(test, cut, params, absent=absent)
     series = {"slices": found, "refused": refused, "primary": primary_table(found, params.primary)}
     scalars = headline(found, primary=params.primary, n_slices=len(kept), n_refused=len(refused))
     return Findings(scalars, series)
+
+
+def absent_columns(rows: pd.DataFrame, params: SliceParams) -> tuple[str, ...]:
+    """Named columns that this data set lacks, where it may lack them."""
+    wanted = dict.fromkeys([*params.columns, *params.quantiles])
+    absent = tuple(name for name in wanted if name in OPTIONAL and name not in rows)
+    for name in absent:
+        log.warning("slice column %s is not in this data set; it is left out", name)
+    return absent
+
+
+def without(params: SliceParams, absent: tuple[str, ...]) -> SliceParams:
+    """The parameters without these columns."""
+    columns = tuple(name for name in params.columns if name not in absent)
+    quantiles = {name: bins for name, bins in params.quantiles.items() if name not in absent}
+    return params.model_copy(update={"columns": columns, "quantiles": quantiles})
 
 
 def slices(rows: pd.DataFrame, reference: pd.DataFrame, params: SliceParams) -> Iterator[Slice]:
@@ -128,19 +187,30 @@ def by_quantile(
     rows: pd.DataFrame, reference: pd.DataFrame, column: str, *, bins: int
 ) -> Iterator[Slice]:
     """Bins with edges at the quantiles of the train role; missing values apart."""
-    known = pd.to_numeric(reference[column]).dropna().to_numpy(dtype=np.float64)
+    values, known = numbers(rows[column]), numbers(reference[column])
+    known = known[~np.isnan(known)]
     if len(known) == 0:
         raise DataError(
             f"slice column {column!r} has no value in the train role to take edges from"
         )
     inner = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
-    values = pd.to_numeric(rows[column]).to_numpy(dtype=np.float64)
     place = np.searchsorted(inner, values, side="left")
     place[np.isnan(values)] = -1
     for i, name in enumerate(bin_names(inner)):
         yield Slice(column, name, place == i)
     if (place == -1).any():
         yield Slice(column, "missing", place == -1)
+
+
+def numbers(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """A column as float64, NaN where it is missing."""
+    try:
+        return np.asarray(pd.to_numeric(values), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"params.yaml: slice.quantiles names {values.name!r}, which is not a number column; "
+            f"put it under slice.columns"
+        ) from None
 
 
 def bin_names(inner: npt.NDArray[np.float64]) -> list[str]:
@@ -162,9 +232,11 @@ def refusal(mask: Bools, params: SliceParams) -> str | None:
     return None
 
 
-def refusal_table(test: Scored, cut: list[Slice], params: SliceParams) -> pd.DataFrame:
-    """Slices and measures that were left out, each with its reason."""
-    rows = []
+def refusal_table(
+    test: Scored, cut: list[Slice], params: SliceParams, *, absent: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """Columns, slices and measures that were left out, each with its reason."""
+    rows = [refused_row(name, name, 0, None, "not in this data set") for name in absent]
     for each in cut:
         positives = positives_in(test, each.mask)
         reason = refusal(each.mask, params)
@@ -174,16 +246,14 @@ def refusal_table(test: Scored, cut: list[Slice], params: SliceParams) -> pd.Dat
                 f"asked for: no {' or '.join(POSITIVE_BOUND)}"
             )
         if reason is not None:
-            rows.append(
-                {
-                    "column": each.column,
-                    "slice": each.label,
-                    "n": int(each.mask.sum()),
-                    "n_positive": positives,
-                    "reason": reason,
-                }
-            )
-    return pd.DataFrame(rows, columns=["column", "slice", "n", "n_positive", "reason"])
+            size = int(each.mask.sum())
+            rows.append(refused_row(each.column, each.label, size, positives, reason))
+    return pd.DataFrame(rows, columns=list(REFUSED_COLUMNS))
+
+
+def refused_row(*values: object) -> dict[str, object]:
+    """Values in the order of `REFUSED_COLUMNS`."""
+    return dict(zip(REFUSED_COLUMNS, values, strict=True))
 
 
 def positives_in(test: Scored, mask: Bools) -> int | None:
@@ -267,7 +337,7 @@ def undefined(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def adjusted(found: pd.DataFrame) -> pd.DataFrame:
     """Add `p_holm` within each metric and the size of that family."""
-    if "p_value" not in found:
+    if found.empty:
         return found.assign(p_holm=[], n_family=[])
     families = found.groupby("metric")["p_value"]
     return found.assign(
@@ -280,10 +350,9 @@ def primary_table(found: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The primary measure of every slice, in the columns of the slice chart."""
     chosen = found[found["metric"] == metric]
     if chosen.empty:
-        return pd.DataFrame(columns=["column", "slice", "value", "lo", "hi", "n"])
+        return pd.DataFrame(columns=list(PRIMARY_COLUMNS))
     renamed = chosen.dropna(subset=["value"]).rename(columns={"low": "lo", "high": "hi"})
-    columns = ["column", "slice", "value", "lo", "hi", "n", "n_positive", "gap", "p_holm"]
-    return renamed[columns].reset_index(drop=True)
+    return renamed[list(PRIMARY_COLUMNS)].reset_index(drop=True)
 
 
 def headline(

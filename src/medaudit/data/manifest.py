@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import fcntl
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -19,7 +22,6 @@ from medaudit.tables.manifest import COLUMNS, ROLES, Preparation, targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 _TOLERANCE = 1e-6
+_LOCK = ".lock"
 
 
 class Fractions(BaseModel):
@@ -182,17 +185,32 @@ def audit(
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary sibling that replaces `folder` at the end of the block, or vanishes."""
-    part = folder.with_name(f".{folder.name}.part")
-    rmtree(part, ignore_errors=True)  # of a run that was killed
-    part.mkdir(parents=True)
+    """A temporary sibling that replaces `folder` at the end of the block, or vanishes.
+
+    Every run has its own, so that two at once do not mix; those of killed runs are removed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder)
+    part = Path(mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
     try:
-        yield part
-        if folder.exists():
-            rmtree(folder)
-        part.rename(folder)
+        with (part / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            part.chmod(0o755)
+            yield part
+            (part / _LOCK).unlink()
+            if folder.exists():
+                rmtree(folder)
+            part.rename(folder)
     finally:
         rmtree(part, ignore_errors=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove the parts that nobody holds: the system lets go of the lock of a killed run."""
+    for part in folder.parent.glob(f".{folder.name}.*.part"):
+        with suppress(OSError), (part / _LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            rmtree(part)
 
 
 def _check_names(slice_columns: tuple[str, ...], facts: pd.DataFrame) -> None:

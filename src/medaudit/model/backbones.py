@@ -100,7 +100,7 @@ def read_card(folder: Path) -> ModelCard:
     path = folder / CARD_FILE
     if not path.exists():
         raise ModelError(f"{path}: not found; run the train stage first")
-    content = read_json(path)
+    content = read_json(path, stage="train")
     if content.pop("format", None) != FORMAT:
         raise ModelError(f"{path}: expected format {FORMAT}; run the train stage again")
     expected = {field.name for field in fields(ModelCard)}
@@ -140,10 +140,22 @@ def is_depthwise(model: nn.Module) -> bool:
 def _bare(name: str, *, image_size: int | None) -> Any:
     if not timm.is_model(name):
         raise ModelError(f"unknown backbone {name!r}; {_suggestion(name)}")
-    config = timm.get_pretrained_cfg(name)
+    config = _config(name)
     fixed = image_size is not None and config is not None and config.fixed_input_size
     extra = {"img_size": image_size} if fixed else {}
     return timm.create_model(name, pretrained=False, num_classes=0, **extra)
+
+
+def _config(name: str) -> Any:
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        architecture, _, tag = name.partition(".")
+        tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*")]
+        raise ModelError(
+            f"backbone {architecture!r} has no pretrained tag {tag!r}; "
+            f"known tags: {listed(tags, limit=9) or 'none'}; or leave the tag out"
+        ) from None
 
 
 def _suggestion(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from medaudit.errors import ModelError
+from medaudit.errors import DataError, ModelError, listed
 from medaudit.files import file_digest
 from medaudit.model import prepared as prepared_data
 from medaudit.model import resume
@@ -20,7 +20,9 @@ from medaudit.tables import predictions
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from medaudit.model.backbones import ModelCard
     from medaudit.model.compute import ComputeParams
+    from medaudit.model.prepared import Prepared
     from medaudit.tables.conditions import Condition
     from medaudit.tables.predictions import PredictionTable
 
@@ -37,6 +39,7 @@ MODULES = (
     "medaudit.pixels.corruptions",
     "medaudit.pixels.scale",
     "medaudit.pixels.shards",
+    "medaudit.tables.columnar",
     "medaudit.tables.conditions",
     "medaudit.tables.manifest",
     "medaudit.tables.predictions",
@@ -91,20 +94,20 @@ def cached_predictions(
         predict = None
         for condition in conditions:
             path = folder / f"{condition.name}.parquet"
-            if not path.exists():
+            table = _at_hand(path)
+            if table is None:
                 predict = predict or _predictor(job)
                 predictions.write(predict(condition), path)
-            else:
-                log.info("%s: predictions are at hand", condition.name)
-            yield predictions.read(path)
+                table = predictions.read(path)
+            yield table
 
 
 def job_key(job: PredictionJob) -> str:
     """SHA-256 over all that decides the logits and rows, conditions apart."""
     parts = {
-        "model": [_digest(job.model_folder / name) for name in MODEL_FILES],
-        "manifest": file_digest(job.prepared_folder / "manifest.parquet"),
-        "schema": file_digest(job.prepared_folder / "schema.json"),
+        "model": [_digest(job.model_folder / name, stage="train") for name in MODEL_FILES],
+        "manifest": _digest(job.prepared_folder / "manifest.parquet", stage="prepare"),
+        "schema": _digest(job.prepared_folder / "schema.json", stage="prepare"),
         "pixels": prepared_data.pixels_digest(job.prepared_folder),
         "roles": list(job.roles),
         "params": job.params.model_dump(),
@@ -123,10 +126,34 @@ def _device(asked: str) -> str:
     return f"auto {NVIDIA_DRIVER.exists()} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, *, stage: str) -> str:
     if not path.exists():
-        raise ModelError(f"{path}: not found; run the train stage first")
+        raise ModelError(f"{path}: not found; run the {stage} stage first")
     return file_digest(path)
+
+
+def _at_hand(path: Path) -> PredictionTable | None:
+    if not path.exists():
+        return None
+    try:
+        table = predictions.read(path)
+    except DataError as error:
+        log.warning("%s; predicting again", error)
+        path.unlink()
+        return None
+    log.info("%s: predictions are at hand", path.stem)
+    return table
+
+
+def _check_fit(card: ModelCard, prepared: Prepared) -> None:
+    ours, theirs = (prepared.schema.classes, prepared.image_size), (card.classes, card.image_size)
+    if ours != theirs:
+        raise ModelError(
+            f"the model was trained for {len(card.classes)} classes ({listed(card.classes)}) at "
+            f"{card.image_size} pixels, but {prepared.folder} holds {len(prepared.schema.classes)} "
+            f"({listed(prepared.schema.classes)}) at {prepared.image_size}; "
+            f"run the train stage again"
+        )
 
 
 def _predictor(job: PredictionJob) -> Callable[[Condition], PredictionTable]:
@@ -135,12 +162,14 @@ def _predictor(job: PredictionJob) -> Callable[[Condition], PredictionTable]:
     from medaudit.model.forward import Feed
 
     device = setup(job.compute)
-    model = backbones.load(job.model_folder)
+    card = backbones.read_card(job.model_folder)
     prepared = prepared_data.read_prepared(job.prepared_folder)
+    _check_fit(card, prepared)
+    model = backbones.load(job.model_folder)
     positions = prepared.positions(job.roles)
     feed = Feed(job.params.batch_size, job.compute.loader_threads, device)
     provenance = {
-        "backbone": backbones.read_card(job.model_folder).backbone,
+        "backbone": card.backbone,
         "weights": backbones.weights_digest(job.model_folder),
     }
 

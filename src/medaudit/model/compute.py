@@ -35,8 +35,8 @@ class ComputeParams(Section):
 
     section: ClassVar[str] = "compute"
 
-    threads: int = Field(default=2, ge=1)
-    loader_threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=2, ge=1, le=256)
+    loader_threads: int = Field(default=1, ge=1, le=256)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

@@ -144,16 +144,25 @@ def conditions(
 
     Raises:
         UnknownNameError: a corruption is unknown.
-        ParamsError: it has no such severity.
+        ParamsError: it has no such severity, or a corruption or a severity stands twice.
     """
+    named = list(names)
+    _once("corruption", named)
+    _once("severity", severities or ())
     wanted = []
-    for name in names:
+    for name in named:
         known = range(1, len(lookup("corruption", name, CORRUPTIONS).levels) + 1)
         for severity in severities or known:
             if severity not in known:
                 raise ParamsError(f"severities of {name} are 1..{len(known)}, got {severity}")
             wanted.append(Condition(name, severity))
     return tuple(wanted)
+
+
+def _once(kind: str, items: Sequence[object]) -> None:
+    for item in items:
+        if items.count(item) > 1:
+            raise ParamsError(f"{kind} {item} stands twice; name each {kind} once")
 
 
 def _level(condition: Condition, corruption: Corruption) -> float:

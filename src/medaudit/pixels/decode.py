@@ -14,12 +14,14 @@ from PIL import ImageOps, UnidentifiedImageError
 from medaudit.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from medaudit.pixels import Image
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Pillow.DecompressionBombError)
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+_BYTE = 255
 _WIDE_TO_BYTE = 257  # 65535 / 255
 
 
@@ -33,10 +35,29 @@ def decode(path: Path) -> Image:
     Raises:
         DataError: the file is absent, empty, truncated, or not an image; the path is named.
     """
+    return _read(path, _to_rgb)
+
+
+def decode_mask(path: Path) -> Image:
+    """Read a mask as uint8 (h, w): its first channel, transparent pixels as 0.
+
+    White below transparency, as `decode` lays it, would turn all that is outside into lesion.
+    16-bit values that fit into a byte are kept, so that 0 and 1 do not become 0 and 0.
+
+    Raises:
+        DataError: as for `decode`.
+    """
+    return _read(path, _to_mask)
+
+
+def _read(path: Path, convert: Callable[[Pillow.Image], Pillow.Image]) -> Image:
+    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+        kind = "a folder" if path.is_dir() else "a pipe or device"
+        raise DataError(f"{path}: expected a whole image file, got {kind}")
     try:
         with Pillow.open(path) as image:
             image.load()
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+            return np.array(convert(ImageOps.exif_transpose(image)))
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except _UNREADABLE as error:
@@ -63,10 +84,24 @@ def _to_rgb(image: Pillow.Image) -> Pillow.Image:
         raise ValueError("floating point pixels of unknown range")
     if image.mode.startswith("I"):
         return Pillow.fromarray(_narrow(np.asarray(image))).convert("RGB")
+    return _lay_over(image, "white")
+
+
+def _to_mask(image: Pillow.Image) -> Pillow.Image:
+    if image.mode.startswith("I"):
+        wide = np.asarray(image)
+        if wide.min() >= 0 and wide.max() <= _BYTE:
+            return Pillow.fromarray(wide.astype(np.uint8))
+        return Pillow.fromarray(_narrow(wide))
+    if image.mode == "F":
+        raise ValueError("floating point pixels of unknown range")
+    return _lay_over(image, "black").getchannel(0)
+
+
+def _lay_over(image: Pillow.Image, colour: str) -> Pillow.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Pillow.new("RGBA", image.size, "white")
-        image = Pillow.alpha_composite(white, image)
+        image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, colour), image)
     return image.convert("RGB")
 
 

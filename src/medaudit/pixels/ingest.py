@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from medaudit.errors import DataError
 from medaudit.pixels import masks
-from medaudit.pixels.decode import decode, resize
+from medaudit.pixels.decode import decode, decode_mask, resize
 from medaudit.pixels.fingerprints import confirm, fingerprint, near_pairs, thumbnail
 from medaudit.pixels.shards import write_shards
 from medaudit.pixels.statistics import describe, mask_area
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from medaudit.pixels import Image
 
 _AHEAD = 128  # pictures decoded before the writer has taken them, at most
+_ASPECT_TOLERANCE = 0.02  # rounding when image and mask were scaled apart
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def examine(source: Source, *, size: int) -> Picture:
     """Everything that is kept of one original."""
     original = decode(source.image)
     facts: dict[str, float] = describe(original)
-    mask = decode(source.mask)[..., 0] if source.mask else None
+    mask = _mask_of(source.mask, original, image_path=source.image) if source.mask else None
     facts["lesion_area"] = float("nan") if mask is None else mask_area(mask)
     height, width = original.shape[:2]
     facts.update(width=width, height=height)
@@ -144,6 +145,17 @@ def examine(source: Source, *, size: int) -> Picture:
         small=thumbnail(original),
         mask=masks.pack(mask, size),
     )
+
+
+def _mask_of(path: Path, original: Image, *, image_path: Path) -> Image:
+    mask = decode_mask(path)
+    (height, width), (tall, wide) = mask.shape, original.shape[:2]
+    if abs(width * tall / (height * wide) - 1) > _ASPECT_TOLERANCE:
+        raise DataError(
+            f"{path}: expected a mask of the aspect ratio of {image_path} ({wide} x {tall}), "
+            f"got {width} x {height}; put the mask of that image there, or remove it"
+        )
+    return mask
 
 
 def _kept(

@@ -21,6 +21,15 @@ Mask = npt.NDArray[np.bool_]
 THRESHOLD = 128
 
 
+def lesion(mask: Image) -> Mask:
+    """Which pixels of a mask file (h, w) are lesion, bool (h, w).
+
+    At least `THRESHOLD` of 255; in a mask whose maximum is 1, so of 0 and 1, the ones.
+    """
+    threshold = 1 if mask.max() == 1 else THRESHOLD
+    return np.asarray(mask >= threshold)
+
+
 def pack(mask: Image | None, size: int) -> Image:
     """A mask file's values as bits at (size, size), uint8 (ceil(size * size / 8),).
 
@@ -28,7 +37,7 @@ def pack(mask: Image | None, size: int) -> Image:
     """
     if mask is None:
         return np.zeros(-(-size * size // 8), dtype=np.uint8)
-    shares = (mask >= THRESHOLD).astype(np.float32)
+    shares = lesion(mask).astype(np.float32)
     method = cv2.INTER_AREA if min(mask.shape) >= size else cv2.INTER_LINEAR
     return np.packbits(cv2.resize(shares, (size, size), interpolation=method) >= 0.5)
 
@@ -55,7 +64,10 @@ class MaskReader:
 
 
 def _open(path: Path, *, size: int) -> Image:
-    packed: Image = np.load(path, mmap_mode="r", allow_pickle=False)
-    if packed.ndim != 2 or packed.shape[1] != -(-size * size // 8):
+    try:
+        packed: Image = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: not masks ({error}); run the prepare stage again") from None
+    if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != -(-size * size // 8):
         raise DataError(f"{path}: not masks of {size} pixels; run the prepare stage again")
     return packed

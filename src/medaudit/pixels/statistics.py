@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medaudit.pixels.decode import resize
-from medaudit.pixels.masks import THRESHOLD
+from medaudit.pixels.masks import lesion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,5 +57,5 @@ def describe(image: Image) -> dict[str, float]:
 
 
 def mask_area(mask: Image) -> float:
-    """Share of the pixels of a mask (h, w) that are at least `THRESHOLD` of 255, in [0, 1]."""
-    return float((mask >= THRESHOLD).mean())
+    """Share of the pixels of a mask (h, w) that are lesion (see `masks.lesion`), in [0, 1]."""
+    return float(lesion(mask).mean())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from medaudit import findings
-from medaudit.errors import DataError
+from medaudit.errors import DataError, listed
 from medaudit.files import read_json
 from medaudit.params import read_yaml
 from medaudit.reporting.numbers import Number, number
@@ -33,15 +32,40 @@ STAGES = (
     "selective",
     "cases",
 )
-NEEDED: dict[str, tuple[str, ...]] = {
-    "prepare": ("class_counts", "missing", "ledger", "duplicates"),
-    "train": ("curves",),
-    "evaluate": ("metrics", "per_class"),
-    "stress": ("conditions", "severity", "predicted"),
-    "slice": ("slices", "refused"),
-    "calibrate": ("summary", "reliability", "noise_floor"),
-    "selective": ("summary", "risk_coverage", "deferral"),
-    "cases": ("taxonomy",),
+_ESTIMATE = "value low high n n_positive"
+NEEDED: dict[str, dict[str, str]] = {
+    "prepare": {
+        "class_counts": "class role images groups",
+        "missing": "column missing unknown",
+        "ledger": "step reason rows_in rows_out",
+        "duplicates": "",
+    },
+    "train": {"curves": "epoch split loss"},
+    "evaluate": {
+        "metrics": f"metric {_ESTIMATE}",
+        "per_class": f"class metric threshold {_ESTIMATE}",
+    },
+    "stress": {
+        "conditions": f"condition corruption severity metric delta delta_low delta_high p_holm "
+        f"{_ESTIMATE}",
+        "severity": "metric corruption severity value low high",
+        "predicted": "condition class share",
+    },
+    "slice": {
+        "slices": f"slice metric gap gap_low gap_high direction p_holm {_ESTIMATE}",
+        "refused": "slice n n_positive reason",
+    },
+    "calibrate": {
+        "summary": f"calibrator metric delta delta_low delta_high {_ESTIMATE}",
+        "reliability": "stage event bin_lo bin_hi confidence accuracy count",
+        "noise_floor": "calibrator mean p95",
+    },
+    "selective": {
+        "summary": f"score metric {_ESTIMATE}",
+        "risk_coverage": "method coverage risk",
+        "deferral": "score threshold n coverage selective_risk",
+    },
+    "cases": {"taxonomy": "mode n n_groups share n_critical n_flagged definition"},
 }
 PREPARED = Path("artifacts/prepared")
 POINTS = Path("artifacts/operating_points.json")
@@ -128,21 +152,14 @@ def read(root: Path = Path()) -> Evidence:
         root=root,
         preparation=manifest.read_preparation(root / PREPARED),
         points=operating_points.read(root / POINTS),
-        backbone=str(_json(root / MODEL_CARD, stage="train").get("backbone", "unknown")),
+        backbone=str(read_json(root / MODEL_CARD, stage="train").get("backbone", "unknown")),
         params=read_yaml(root / "params.yaml"),
-        scalars={stage: _scalars(stage, root) for stage in STAGES},
+        scalars={stage: findings.read_scalars(stage, root=root) for stage in STAGES},
         series={stage: _series(stage, root) for stage in STAGES},
-        dossier=_json(root / CASES / "cases.json", stage="cases"),
+        dossier=read_json(root / CASES / "cases.json", stage="cases", keys=["cases"]),
         groups_in_two_roles=_leaks(rows),
         runtime=_runtime(root),
     )
-
-
-def _scalars(stage: str, root: Path) -> Mapping[str, Scalar]:
-    path = root / "metrics" / f"{stage}.json"
-    if not path.exists():
-        raise DataError(f"{path}: not found; run the {stage} stage first (`dvc repro {stage}`)")
-    return findings.read_scalars(stage, root=root)
 
 
 def _series(stage: str, root: Path) -> dict[str, pd.DataFrame]:
@@ -152,26 +169,28 @@ def _series(stage: str, root: Path) -> dict[str, pd.DataFrame]:
             raise DataError(
                 f"{folder / name}.csv: not found; run the {stage} stage first (`dvc repro {stage}`)"
             )
-    return {path.stem: _csv(path) for path in sorted(folder.glob("*.csv"))}
+    found = {path.stem: _csv(path, stage=stage) for path in sorted(folder.glob("*.csv"))}
+    for name, columns in NEEDED[stage].items():
+        missing = [column for column in columns.split() if column not in found[name]]
+        if missing:
+            raise DataError(
+                f"{folder / name}.csv: lacks the columns {listed(missing)}; "
+                f"run the {stage} stage again (`dvc repro -f -s {stage}`)"
+            )
+    return found
 
 
-def _csv(path: Path) -> pd.DataFrame:
+def _csv(path: Path, *, stage: str) -> pd.DataFrame:
     # A class or a site may be called "NA" or "None"; only an empty field is undefined.
     try:
         return pd.read_csv(path, keep_default_na=False, na_values=[""])
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
-
-
-def _json(path: Path, *, stage: str) -> dict[str, Any]:
-    try:
-        return read_json(path)
-    except FileNotFoundError:
+    except (UnicodeDecodeError, pd.errors.ParserError) as error:
         raise DataError(
-            f"{path}: not found; run the {stage} stage first (`dvc repro {stage}`)"
+            f"{path}: not a readable table ({' '.join(str(error).split())}); "
+            f"run the {stage} stage again (`dvc repro -f -s {stage}`)"
         ) from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); run the {stage} stage again") from None
 
 
 def _leaks(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -181,4 +200,8 @@ def _leaks(rows: pd.DataFrame) -> tuple[str, ...]:
 
 def _runtime(root: Path) -> dict[str, dict[str, Any]]:
     paths = {stage: root / "runtime" / f"{stage}.json" for stage in STAGES}
-    return {stage: read_json(path) for stage, path in paths.items() if path.exists()}
+    return {
+        stage: read_json(path, stage=stage, keys=("seconds", "machine", "versions"))
+        for stage, path in paths.items()
+        if path.exists()
+    }

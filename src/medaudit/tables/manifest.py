@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from medaudit.errors import DataError, listed
 from medaudit.files import atomic, read_json, write_json
+from medaudit.tables import columnar
 from medaudit.tables.predictions import Schema
 
 if TYPE_CHECKING:
@@ -24,6 +25,16 @@ ROLES = ("train", "tune", "calibration", "test")
 COLUMNS = ("sample_id", "group_id", "role", "target")
 PIXELS, MASKS = "pixels", "masks.npy"
 _MANIFEST, _SCHEMA = "manifest.parquet", "schema.json"
+_SCHEMA_KEYS = {
+    "task": str,
+    "classes": list,
+    "critical_class": str | None,
+    "image_size": int,
+    "class_counts_train": dict,
+    "dataset": str,
+    "group_meaning": str,
+    "notes": list,
+}
 
 
 @dataclass(frozen=True)
@@ -62,12 +73,13 @@ def write_manifest(rows: pd.DataFrame, folder: Path) -> None:
 def read_manifest(folder: Path) -> pd.DataFrame:
     """The manifest in a prepared folder; row i is image i of its shards."""
     path = folder / _MANIFEST
-    try:
-        rows: pd.DataFrame = pq.read_table(path).to_pandas()
-    except FileNotFoundError:
-        raise DataError(f"{path}: not found; run the prepare stage first") from None
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a readable manifest: {error}") from None
+    packed = columnar.read(
+        path,
+        what="manifest",
+        absent="not found; run the prepare stage first",
+        mend="run the prepare stage again",
+    )
+    rows: pd.DataFrame = packed.to_pandas()
     missing = [column for column in COLUMNS if column not in rows]
     if missing:
         raise DataError(f"{path}: lacks the columns {listed(missing)}; run prepare again")
@@ -97,9 +109,12 @@ def write_preparation(preparation: Preparation, folder: Path) -> None:
 def read_preparation(folder: Path) -> Preparation:
     """Read `schema.json` of a prepared folder."""
     path = folder / _SCHEMA
-    if not path.exists():
-        raise DataError(f"{path}: not found; run the prepare stage first")
-    content = read_json(path)
+    content = read_json(path, stage="prepare", keys=_SCHEMA_KEYS)
+    wrong = [name for name, kind in _SCHEMA_KEYS.items() if not isinstance(content[name], kind)]
+    if wrong:
+        raise DataError(
+            f"{path}: unexpected values of {listed(wrong)}; run the prepare stage again"
+        )
     schema = Schema(content["task"], tuple(content["classes"]), content["critical_class"])
     return Preparation(
         schema=schema,

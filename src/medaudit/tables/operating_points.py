@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,15 +68,30 @@ def write(points: OperatingPoints, path: Path) -> None:
 
 def read(path: Path) -> OperatingPoints:
     """Read the points that `write` wrote."""
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no operating points; run the evaluate stage first") from None
+    keys = [field.name for field in fields(OperatingPoints)]
+    content = read_json(path, stage="evaluate", keys=keys)
     if content.get("format") != FORMAT:
-        raise DataError(f"{path}: expected format {FORMAT}, got {content.get('format')!r}")
-    return OperatingPoints(
+        raise DataError(
+            f"{path}: expected format {FORMAT}, got {content.get('format')!r}; "
+            f"run the evaluate stage again"
+        )
+    try:
+        return _parsed(content)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {error}; run the evaluate stage again") from None
+
+
+def _parsed(content: dict[str, Any]) -> OperatingPoints:
+    points = OperatingPoints(
         classes=tuple(content["classes"]),
         thresholds=tuple(np.nan if t is None else float(t) for t in content["thresholds"]),
         specificity=float(content["specificity"]),
-        n_negative=tuple(content["n_negative"]),
+        n_negative=tuple(int(n) for n in content["n_negative"]),
     )
+    n = len(points.classes)
+    if (len(points.thresholds), len(points.n_negative)) != (n, n):
+        raise ValueError(
+            f"expected {n} thresholds and counts, one per class, got "
+            f"{len(points.thresholds)} and {len(points.n_negative)}"
+        )
+    return points

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from medaudit.errors import DataError, listed
 from medaudit.files import atomic
+from medaudit.tables import columnar
 from medaudit.tables.conditions import Condition
 
 if TYPE_CHECKING:
@@ -193,15 +194,27 @@ def write(table: PredictionTable, path: Path) -> None:
 
 def read(path: Path) -> PredictionTable:
     """Read a table that `write` wrote."""
-    try:
-        packed = pq.read_table(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such prediction table; run the stage that makes it") from None
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a readable prediction table: {error}") from None
-    facts = json.loads((packed.schema.metadata or {}).get(_METADATA, b"{}"))
-    if not facts:
+    packed = columnar.read(
+        path,
+        what="prediction table",
+        absent="no such prediction table; run the stage that makes it",
+        mend="run the stage that makes it again",
+    )
+    known = (packed.schema.metadata or {}).get(_METADATA)
+    if known is None:
         raise DataError(f"{path}: a parquet file, but not a prediction table of medaudit")
+    try:
+        return _unpacked(packed, json.loads(known))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{path}: damaged prediction table ({type(error).__name__}: {error}); "
+            f"run the stage that makes it again"
+        ) from None
+
+
+def _unpacked(packed: pa.Table, facts: dict[str, Any]) -> PredictionTable:
     n, members = packed.num_rows, facts["members"]
     stored = facts["schema"]
     schema = Schema(stored["task"], tuple(stored["classes"]), stored["critical_class"])

@@ -1,14 +1,17 @@
 """The audits on synthetic tables whose answer is known beforehand."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from medaudit.audits import calibration, evaluation, robustness, selection, slices
+from medaudit.audits.cases import CasesParams
 from medaudit.audits.intervals import IntervalParams
-from medaudit.errors import DataError
+from medaudit.errors import DataError, ParamsError
+from medaudit.params import parse
 from medaudit.tables.conditions import Condition
 
 FEW = IntervalParams(replicates=200)
@@ -192,12 +195,72 @@ class TestSlices:
         with pytest.raises(DataError, match=r"sexx.*sex"):
             self.audit(table, points, params)
 
+    @pytest.mark.parametrize(
+        "named", [{"columns": ("sex", "dataset")}, {"quantiles": {"age": 3, "lesion_area": 4}}]
+    )
+    def test_a_column_that_a_data_set_may_lack_is_refused_in_a_row(
+        self, table, points, named, caplog
+    ):
+        params = self.PARAMS.model_copy(update=named)
+        found = self.audit(table, points, params)
+        ((_, absent),) = (
+            found.series["refused"].query("reason == 'not in this data set'").iterrows()
+        )
+        assert absent["column"] in {"dataset", "lesion_area"}
+        assert f"{absent['column']} is not in this data set" in caplog.text
+        known = self.audit(table, points).series["slices"]
+        pd.testing.assert_frame_equal(found.series["slices"], known)
+
+    def test_nothing_left_to_measure_keeps_every_column(self, table, points, caplog):
+        full = self.audit(table, points)
+        params = self.PARAMS.model_copy(update={"min_size": 149})
+        empty = self.audit(table, points, params)
+        for name in ("slices", "primary"):
+            assert empty.series[name].empty
+            assert list(empty.series[name]) == list(full.series[name])
+        assert "no slice is left" in caplog.text
+
+    def test_quantiles_of_words_are_refused(self, table, points):
+        params = self.PARAMS.model_copy(update={"quantiles": {"sex": 3}})
+        with pytest.raises(DataError, match=r"'sex', which is not a number column.*slice\.columns"):
+            self.audit(table, points, params)
+
     def test_gap_is_slice_minus_rest(self, table, points):
         rows = self.audit(table, points).series["slices"]
         female = at(rows, slice="sex=female", metric="accuracy")
         male = at(rows, slice="sex=male", metric="accuracy")
         assert female["gap"] == pytest.approx(female["value"] - male["value"])
         assert female["gap"] == pytest.approx(-male["gap"])
+
+
+class TestParams:
+    @pytest.mark.parametrize(
+        ("section", "values", "words"),
+        [
+            (slices.SliceParams, {"primary": "aurok"}, "expected one of accuracy, "),
+            (slices.SliceParams, {"columns": ["sex", "sex"]}, "sex stands twice"),
+            (slices.SliceParams, {"quantiles": {"age": 1}}, "greater than or equal to 2"),
+            (slices.SliceParams, {"quantiles": {"age": 21}}, "less than or equal to 20"),
+            (
+                calibration.CalibrateParams,
+                {"methods": ["identity", "temperature", "temperature"]},
+                "temperature stands twice",
+            ),
+            (selection.SelectiveParams, {"scores": ["margin"] * 2}, "margin stands twice"),
+            (
+                selection.SelectiveParams,
+                {"scores": ["margin"], "primary": "entropy"},
+                r"one of scores \(margin\), got 'entropy'",
+            ),
+            (IntervalParams, {"seed": -1}, "greater than or equal to 0"),
+            (calibration.CalibrateParams, {"seed": -1}, "greater than or equal to 0"),
+            (CasesParams, {"seed": -1}, "greater than or equal to 0"),
+        ],
+    )
+    def test_values_without_a_meaning_are_refused_before_the_work(self, section, values, words):
+        with pytest.raises(ParamsError, match=words) as caught:
+            parse(section, {section.section: values}, source=Path("params.yaml"))
+        assert "\n" not in str(caught.value)
 
 
 class TestCalibration:

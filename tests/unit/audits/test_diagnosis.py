@@ -1,5 +1,6 @@
 """Evidence, base rates and diagnoses on hand-made interventions."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -326,6 +327,13 @@ class TestCasebook:
         assert first.diagnosis.supported == ("exposure",)
         assert first.cited == "brightness_up-1"
         assert first.stem == "1_a"
+
+    def test_a_long_id_is_cut_in_the_names_of_pictures(self, pages):
+        first = pages[1][0]
+        long = dataclasses.replace(first.case, sample_id="é" * 240)
+        stem = dataclasses.replace(first, case=long).stem
+        assert stem.startswith("1_éé")
+        assert len(f"{stem}_cam_predicted.png".encode()) < 255
 
     def test_success_is_held_against_the_same_interventions(self, book, pages):
         success = pages[1][-1]

@@ -9,6 +9,7 @@ import pytest
 from medaudit.data import datasets
 from medaudit.data.datasets import DataParams, base, ham10000
 from medaudit.errors import DataError, UnknownNameError
+from medaudit.pixels import statistics
 
 
 def rewrite(root: Path, change: Callable[[pd.DataFrame], pd.DataFrame], **how: object) -> None:
@@ -148,6 +149,18 @@ def test_known_duplicates_lose_their_suffix(ham: Path) -> None:
     assert pairs.to_dict("records") == [{"first": "ISIC_000", "second": "ISIC_001"}]
 
 
+def test_listed_duplicates_that_name_no_row_are_counted(
+    ham: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = ["from_img,to_img", "ISIC_000,ISIC_001", "ISIC_002,", "gone,ISIC_003", "gone,lost"]
+    (ham / "known_duplicates.csv").write_text("\n".join(lines))
+    pairs = ham10000.load(ham).known_duplicates
+    assert pairs.to_dict("records") == [{"first": "ISIC_000", "second": "ISIC_001"}]
+    (record,) = caplog.records
+    assert "known_duplicates.csv: expected ids of the metadata" in record.getMessage()
+    assert "in 3 pairs, which are left out: (empty), gone, lost;" in record.getMessage()
+
+
 @pytest.mark.parametrize(
     "how", [{"encoding": "utf-8-sig"}, {"sep": ";"}, {"sep": ";", "encoding": "utf-8-sig"}]
 )
@@ -174,6 +187,18 @@ def test_extra_columns_become_slice_columns(ham: Path) -> None:
     assert raw.slice_columns[-2:] == ("site", "dose")
     assert raw.rows["dose"].dtype == float
     assert raw.rows["site"].tolist() == ["Vienna"] * len(raw.rows)
+
+
+@pytest.mark.parametrize("name", [*base.TAKEN])
+def test_a_column_with_a_taken_name_is_refused(ham: Path, name: str) -> None:
+    rewrite(ham, lambda frame: frame.assign(**{name: "1"}))
+    with pytest.raises(DataError, match=rf"metadata\.csv: .* gives itself: {name}; .*rename it"):
+        ham10000.load(ham)
+
+
+def test_every_name_that_is_made_later_is_taken() -> None:
+    made = {"sample_id", "group_id", "role", "target", "image_path", "mask_path"}
+    assert {*statistics.STATISTICS, *made, "logits", "embedding"} <= set(base.TAKEN)
 
 
 def test_unknown_class_names_rows(ham: Path) -> None:
@@ -211,6 +236,14 @@ def test_age_that_is_no_number(ham: Path) -> None:
     rewrite(ham, lambda frame: frame.assign(age=["fifty", *frame["age"][1:]]))
     with pytest.raises(DataError, match="column `age` must hold numbers, got fifty"):
         ham10000.load(ham)
+
+
+def test_ages_that_no_one_has_are_warned_of(ham: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rewrite(ham, lambda frame: frame.assign(age=["-1", "121", "", "0", "120", *frame["age"][5:]]))
+    assert ham10000.load(ham).rows["age"].tolist()[:2] == [-1, 121]
+    (record,) = caplog.records
+    assert "metadata.csv: expected `age` in 0..120" in record.getMessage()
+    assert "in 2 rows: ISIC_000, ISIC_001;" in record.getMessage()
 
 
 def test_the_word_unknown_is_a_category(ham: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medaudit.data.manifest import whole_folder
 from medaudit.errors import DataError, ParamsError
 from medaudit.files import file_digest
 from medaudit.findings import read_scalars
@@ -89,8 +90,8 @@ def test_the_same_bytes_whatever_the_order_of_the_rows(workplace: Setup, ham: Pa
 
 def test_lesion_area_where_there_are_masks(workplace: Setup, ham: Path) -> None:
     folder = workplace()
-    mask = np.zeros((10, 10), dtype=np.uint8)
-    mask[:5] = 255
+    mask = np.zeros((30, 40), dtype=np.uint8)
+    mask[:15] = 255
     (ham / "masks").mkdir()
     cv2.imwrite(str(ham / "masks" / "ISIC_000_segmentation.png"), mask)
     prepare.main()
@@ -189,9 +190,10 @@ def test_a_class_with_fewer_groups_than_roles(workplace: Setup, ham: Path) -> No
 
 def test_a_metadata_column_with_a_taken_name(workplace: Setup, ham: Path) -> None:
     workplace()
+    broken(ham, b"")  # the names come first, before anything is decoded
     metadata = ham / "HAM10000_metadata.csv"
-    pd.read_csv(metadata, dtype=str).assign(role="x").to_csv(metadata, index=False)
-    with pytest.raises(DataError, match="metadata columns role have names that are taken"):
+    pd.read_csv(metadata, dtype=str).assign(logits="x").to_csv(metadata, index=False)
+    with pytest.raises(DataError, match="names that medaudit gives itself: logits"):
         prepare.main()
 
 
@@ -229,39 +231,41 @@ def test_interruption_leaves_nothing_half_written(
     workplace: Setup, ham: Path, sent: signal.Signals, code: int
 ) -> None:
     folder = workplace()
-    gate = next(ham.glob("*/ISIC_048.jpg"))
-    whole = gate.read_bytes()
-    gate.unlink()
-    os.mkfifo(gate)  # the last image makes the stage wait
+    slow = {path: path.read_bytes() for path in ham.glob("*/ISIC_04?.jpg")}
+    _, encoded = cv2.imencode(".jpg", np.zeros((5000, 5000, 3), dtype=np.uint8))
+    for path in slow:
+        path.write_bytes(encoded.tobytes())
     process = start(folder)
-    _wait_for(prepared(folder).with_name(".prepared.part"))
+    _wait_for(prepared(folder).parent, ".prepared.*.part/pixels")
     process.send_signal(sent)
-    _open_and_close(gate, until=process)
     _, message = process.communicate(timeout=60)
     assert process.returncode == code
     assert not prepared(folder).exists()
     assert "Traceback" not in message
-    gate.unlink()
-    gate.write_bytes(whole)
+    for path, whole in slow.items():
+        path.write_bytes(whole)
     prepare.main()
     assert len(read_manifest(prepared(folder))) == 49
     assert [path.name for path in (folder / "artifacts").iterdir()] == ["prepared"]
 
 
-def _wait_for(path: Path) -> None:
-    for _ in range(300):
-        if path.exists():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"{path} did not appear")
+def test_two_runs_at_once_do_not_mix(tmp_path: Path) -> None:
+    target = tmp_path / "prepared"
+    with whole_folder(target) as first:
+        (first / "a").write_text("first")
+        with whole_folder(target) as second:
+            assert second != first
+            (second / "a").write_text("second")
+        assert (target / "a").read_text() == "second"
+        assert (first / "a").read_text() == "first"
+    assert (target / "a").read_text() == "first"
+    assert [path.name for path in target.iterdir()] == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["prepared"]
 
 
-def _open_and_close(gate: Path, *, until: subprocess.Popen[str]) -> None:
-    """Let a reader of the pipe go on, which then finds it empty."""
-    for _ in range(100):
-        if until.poll() is not None:
+def _wait_for(folder: Path, pattern: str) -> None:
+    for _ in range(6000):
+        if any(folder.glob(pattern)):
             return
-        try:
-            os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
-        except OSError:
-            time.sleep(0.1)
+        time.sleep(0.005)
+    pytest.fail(f"{folder / pattern} did not appear")

@@ -2,9 +2,11 @@
 
 import errno
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,8 @@ import pytest
 from medaudit import files, findings, stage
 from medaudit.errors import DataError, listed
 from medaudit.findings import Findings
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_findings_are_rounded_and_undefined_is_null(tmp_path):
@@ -56,6 +60,65 @@ def test_nan_is_not_written_as_json(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "not found; run the toy stage first"),
+        (b"{", "not valid JSON .*; run the toy stage again"),
+        (b'{"a": "\xff"}', "not valid JSON .*; run the toy stage again"),
+        (b"[1]", "expected a JSON object, got list; run the toy stage again"),
+        (b'{"b": 1}', "lacks the keys a; run the toy stage again"),
+    ],
+)
+def test_json_that_is_not_what_a_stage_wrote_is_one_line(tmp_path, content, words):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.json: {words}") as caught:
+        files.read_json(path, stage="toy", keys=["a"])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interrupt_while_a_stage_is_imported_is_one_line(tmp_path):
+    planted = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
+    (tmp_path / "pandas.py").write_text(planted)
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.slice"],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 130
+    assert done.stderr == "interrupted before the stage began; run it again\n"
+
+
+def test_an_interrupt_of_a_running_stage_ends_its_work_in_order(tmp_path):
+    code = """
+import os, signal, sys
+sys.argv[0] = "-m"
+import stages
+from medaudit import stage
+def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    finally:
+        sys.stdout.write("left in order")
+stage.run(main, "toy")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 130
+    assert done.stdout == "left in order"
+    assert "interrupted; finished epochs" in done.stderr
+
+
 def raiser(error):
     def main():
         raise error
@@ -70,6 +133,8 @@ def raiser(error):
         (KeyboardInterrupt(), 130, "run again"),
         (MemoryError(), 1, "batch size"),
         (OSError(errno.ENOSPC, "No space left on device", "x.npy"), 1, "no space.*x.npy"),
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), 1, "cannot use a/b: perm.*;"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), 1, "cannot use a: is a dir.*;"),
     ],
 )
 def test_what_can_go_wrong_is_one_line_and_a_code(error, code, words):

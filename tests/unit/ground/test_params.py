@@ -1,6 +1,7 @@
 from typing import ClassVar
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from medaudit.errors import ParamsError
 from medaudit.params import Section, load
@@ -12,6 +13,21 @@ class Toy(Section):
     section: ClassVar[str] = "toy"
     epochs: int
     rate: float = 0.1
+
+
+class Shares(BaseModel):
+    """Two keys below a key."""
+
+    model_config = ConfigDict(extra="forbid")
+    left: float = 0.5
+    right: float = 0.5
+
+
+class Deep(Section):
+    """A key that holds keys."""
+
+    section: ClassVar[str] = "deep"
+    shares: Shares | None = None
 
 
 @pytest.fixture
@@ -53,3 +69,11 @@ def test_mistakes_are_one_line_that_names_the_key(params, text, message):
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(ParamsError, match="root of the repository"):
         load(Toy, tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"), [("lefft", "did you mean `left`"), ("zzz", "known keys: left, right")]
+)
+def test_an_unknown_key_below_a_key_is_answered_from_there(params, key, hint):
+    with pytest.raises(ParamsError, match=f"unknown key `deep.shares.{key}`; {hint}"):
+        load(Deep, params(f"deep: {{shares: {{{key}: 1}}}}"))

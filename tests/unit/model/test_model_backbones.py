@@ -67,6 +67,11 @@ def test_unknown_backbone_names_close_ones() -> None:
         backbones.create("resnet5", 2, weights="none", dropout=0.0)
 
 
+def test_an_unknown_pretrained_tag_lists_the_known_ones() -> None:
+    with pytest.raises(ModelError, match=r"no pretrained tag 'zzz'; known tags: \w+"):
+        backbones.create(f"{TINY}.zzz", 2, weights="none", dropout=0)
+
+
 def test_save_and_load_give_identical_logits_and_bytes(tmp_path: Path) -> None:
     model, x = tiny().eval(), images()
     backbones.save(model, tmp_path / "one", card=CARD)

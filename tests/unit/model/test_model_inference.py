@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from medaudit.errors import DataError, ModelError
+from medaudit.errors import DataError, ModelError, ParamsError
 from medaudit.model import backbones, inference
 from medaudit.model.backbones import AuditModel, ModelCard
 from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions, job_key
 from medaudit.model.compute import ComputeParams
 from medaudit.model.forward import Feed
 from medaudit.model.prepared import Prepared, read_prepared
+from medaudit.model.training.params import TrainParams
+from medaudit.params import Section, parse
 from medaudit.tables.conditions import Condition
 
 CLEAN, NOISE = Condition.clean(), Condition("gaussian_noise", 2)
@@ -149,6 +151,50 @@ def test_the_key_covers_weights_rows_and_params(
     assert job_key(replace(job, compute=ComputeParams(loader_threads=4))) == job_key(job)
     with pytest.raises(ModelError, match="run the train stage first"):
         job_key(replace(job, model_folder=tmp_path))
+
+
+def test_unreadable_predictions_are_made_again(
+    model_folder: Path, prepared_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = make_job(model_folder, prepared_folder)
+    (first,) = cached_predictions(job, [CLEAN], root=tmp_path)
+    (file,) = tmp_path.glob("stress-*/*.parquet")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    (again,) = cached_predictions(job, [CLEAN], root=tmp_path)
+    assert np.array_equal(first.logits, again.logits)
+    assert file.read_bytes() == whole
+    assert "predicting again" in caplog.text
+
+
+def test_a_model_for_other_data_is_refused(
+    model: AuditModel, prepared_folder: Path, tmp_path: Path
+) -> None:
+    card = ModelCard("test_resnet", "multiclass", ("a", "b"), image_size=64, dropout=0.5)
+    backbones.save(model, tmp_path / "model", card=card)
+    job = make_job(tmp_path / "model", prepared_folder)
+    with pytest.raises(ModelError, match=r"at 64 pixels, but .* at 32; run the train stage again"):
+        list(cached_predictions(job, [CLEAN], root=tmp_path))
+
+
+def test_a_job_without_prepared_data_names_the_stage(model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"manifest\.parquet: not found; run the prepare stage"):
+        job_key(make_job(model_folder, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (ComputeParams, {"threads": 257}),
+        (ComputeParams, {"loader_threads": 257}),
+        (TrainParams, {"backbone": "a", "epochs": 1, "learning_rate": 1.0, "seed": 2**63}),
+    ],
+)
+def test_numbers_that_torch_cannot_take_are_refused(
+    section: type[Section], values: dict[str, object]
+) -> None:
+    with pytest.raises(ParamsError, match="less than or equal to"):
+        parse(section, {section.section: values}, source=Path("params.yaml"))
 
 
 def test_prepared_folder_that_is_not_one(tmp_path: Path, prepared: Prepared) -> None:

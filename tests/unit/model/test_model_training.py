@@ -8,7 +8,7 @@ from medaudit.errors import DataError
 from medaudit.model.augment import AugmentParams
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import Prepared
-from medaudit.model.training import curves, loop, recipe
+from medaudit.model.training import checkpoint, curves, loop, recipe
 from medaudit.model.training.checkpoint import EpochRecord, Progress
 from medaudit.model.training.params import TrainParams
 
@@ -74,6 +74,30 @@ def test_an_interrupted_run_ends_with_the_same_bits(prepared: Prepared, tmp_path
     assert seen == [1, 2, 3]
     assert same(whole.model, resumed.model)
     assert whole.history == resumed.history
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "words", "other keys"])
+def test_an_unreadable_checkpoint_starts_again(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    path = tmp_path / "checkpoint.pt"
+    progress = Progress()
+    progress.add(EpochRecord(1, 0.1, 0.5, {"loss": 0.5}), score=-0.5, model=model)
+    checkpoint.save(path, model=model, optimizer=optimizer.state_dict(), progress=progress)
+    assert checkpoint.restore(path, model=model, optimizer=optimizer).epochs_done == 1
+
+    whole = path.read_bytes()
+    if damage == "other keys":
+        torch.save({"model": 1}, path)
+    else:
+        held = {"cut": whole[: len(whole) // 2], "empty": b"", "words": b"no checkpoint"}
+        path.write_bytes(held[damage])
+    assert checkpoint.restore(path, model=model, optimizer=optimizer) == Progress()
+    assert not path.exists()
+    assert "unreadable" in caplog.text
+    assert "training starts again" in caplog.text
 
 
 def test_early_stopping_keeps_the_first_best_epoch(prepared: Prepared, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medaudit.errors import DataError
-from medaudit.pixels.decode import decode, resize
+from medaudit.pixels.decode import decode, decode_mask, resize
 
 RED = np.tile(np.array([200, 30, 60], dtype=np.uint8), (6, 8, 1))
 
@@ -98,3 +99,38 @@ def test_resize_stretches_to_a_square() -> None:
     assert resize(image, 2)[..., 0].tolist() == [[50, 0], [0, 0]]
     assert resize(RED, 16).shape == (16, 16, 3)
     assert (resize(RED, 16) == RED[0, 0]).all()
+
+
+def test_a_folder_and_a_pipe_are_refused_before_they_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").mkdir()
+    os.mkfifo(tmp_path / "b.jpg")  # opening it would wait for ever
+    with pytest.raises(DataError, match=r"a\.jpg: expected a whole image file, got a folder"):
+        decode(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"b\.jpg: expected a whole image file, got a pipe"):
+        decode(tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_a_mask_of_any_mode_keeps_its_values(tmp_path: Path, mode: str) -> None:
+    expected = np.zeros((6, 8), dtype=np.uint8)
+    expected[2:4] = 255
+    image = Image.fromarray(expected)
+    wide = Image.fromarray(expected.astype(np.uint16) * 257)
+    path = saved(tmp_path / "a.png", wide if mode == "I;16" else image.convert(mode))
+    assert np.array_equal(decode_mask(path), expected)
+
+
+@pytest.mark.parametrize("below", [0, 255])
+def test_what_is_transparent_in_a_mask_is_no_lesion(tmp_path: Path, below: int) -> None:
+    alpha = np.zeros((6, 8), dtype=np.uint8)
+    alpha[0] = 255
+    colour = np.full_like(alpha, below)
+    colour[0] = 255
+    rgba = np.stack([colour, colour, colour, alpha], axis=2)
+    mask = decode_mask(saved(tmp_path / "a.png", Image.fromarray(rgba)))
+    assert np.array_equal(mask, alpha)
+
+
+def test_small_values_of_a_sixteen_bit_mask_stay(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", Image.fromarray(np.eye(4, dtype=np.uint16)))
+    assert np.array_equal(decode_mask(path), np.eye(4))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medaudit.errors import DataError
-from medaudit.pixels.masks import MaskReader, pack, write_masks
+from medaudit.pixels.masks import MaskReader, lesion, pack, write_masks
 
 
 def test_round_trip_and_images_without_a_mask(tmp_path):
@@ -30,3 +30,20 @@ def test_masks_of_another_size_are_refused(tmp_path):
     write_masks([pack(None, 30)], tmp_path / "masks.npy")
     with pytest.raises(DataError, match="not masks of 64 pixels"):
         MaskReader(tmp_path / "masks.npy", size=64)
+
+
+def test_ones_are_lesion_where_the_maximum_is_one():
+    mask = np.eye(4, dtype=np.uint8)
+    assert np.array_equal(lesion(mask), mask == 1)
+    assert np.array_equal(pack(mask, 4), pack(mask * np.uint8(255), 4))
+    assert not lesion(mask * np.uint8(0)).any()
+    assert not lesion(mask * np.uint8(2)).any()  # dark specks of a mask of 0..255
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", "cut"])
+def test_a_broken_file_says_what_to_do(tmp_path, content):
+    path = tmp_path / "masks.npy"
+    write_masks([pack(None, 30)], path)
+    path.write_bytes(path.read_bytes()[:-10] if content == "cut" else content)
+    with pytest.raises(DataError, match=r"masks\.npy: not masks .* run the prepare stage again"):
+        MaskReader(path, size=30)

@@ -33,3 +33,9 @@ def test_lesion_area_is_the_share_of_the_mask() -> None:
     mask = np.zeros((10, 20), dtype=np.uint8)
     mask[:5, :6] = 255  # 30 of 200 pixels
     assert statistics.mask_area(mask) == pytest.approx(0.15)
+
+
+def test_lesion_area_of_a_mask_of_zeros_and_ones() -> None:
+    mask = np.zeros((10, 20), dtype=np.uint8)
+    mask[:5, :6] = 1  # 30 of 200 pixels
+    assert statistics.mask_area(mask) == pytest.approx(0.15)

@@ -161,6 +161,36 @@ class TestEvidence:
         with pytest.raises(DataError, match=f"run the {stage} stage"):
             evidence.read(root)
 
+    @pytest.mark.parametrize(
+        ("held", "words"),
+        [
+            (b"", "lacks the columns slice, metric"),
+            (b"metric,gap\n", "lacks the columns slice, "),
+            (b"slice\n\xff\n", "not a readable table"),
+            (b'slice\n"open', "not a readable table"),
+        ],
+    )
+    def test_a_damaged_table_names_file_and_stage(self, study, tmp_path, held, words):
+        root = tmp_path / "copy"
+        shutil.copytree(study, root)
+        (root / "plots/slice/slices.csv").write_bytes(held)
+        with pytest.raises(DataError, match=rf"slices\.csv: {words}.*run the slice stage again"):
+            evidence.read(root)
+
+    def test_a_study_whose_slices_were_all_refused_is_set_as_well(self, study, tmp_path):
+        root = tmp_path / "copy"
+        shutil.copytree(study, root)
+        path = root / "plots/slice/slices.csv"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+        drawn = figures.draw_all(evidence.read(root), tmp_path / "figures")
+        assert set(figures.FIGURES) - set(drawn) == {"slices"}
+        page = html.render(
+            content.build(context_of(root), drawn=drawn),
+            figures=drawn,
+            pictures=root / "artifacts/cases",
+        )
+        assert "Refused slices or measures" in page
+
     def test_words_that_look_like_gaps_stay_words(self, study, tmp_path):
         root = tmp_path / "copy"
         shutil.copytree(study, root)

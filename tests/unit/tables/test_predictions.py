@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from medaudit.errors import DataError
-from medaudit.tables import predictions
+from medaudit.files import read_json, write_json
+from medaudit.tables import manifest, predictions
 from medaudit.tables.conditions import Condition
 from medaudit.tables.predictions import Schema, align
 
@@ -100,6 +101,47 @@ def test_truncated_file_is_one_error(table, tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="not a readable prediction table"):
         predictions.read(path)
+
+
+def test_damage_inside_of_a_parquet_file_is_one_error(table, tmp_path):
+    path = tmp_path / "t.parquet"
+    predictions.write(table, path)
+    whole = path.read_bytes()
+    said = []
+    for place in range(4, len(whole) - 8, len(whole) // 40):
+        path.write_bytes(whole[:place] + b"\xff" * 8 + whole[place + 8 :])
+        try:
+            predictions.read(path)
+        except DataError as error:
+            said.append(str(error))
+    assert len(said) > 10
+    assert all(line.startswith(f"{path}: ") and "\n" not in line for line in said)
+
+
+def test_a_damaged_manifest_is_one_error(table, tmp_path):
+    manifest.write_manifest(table.rows.assign(target=table.targets), tmp_path)
+    path = tmp_path / "manifest.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + b"\xff" * 64 + whole[68:])
+    with pytest.raises(DataError, match=r"not a readable manifest.*run the prepare stage again"):
+        manifest.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda known: known.pop("task"), "lacks the keys task"),
+        (lambda known: known.update(classes=3), "unexpected values of classes"),
+    ],
+)
+def test_a_damaged_schema_names_file_and_stage(tmp_path, damage, words):
+    facts = manifest.Preparation(Schema("multiclass", ("a",)), 32, {"a": 1}, "toy", "lesion")
+    manifest.write_preparation(facts, tmp_path)
+    known = read_json(tmp_path / "schema.json")
+    damage(known)
+    write_json(tmp_path / "schema.json", known)
+    with pytest.raises(DataError, match=rf"schema\.json: {words}; run the prepare stage again"):
+        manifest.read_preparation(tmp_path)
 
 
 def test_critical_class_must_be_a_class():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from medaudit.errors import DataError
+from medaudit.files import read_json, write_json
 from medaudit.tables import calibrators, confidence, operating_points, scoring, tasks
 from medaudit.tables.scoring import Scored
 
@@ -92,6 +93,23 @@ def test_operating_points_go_to_disk_and_back(points, tmp_path):
 def test_missing_operating_points_name_the_stage(tmp_path):
     with pytest.raises(DataError, match="evaluate stage"):
         operating_points.read(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"format": 9},
+        {"thresholds": [0.5]},
+        {"thresholds": ["high", 0.5, 0.5, 0.5]},
+        {"n_negative": None},
+    ],
+)
+def test_damaged_operating_points_name_file_and_stage(points, tmp_path, damage):
+    path = tmp_path / "points.json"
+    operating_points.write(points, path)
+    write_json(path, read_json(path) | damage)
+    with pytest.raises(DataError, match=r"points\.json: .*run the evaluate stage again"):
+        operating_points.read(path)
 
 
 def test_points_of_other_classes_are_refused(table, points):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from medaudit.errors import DataError, listed
+from medaudit.tables.manifest import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 PAIR_COLUMNS = ("first", "second")
+STATISTICS = ("brightness", "contrast", "sharpness", "lesion_area", "width", "height")
+TAKEN = (*COLUMNS, "image_path", "mask_path", "logits", "embedding", *STATISTICS)
 _MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
 _DELIMITERS = ",;\t"
 
@@ -120,6 +123,31 @@ def require_ids(rows: pd.DataFrame, *, path: Path) -> None:
         raise DataError(f"{path}: image ids must be unique; repeated: {listed(repeated)}")
 
 
+def refuse_taken_names(rows: pd.DataFrame, *, path: Path) -> None:
+    """Raise a `DataError` where a metadata column is called like one that is made later."""
+    clash = [name for name in TAKEN if name in rows]
+    if clash:
+        raise DataError(
+            f"{path}: metadata columns with names that medaudit gives itself: {listed(clash)}; "
+            f"expected other names: rename it"
+        )
+
+
+def warn_beyond(rows: pd.DataFrame, column: str, *, low: float, high: float, path: Path) -> None:
+    """Say how many present values of a column lie beyond [low, high], and in which rows."""
+    ids = rows.loc[(rows[column] < low) | (rows[column] > high), "sample_id"].tolist()
+    if ids:
+        log.warning(
+            "%s: expected `%s` in %g..%g, got other values in %d rows: %s; correct or empty them",
+            path,
+            column,
+            low,
+            high,
+            len(ids),
+            listed(ids),
+        )
+
+
 def find(root: Path, names: Sequence[str]) -> list[Path]:
     """Entries of `root` with these names in any letter case, in the order of `names`."""
     if not root.is_dir():
@@ -186,6 +214,22 @@ def read_pairs(path: Path, *, first: str, second: str) -> pd.DataFrame:
     return pd.DataFrame(
         {"first": without_suffix(rows[first]), "second": without_suffix(rows[second])}
     )
+
+
+def known_pairs(pairs: pd.DataFrame, ids: pd.Series[str], *, path: Path) -> pd.DataFrame:
+    """The pairs whose two ids are in `ids`; a warning counts and names the other ids."""
+    known = pairs.isin(set(ids))
+    wrong = pairs.fillna("(empty)").to_numpy()[~known.to_numpy()]
+    whole = known.all(axis=1)
+    if len(wrong):
+        log.warning(
+            "%s: expected ids of the metadata, got empty or unknown ones in %d pairs, which are "
+            "left out: %s; correct or remove them",
+            path,
+            int((~whole).sum()),
+            listed(list(dict.fromkeys(wrong))),
+        )
+    return pairs[whole].reset_index(drop=True)
 
 
 def without_suffix(ids: pd.Series[str]) -> pd.Series[str]:

@@ -29,6 +29,7 @@ METADATA = (
 IMAGE_FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", "images")
 MASK_FOLDERS = ("HAM10000_segmentations_lesion_tschandl", "masks")
 MASK_ENDING = "_segmentation"
+OLDEST = 120  # years
 DUPLICATES = "known_duplicates.csv"
 NOTES = (
     "`dx_type` tells how the label was made and is not neutral: every melanoma, basal cell "
@@ -47,6 +48,7 @@ def load(root: Path) -> RawDataset:
     """
     path = _metadata(root)
     cells = base.read_table(path, required=REQUIRED)
+    base.refuse_taken_names(cells, path=path)
     image_folders, mask_folders = (
         base.find(root, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS)
     )
@@ -62,7 +64,7 @@ def load(root: Path) -> RawDataset:
         rows=rows,
         slice_columns=_slice_columns(cells),
         group_meaning="lesion",
-        known_duplicates=_duplicates(root),
+        known_duplicates=_duplicates(root, rows["sample_id"]),
         images_without_row=tuple(sorted(set(images) - set(rows["sample_id"]))),
         notes=NOTES,
     )
@@ -91,6 +93,7 @@ def _rows(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
     for column in _slice_columns(cells):
         rows[column] = base.typed(cells, column)
     rows["age"] = base.numbers(cells, "age", path=path)
+    base.warn_beyond(rows, "age", low=0, high=OLDEST, path=path)
     return rows
 
 
@@ -101,8 +104,9 @@ def _slice_columns(cells: pd.DataFrame) -> tuple[str, ...]:
     return tuple(column for column in own if column in cells) + extra
 
 
-def _duplicates(root: Path) -> pd.DataFrame:
+def _duplicates(root: Path, ids: pd.Series[str]) -> pd.DataFrame:
     found = base.find(root, [DUPLICATES])
     if not found:
         return base.no_pairs()
-    return base.read_pairs(found[0], first="from_img", second="to_img")
+    pairs = base.read_pairs(found[0], first="from_img", second="to_img")
+    return base.known_pairs(pairs, ids, path=found[0])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
+import pickle
+import struct
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 State = dict[str, Any]
+
+# What torch raises for damaged bytes, depending on which byte it is.
+_UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,12 +88,23 @@ def save(path: Path, *, model: torch.nn.Module, optimizer: State, progress: Prog
 
 
 def restore(path: Path, *, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load the checkpoint into model and optimizer; fresh progress where there is none."""
+    """Load the checkpoint into model and optimizer; fresh progress where none can be read."""
     if not path.exists():
         return Progress()
+    try:
+        weights, state, progress = _read(path)
+    except _UNREADABLE as error:
+        log.warning("%s: unreadable (%s), training starts again", path, type(error).__name__)
+        path.unlink()
+        return Progress()
+    model.load_state_dict(weights)
+    optimizer.load_state_dict(state)
+    return progress
+
+
+def _read(path: Path) -> tuple[State, State, Progress]:
     content = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    epoch, score, state = content["best"]
+    epoch, score, best = content["best"]
     history = [EpochRecord(**record) for record in content["history"]]
-    return Progress(history=history, best_epoch=epoch, best_score=score, best_state=state)
+    progress = Progress(history=history, best_epoch=epoch, best_score=score, best_state=best)
+    return content["model"], content["optimizer"], progress

@@ -53,4 +53,4 @@ class TrainParams(Section):
     tune_metric: TuneMetric = "macro_auroc"
     patience: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)

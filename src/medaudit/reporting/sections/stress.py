@@ -104,7 +104,10 @@ def behind(row: Mapping[str, Any]) -> str:
 
 def slice_caption(evidence: Evidence) -> str:
     """What the forest of slices shows."""
-    defined = evidence.table("slice", "slices").dropna(subset=["value"])
+    found = evidence.table("slice", "slices")
+    if found.empty:
+        return "Every slice was refused."
+    defined = found.dropna(subset=["value"])
     wanted = slice_figure.metrics(evidence)
     n = defined[defined["metric"].isin(wanted)]["slice"].nunique()
     some = min(n, slice_figure.MOST_ROWS)
