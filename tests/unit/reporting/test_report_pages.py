@@ -11,6 +11,7 @@ from medaudit.errors import DataError
 from medaudit.reporting import checklist, content, evidence, figures, html, pdf
 from medaudit.reporting.context import Context, ReportParams
 from medaudit.reporting.reproduction import Commit
+from medaudit.reporting.sections import stress
 
 COMMIT = Commit("0123456789abcdef", dirty=True)
 MEGABYTE = 2**20
@@ -184,6 +185,7 @@ class TestEvidence:
         path.write_text(path.read_text().splitlines()[0] + "\n")
         drawn = figures.draw_all(evidence.read(root), tmp_path / "figures")
         assert set(figures.FIGURES) - set(drawn) == {"slices"}
+        assert stress.slice_caption(evidence.read(root)) == "Every slice was refused."
         page = html.render(
             content.build(context_of(root), drawn=drawn),
             figures=drawn,
