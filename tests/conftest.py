@@ -1,6 +1,7 @@
 """Fixtures that several rooms share."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from medaudit.tables import operating_points
 from medaudit.tables.conditions import Condition
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import PredictionTable, Schema
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # Started in the background of a shell, which makes every child deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CLASSES = ("akiec", "bcc", "mel", "nv")
 SCHEMA = Schema("multiclass", CLASSES, "mel")

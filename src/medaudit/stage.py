@@ -11,11 +11,13 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from medaudit.errors import MedauditError
 from medaudit.files import write_json
 
 RUNTIME = Path("runtime")
+INTERRUPTED = 130
 VERSIONED = (
     "medaudit",
     "torch",
@@ -40,7 +42,19 @@ def run(main: Callable[[], None], name: str) -> None:
     message = outcome(lambda: timed(main, name))
     if message is not None:
         log.error("%s: %s", name, message[1])
-        sys.exit(message[0])
+        leave(message[0])
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code.
+
+    After an interruption at once: where Ctrl-C struck inside `exec` of a string, as in an import,
+    CPython ends by SIGINT although the interruption was handled.
+    """
+    if code == INTERRUPTED:
+        logging.shutdown()
+        os._exit(code)
+    sys.exit(code)
 
 
 def timed(main: Callable[[], None], name: str) -> None:
@@ -58,7 +72,10 @@ def outcome(main: Callable[[], object]) -> tuple[int, str] | None:
     except MedauditError as error:
         return 1, str(error)
     except KeyboardInterrupt:
-        return 130, "interrupted; finished epochs and conditions are kept, run again to go on"
+        return (
+            INTERRUPTED,
+            "interrupted; finished epochs and conditions are kept, run again to go on",
+        )
     except MemoryError as error:
         return 1, f"out of memory ({error}); lower the batch size or the image size"
     except OSError as error:
