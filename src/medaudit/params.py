@@ -65,7 +65,8 @@ def each_once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _explain(model: type[Section], error: ValidationError) -> str:
-    first = error.errors()[0]
+    # A misspelt key is also a missing one; the misspelling is what the user has to see.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = ".".join([model.section, *(str(part) for part in first["loc"])])
     if first["type"] == "extra_forbidden":
         known = _keys(model, first["loc"][:-1])

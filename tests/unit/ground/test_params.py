@@ -52,6 +52,7 @@ def test_a_byte_order_mark_is_harmless(params):
     ("text", "message"),
     [
         ("toy: {epohcs: 3, epochs: 1}", "unknown key `toy.epohcs`; did you mean `epochs`"),
+        ("toy: {epohcs: 3}", "unknown key `toy.epohcs`; did you mean `epochs`"),
         ("toy: {epochs: 3, zzz: 1}", "unknown key `toy.zzz`; known keys: epochs, rate"),
         ("toy: {}", "`toy.epochs`: Field required"),
         ("toy: {epochs: many}", "`toy.epochs`.*got 'many'"),
