@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from medaudit.metrics import calibration, operating, ranking, selective
+from medaudit.metrics import calibration, operating, proper, ranking, selective
 from medaudit.metrics import classification as c
+from medaudit.metrics.events import BINNINGS
 
 Rows = list[tuple[float, bool, int]]
 
@@ -130,7 +131,7 @@ def test_a_chosen_threshold_keeps_its_specificity_and_no_smaller_score_does(
 @given(rows=ROWS, n_bins=st.integers(1, 20))
 def test_bins_hold_every_sample_once(rows: Rows, n_bins: int) -> None:
     confidence, happened, _ = columns(rows)
-    for binning in calibration.BINNINGS:
+    for binning in BINNINGS:
         bins = calibration.reliability_bins(confidence, happened, n_bins=n_bins, binning=binning)
         filled = bins.count > 0
         assert bins.count.sum() == len(confidence)
@@ -149,7 +150,7 @@ def test_perfect_bins_have_no_error(events: list[tuple[int, int]]) -> None:
     # Confidence i/10 given to 10 m samples of which i m happen.
     confidence = np.concatenate([np.full(10 * m, i / 10) for i, m in events])
     happened = np.concatenate([np.arange(10 * m) < i * m for i, m in events])
-    for binning in calibration.BINNINGS:
+    for binning in BINNINGS:
         error = calibration.ece(confidence, happened, n_bins=10, binning=binning)
         assert error == pytest.approx(0, abs=1e-12)
 
@@ -167,7 +168,7 @@ def test_brier_loss_is_lowest_at_the_frequency(rows: Rows) -> None:
     _, positives, _ = columns(rows)
     share = positives.mean()
     at = [np.tile([1 - p, p], (len(positives), 1)) for p in (share, 0.0, 0.5, 1.0)]
-    losses = [calibration.brier_loss(table, positives) for table in at]
+    losses = [proper.brier_loss(table, positives) for table in at]
     assert losses[0] == pytest.approx(2 * share * (1 - share))
     assert losses[0] <= min(losses) + 1e-12
 

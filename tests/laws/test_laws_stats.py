@@ -1,17 +1,20 @@
 """What must hold for every interval and every family."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from medaudit.stats import bca, delong, proportions
 from medaudit.stats import estimate as e
-from medaudit.stats import proportions
 from medaudit.stats.multiplicity import benjamini_hochberg, holm
 from medaudit.stats.resample import cluster_resamples
 
+SCORED = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=40)
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 NUMBERS = st.lists(st.floats(-9, 9), min_size=1, max_size=50)
 
@@ -77,3 +80,58 @@ def test_every_resample_is_made_of_whole_groups(groups: list[int], seed: int) ->
 def test_undefined_replicates_are_never_lost(replicates: list[float]) -> None:
     made = e.estimate_from(1.0, replicates, n=1, n_groups=1)
     assert made.undefined_share * len(replicates) == pytest.approx(np.isnan(replicates).sum())
+
+
+@given(replicates=st.lists(st.sampled_from([1.0, math.nan]), min_size=1, max_size=300))
+def test_an_estimate_is_incomplete_above_one_percent(replicates: list[float]) -> None:
+    made = e.estimate_from(1.0, replicates, n=1, n_groups=1)
+    assert made.incomplete == (100 * np.isnan(replicates).sum() > len(replicates))
+
+
+@given(
+    rows=st.lists(st.integers(-9, 9), min_size=1, max_size=50),
+    shift=st.integers(-5, 5),
+    seed=st.integers(0, 99),
+)
+def test_bca_moves_with_its_statistic_and_stays_among_the_replicates(
+    rows: list[int], shift: int, seed: int
+) -> None:
+    resamples = cluster_resamples(range(len(rows)), replicates=50, seed=seed)
+
+    def made(values: NDArray[Any]) -> e.Estimate:
+        def mean(weights: NDArray[Any]) -> NDArray[np.float64]:
+            return np.asarray(weights @ values / weights.sum(axis=1))
+
+        return bca.bca_from(mean, float(values.mean()), mean(resamples.weights), resamples)
+
+    one, other = made(np.array(rows)), made(np.array(rows) + shift)
+    assert one.method == other.method
+    assert (other.low, other.high) == pytest.approx((one.low + shift, one.high + shift))
+    assert min(rows) <= one.low <= one.high <= max(rows)
+
+
+@given(cases=SCORED)
+def test_delong_sees_ranks_alone(cases: list[tuple[int, bool]]) -> None:
+    scores, positives = (np.array(column) for column in zip(*cases, strict=True))
+    made = delong.auroc_interval(scores, positives)
+    stretched = delong.auroc_interval(np.exp(scores / 2), positives)
+    assert made == stretched or math.isnan(made.low)
+    if not math.isnan(made.low):
+        assert 0 < made.low <= made.value <= made.high < 1
+        mirror = delong.auroc_interval(-scores, positives)
+        assert (1 - mirror.high, 1 - mirror.low) == pytest.approx((made.low, made.high))
+
+
+@given(cases=SCORED, seed=st.integers(0, 99))
+def test_delong_turned_round_changes_its_sign_alone(
+    cases: list[tuple[int, bool]], seed: int
+) -> None:
+    scores, positives = (np.array(column) for column in zip(*cases, strict=True))
+    others = np.random.default_rng(seed).permutation(scores)
+    one = delong.auroc_difference(scores, others, positives)
+    other = delong.auroc_difference(others, scores, positives)
+    assert one.value == pytest.approx(-other.value, nan_ok=True)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), nan_ok=True)
+    assert one.p_value == pytest.approx(other.p_value, nan_ok=True)
+    covariance = delong.placements(np.stack([scores, others]), positives).covariance
+    assert np.isnan(covariance).all() or np.linalg.eigvalsh(covariance).min() > -1e-12

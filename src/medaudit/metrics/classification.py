@@ -8,7 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medaudit.metrics.weighting import Floats, paired, ratio, weighted_sums
+from medaudit.metrics.weighting import (
+    Floats,
+    Weights,
+    by_chunks,
+    checked_weights,
+    paired,
+    ratio,
+)
 
 
 def weighted_confusion(
@@ -24,11 +31,15 @@ def weighted_confusion(
     """
     claims, truth = (_class_numbers(x, n_classes) for x in paired(predicted, targets))
     cells = truth * n_classes + claims
-    # Only cells that occur get a column, so that many classes do not cost k² columns.
-    occupied, column = np.unique(cells, return_inverse=True)
-    one_hot = np.zeros((len(cells), len(occupied)))
-    one_hot[np.arange(len(cells)), column] = 1.0
-    sums = weighted_sums(one_hot, weights)
+    order = np.argsort(cells, kind="stable")
+    # Only cells that occur have a sum, so that many classes do not cost k² of them.
+    occupied, firsts = np.unique(cells[order], return_index=True)
+
+    def compute(part: Weights) -> Floats:
+        ordered = np.take(part, order, axis=1)
+        return np.asarray(np.add.reduceat(ordered, firsts, axis=1, dtype=np.float64))
+
+    sums = by_chunks(compute, checked_weights(weights, len(cells)))
     matrices = np.zeros((len(sums), n_classes * n_classes))
     matrices[:, occupied] = sums
     return matrices.reshape(-1, n_classes, n_classes)

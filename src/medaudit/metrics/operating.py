@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import bdtr
 
 from medaudit.metrics.weighting import (
     Floats,
@@ -17,6 +18,7 @@ from medaudit.metrics.weighting import (
     checked_weights,
     plain,
     ratio,
+    running_sums,
     scored,
     weighted_ratio,
 )
@@ -41,6 +43,55 @@ def threshold_at_specificity(negative_scores: ArrayLike, *, specificity: float) 
         return math.nan
     rank = math.ceil(specificity * len(ordered) - ROUNDING_SLACK)
     return float(ordered[rank - 1]) if rank > 0 else -math.inf
+
+
+def guaranteed_threshold_at_specificity(
+    negative_scores: ArrayLike, *, specificity: float, confidence: float
+) -> float:
+    """Smallest threshold that has the specificity among all negatives with the given confidence.
+
+    The k-th smallest score for the smallest k whose one-sided Clopper-Pearson bound on k of n is at
+    least `specificity`; in other words P(Binomial(n, specificity) < k) >= confidence. Over repeated
+    calibration samples the specificity on new negatives is then at least the one asked for in a
+    share `confidence` of them, whatever the distribution of scores; ties can only raise it. The
+    plain order statistic keeps its promise about every other time. It holds for independent cases
+    like those of the calibration sample; with several images a patient, count one of each.
+
+    inf (nobody positive) where no score can promise it: `negatives_needed` says how many would do.
+    -inf for a specificity of 0; NaN without negatives, or if a score is NaN.
+
+    Args:
+        negative_scores: (n,) scores of the negatives alone.
+        specificity: in [0, 1].
+        confidence: in (0, 1).
+
+    Reference: Wilks 1941, Ann. Math. Stat. 12:91-96; Clopper & Pearson 1934, Biometrika 26:404-413.
+    """
+    _checked_share(specificity)
+    _checked_confidence(confidence)
+    ordered = np.sort(np.asarray(negative_scores, dtype=np.float64))
+    if not len(ordered) or np.isnan(ordered[-1]):
+        return math.nan
+    if specificity == 0:
+        return -math.inf
+    promised = bdtr(np.arange(len(ordered)), len(ordered), specificity)
+    enough = np.flatnonzero(promised >= confidence - ROUNDING_SLACK)
+    return float(ordered[enough[0]]) if len(enough) else math.inf
+
+
+def negatives_needed(specificity: float, confidence: float) -> int:
+    """Fewest negatives for which `guaranteed_threshold_at_specificity` is not inf.
+
+    ⌈ln(1 − confidence) / ln(specificity)⌉: the highest of that many scores is the threshold. 59 for
+    95 % with 95 % confidence. No number promises a specificity of 1: `ValueError`.
+    """
+    _checked_confidence(confidence)
+    if not 0 <= specificity < 1:
+        raise ValueError(f"specificity: expected a number in [0, 1), got {specificity}")
+    if specificity == 0:
+        return 1
+    exact = math.log1p(-confidence) / math.log(specificity)
+    return max(1, math.ceil(exact - ROUNDING_SLACK))
 
 
 def weighted_sensitivity(
@@ -130,7 +181,7 @@ def weighted_sensitivity_at_specificity(
     missed = np.r_[0, np.searchsorted(values[ill], values[well], side="right")]
 
     def compute(part: Weights) -> Floats:
-        spared, caught = _running(part[:, well]), _running(part[:, ill])
+        spared, caught = running_sums(part, well), running_sums(part, ill)
         quota = np.ceil(specificity * spared[:, -1] - ROUNDING_SLACK)
         n_spared = (spared < quota[:, None]).sum(axis=1)
         sensitivity = 1 - ratio(caught[np.arange(len(part)), missed[n_spared]], caught[:, -1])
@@ -146,13 +197,11 @@ def sensitivity_at_specificity(
     return plain(weighted_sensitivity_at_specificity, scores, positives, specificity=specificity)
 
 
-def _running(weights: Weights) -> Floats:
-    """Cumulative sums that start at 0, along the samples."""
-    sums = np.zeros((len(weights), weights.shape[1] + 1))
-    np.cumsum(weights, axis=1, dtype=np.float64, out=sums[:, 1:])
-    return sums
-
-
 def _checked_share(share: float) -> None:
     if not 0 <= share <= 1:
         raise ValueError(f"specificity: expected a number in [0, 1], got {share}")
+
+
+def _checked_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence}")

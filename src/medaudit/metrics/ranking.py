@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medaudit.metrics.weighting import (
-    EXACT_FLOAT32_SUM,
-    PRODUCT_BYTES,
     Floats,
     Indices,
     Mask,
@@ -20,9 +18,6 @@ from medaudit.metrics.weighting import (
     scored,
     tie_blocks,
 )
-
-# Above this many (negative, positive) pairs the sort is faster than the product, and leaner.
-MAX_PAIRS = 2**19
 
 
 def weighted_auroc(scores: ArrayLike, positives: ArrayLike, weights: ArrayLike) -> Floats:
@@ -40,51 +35,21 @@ def weighted_auroc(scores: ArrayLike, positives: ArrayLike, weights: ArrayLike) 
     """
     values, mask = scored(scores, positives)
     checked = checked_weights(weights, len(values))
-    if mask.sum() * (~mask).sum() <= MAX_PAIRS:
-        return _auroc_by_pairs(values, mask, checked)
-    return _auroc_by_sorting(values, mask, checked)
+    blocks = tie_blocks(values, foreground=mask, background=~mask)
+
+    def compute(part: Weights) -> Floats:
+        mass = blocks.masses(part)
+        above, through, total = blocks.ranks(part)
+        # A positive beats all negatives but those above it and half of its ties.
+        beaten = total - 0.5 * (above + through)
+        return ratio(blocks.area(mass, beaten), _total(mass) * total[:, 0])
+
+    return by_chunks(compute, checked)
 
 
 def auroc(scores: ArrayLike, positives: ArrayLike) -> float:
     """`weighted_auroc` of the sample itself."""
     return plain(weighted_auroc, scores, positives)
-
-
-def _auroc_by_pairs(scores: Floats, positives: Mask, weights: Weights) -> Floats:
-    """O(positives · negatives) memory; the work is one matrix product."""
-    kind = _exact_kind(weights)
-    losing, winning = np.flatnonzero(~positives), np.flatnonzero(positives)
-    below, above = scores[losing, None], scores[None, winning]
-    won = (below < above).astype(kind) + kind(0.5) * (below == above)
-
-    def compute(part: Weights) -> Floats:
-        lost_to = np.take(part, losing, axis=1).astype(kind)
-        won_by = np.take(part, winning, axis=1).astype(np.float64)
-        area = np.einsum("bp,bp->b", won_by, (lost_to @ won).astype(np.float64))
-        return ratio(area, _total(won_by) * _total(lost_to))
-
-    return by_chunks(compute, weights, size=PRODUCT_BYTES)
-
-
-def _auroc_by_sorting(scores: Floats, positives: Mask, weights: Weights) -> Floats:
-    """Linear memory: a positive beats all negatives but those above it and half of its ties."""
-    blocks = tie_blocks(scores, foreground=positives, background=~positives)
-
-    def compute(part: Weights) -> Floats:
-        mass = blocks.masses(part)
-        above, through, total = blocks.ranks(part)
-        beaten = total - 0.5 * (above + through)
-        return ratio(np.einsum("bp,bp->b", mass, beaten), _total(mass) * total[:, 0])
-
-    return by_chunks(compute, weights)
-
-
-def _exact_kind(weights: Weights) -> type[np.float32] | type[np.float64]:
-    """Single precision where it loses nothing: sums of small counts."""
-    if weights.dtype.kind == "f" or not weights.size:
-        return np.float64
-    largest = int(weights.max()) * weights.shape[1]
-    return np.float32 if largest < EXACT_FLOAT32_SUM else np.float64
 
 
 def _total(masses: Weights) -> Floats:
@@ -115,8 +80,8 @@ def weighted_average_precision(
         mass = blocks.masses(part)
         _, flagged, _ = blocks.ranks(part)
         # Where nobody is flagged the block weighs nothing: any denominator does.
-        precision = np.cumsum(mass, axis=1) / np.maximum(flagged, np.finfo(float).tiny)
-        return ratio(np.einsum("bp,bp->b", mass, precision), _total(mass))
+        precision = blocks.met(mass) / np.maximum(flagged, np.finfo(float).tiny)
+        return ratio(blocks.area(mass, precision), _total(mass))
 
     return by_chunks(compute, checked_weights(weights, len(values)))
 

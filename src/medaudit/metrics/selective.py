@@ -55,7 +55,7 @@ def risk_coverage(risk: ArrayLike, confidence: ArrayLike) -> RiskCoverage:
     blocks = _blocks(losses, trust, everyone=True)
     kept = np.arange(1, len(losses) + 1)
     block = np.searchsorted(blocks.through, kept)
-    before = np.r_[0.0, np.cumsum(blocks.masses(_ones(losses), losses)[0])]
+    before = np.r_[0.0, blocks.met(blocks.masses(_ones(losses), losses))[0]]
     share = (kept - blocks.above[block]) / (blocks.through - blocks.above)[block]
     met = before[block] + share * (before[block + 1] - before[block])
     return RiskCoverage(
@@ -111,8 +111,7 @@ def weighted_aurc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) ->
         after, start, end = (_harmonic(count, table) for count in (total, above, through))
         mass = through - above
         inside = 1 - above / np.where(mass > 0, mass, 1) * (end - start)
-        area = np.einsum("bp,bp->b", loss, after - end + inside)
-        return ratio(area, total[:, 0])
+        return ratio(blocks.area(loss, after - end + inside), total[:, 0])
 
     return by_chunks(compute, checked)
 
@@ -177,7 +176,7 @@ def weighted_augrc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) -
         above, through, total = blocks.ranks(part)
         counted = total - through + 0.5 * (through - above + 1)
         n = total[:, 0].astype(np.float64)
-        return ratio(np.einsum("bp,bp->b", loss, counted), n**2)
+        return ratio(blocks.area(loss, counted), n**2)
 
     return by_chunks(compute, checked_weights(weights, len(losses)))
 
@@ -262,7 +261,7 @@ def _selective_risks(
     blocks: TieBlocks, losses: Floats, weights: Weights
 ) -> tuple[Floats, NDArray[Any], NDArray[Any]]:
     """Mean risk of everybody through each block, the weight through it, and the weight in all."""
-    met = np.cumsum(blocks.masses(weights, losses), axis=1)
+    met = blocks.met(blocks.masses(weights, losses))
     _, through, total = blocks.ranks(weights)
     return ratio(met, through), through, total
 

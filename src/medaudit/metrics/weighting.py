@@ -13,13 +13,13 @@ Mask = NDArray[np.bool_]
 Weights = NDArray[Any]
 
 # Sorted passes read each number once: temporaries of this size stay in the caches.
-PASS_BYTES = 2**22
+PASS_BYTES = 2**21
 
-# Matrix products want many rows at a time.
-PRODUCT_BYTES = 2**25
 
-# Counts and halves of counts below this sum are exact in single precision.
-EXACT_FLOAT32_SUM = 2**22
+# Small ones stay in the caches and below the size from which BLAS hands work to other threads and,
+# on a busy machine, waits for them longer than the work takes.
+SMALL_ROWS = 32
+SMALL_PRODUCT = 2**18
 
 
 def plain(weighted: Callable[..., Floats], *samples: ArrayLike, **options: Any) -> float:
@@ -79,7 +79,18 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
 def weighted_sums(table: Floats, weights: ArrayLike) -> Floats:
     """Sums of the columns of `table` (n, m) under every replicate: (replicates, m)."""
     checked = checked_weights(weights, len(table))
-    return by_chunks(lambda part: part.astype(np.float64) @ table, checked, size=PRODUCT_BYTES)
+    size = 8 * SMALL_ROWS * max(1, len(table))
+    return by_chunks(lambda part: _product(part, table), checked, size=size)
+
+
+def _product(weights: Weights, table: Floats) -> Floats:
+    """`weights @ table`, a few samples at a time."""
+    sums = np.zeros((len(weights), table.shape[1]))
+    samples = max(1, SMALL_PRODUCT // (SMALL_ROWS * max(1, table.shape[1])))
+    for start in range(0, len(table), samples):
+        here = slice(start, start + samples)
+        sums += weights[:, here].astype(np.float64) @ table[here]
+    return sums
 
 
 def weighted_ratio(numerator: ArrayLike, denominator: ArrayLike, weights: ArrayLike) -> Floats:
@@ -104,44 +115,70 @@ class TieBlocks:
     """
 
     foreground: Indices  # sample numbers by descending score
-    firsts: Indices  # where each block begins in `foreground`
+    block: Indices  # the block of each of them
+    lasts: Indices  # where each block ends in `foreground`
     background: Indices  # sample numbers by descending score
     above: Indices
     through: Indices
 
     def masses(self, weights: Weights, values: Floats | None = None) -> Floats:
-        """Σ w·value over every block, (replicates, blocks); values are 1 if not given."""
+        """w·value of every foreground sample, (replicates, foreground); values are 1 if not given.
+
+        They stay apart: adding up the short runs of equal scores is dear.
+        """
         mass = np.take(weights, self.foreground, axis=1).astype(np.float64)
         if values is not None:
             mass *= values[self.foreground]
-        if len(self.firsts) == len(self.foreground):
-            return mass
-        return np.add.reduceat(mass, self.firsts, axis=1)
+        return mass
+
+    def area(self, masses: Floats, heights: Floats) -> Floats:
+        """Σ mass · height of its block, (replicates,), for heights (replicates, blocks)."""
+        tied = len(self.lasts) < len(self.foreground)
+        steps = np.take(heights, self.block, axis=1) if tied else heights
+        return np.asarray(np.einsum("bp,bp->b", masses, steps))
+
+    def met(self, masses: Floats) -> Floats:
+        """Σ mass through every block, (replicates, blocks)."""
+        return np.take(np.cumsum(masses, axis=1), self.lasts, axis=1)
 
     def ranks(self, weights: Weights) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Background weight above every block, through every block, and in all (one column).
 
         Integer weights give integers.
         """
-        kind = np.float64 if weights.dtype.kind == "f" else np.int64
-        running = np.zeros((len(weights), len(self.background) + 1), dtype=kind)
-        ordered = np.take(weights, self.background, axis=1)
-        np.cumsum(ordered, axis=1, dtype=kind, out=running[:, 1:])
+        running = running_sums(weights, self.background)
         above, through = (np.take(running, at, axis=1) for at in (self.above, self.through))
         return above, through, running[:, -1:]
+
+
+def running_sums(weights: Weights, order: Indices) -> NDArray[Any]:
+    """Sums of the first 0, 1, ... weights in this order, (replicates, len(order) + 1)."""
+    sums = np.zeros((len(weights), len(order) + 1), dtype=_sum_kind(weights))
+    np.cumsum(np.take(weights, order, axis=1), axis=1, dtype=sums.dtype, out=sums[:, 1:])
+    return sums
+
+
+def _sum_kind(weights: Weights) -> type[np.float64] | type[np.int64] | type[np.int32]:
+    """The narrowest kind in which sums of a row, and of two such sums, are exact."""
+    if weights.dtype.kind == "f":
+        return np.float64
+    largest = 2 * int(weights.max(initial=0)) * weights.shape[1]
+    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
 
 
 def tie_blocks(scores: Floats, *, foreground: Mask, background: Mask) -> TieBlocks:
     """Sort once what every replicate shares."""
     front, back = (_descending(scores, mask) for mask in (foreground, background))
     falling = -scores[front]
-    firsts = np.flatnonzero(np.diff(falling, prepend=np.nan) != 0)
+    begins = np.diff(falling, prepend=np.nan) != 0
+    heads, rear = falling[begins], -scores[back]
     return TieBlocks(
         foreground=front,
-        firsts=firsts,
+        block=np.cumsum(begins) - 1,
+        lasts=np.flatnonzero(np.diff(falling, append=np.nan) != 0),
         background=back,
-        above=np.searchsorted(-scores[back], falling[firsts], side="left"),
-        through=np.searchsorted(-scores[back], falling[firsts], side="right"),
+        above=np.searchsorted(rear, heads, side="left"),
+        through=np.searchsorted(rear, heads, side="right"),
     )
 
 

@@ -84,27 +84,6 @@ PROBABILITIES = [[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]]
 TARGETS = [0, 2]
 
 
-def test_brier_is_the_sum_form() -> None:
-    # (0.3^2 + 0.2^2 + 0.1^2 + 0.1^2 + 0.6^2 + 0.7^2) / 2 = (0.14 + 0.86) / 2
-    assert c.brier_loss(PROBABILITIES, TARGETS) == pytest.approx(0.5)
-    # Certain and wrong is the worst: 1 + 1.
-    assert c.brier_loss([[1.0, 0.0]], [1]) == 2.0
-
-
-def test_log_loss_is_in_nats_and_finite() -> None:
-    assert c.log_loss(PROBABILITIES, TARGETS) == pytest.approx(-(math.log(0.7) + math.log(0.3)) / 2)
-    assert c.log_loss([[1.0, 0.0]], [1]) == pytest.approx(36.0437, abs=1e-4)
-    assert c.log_loss([[1.0, 0.0]], [0]) == 0.0
-
-
-def test_weighted_losses() -> None:
-    weights = [[3, 1], [0, 0]]
-    brier = c.weighted_brier_loss(PROBABILITIES, TARGETS, weights)
-    np.testing.assert_allclose(brier, [(3 * 0.14 + 0.86) / 4, math.nan])
-    loss = c.weighted_log_loss(PROBABILITIES, TARGETS, weights)
-    np.testing.assert_allclose(loss, [-(3 * math.log(0.7) + math.log(0.3)) / 4, math.nan])
-
-
 def test_classwise_ece_is_the_mean_over_classes() -> None:
     # One bin: |1/2 - 0.4|, |0 - 0.4|, |1/2 - 0.2| -> (0.1 + 0.4 + 0.3) / 3
     assert c.classwise_ece(PROBABILITIES, TARGETS, n_bins=1) == pytest.approx(0.8 / 3)
@@ -116,34 +95,17 @@ def test_what_is_no_probability_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         c.ece([math.nan], [1])
     with pytest.raises(ValueError, match="targets"):
-        c.brier_loss([0.5, 0.5], [0, 1])
+        c.classwise_ece([0.5, 0.5], [0, 1])
+    with pytest.raises(ValueError, match="expected 0 to 2, got -1 to 2"):
+        c.classwise_ece(PROBABILITIES, [2, -1])
 
 
 def test_rounding_of_single_precision_is_tolerated() -> None:
     assert c.ece(np.array([1.0000001], dtype=np.float32), [1]) == 0.0
 
 
-def test_noise_floor_is_what_calibrated_outcomes_score() -> None:
-    confidence = np.random.default_rng(0).uniform(0.4, 1, 300)
-    floor = c.ece_noise_floor(confidence, n_bins=15, replicates=2000, seed=1)
-    generator = np.random.default_rng(2)
-    drawn = [c.ece(confidence, generator.random(300) < confidence) for _ in range(500)]
-    # Standard error of the mean of 500 draws is near 0.0006.
-    assert floor.mean == pytest.approx(np.mean(drawn), abs=0.003)
-    assert floor.p95 == pytest.approx(np.quantile(drawn, 0.95), abs=0.008)
-    assert floor.mean < floor.p95
-
-
-def test_noise_floor_is_deterministic_and_zero_for_certain_forecasts() -> None:
-    confidence = np.linspace(0.3, 1, 50)
-    assert c.ece_noise_floor(confidence, seed=5) == c.ece_noise_floor(confidence, seed=5)
-    assert c.ece_noise_floor(confidence, seed=5) != c.ece_noise_floor(confidence, seed=6)
-    assert c.ece_noise_floor([0.0, 1.0, 1.0], seed=0) == c.NoiseFloor(0.0, 0.0)
-
-
 def test_nothing_of_no_samples_is_defined() -> None:
     assert math.isnan(c.ece([], []))
     assert math.isnan(c.mce([], []))
-    assert math.isnan(c.brier_loss(np.zeros((0, 3)), []))
-    assert math.isnan(c.ece_noise_floor([], seed=0).mean)
+    assert math.isnan(c.classwise_ece(np.zeros((0, 3)), []))
     assert c.reliability_bins([], [], n_bins=3).count.tolist() == [0, 0, 0]

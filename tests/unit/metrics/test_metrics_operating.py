@@ -90,3 +90,91 @@ def test_repicked_sensitivity_is_the_rate_at_the_repicked_threshold() -> None:
 @pytest.mark.parametrize("positives", [[1, 1], [0, 0]])
 def test_repicked_sensitivity_needs_both_classes(positives: list[int]) -> None:
     assert math.isnan(o.sensitivity_at_specificity([1, 2], positives, specificity=0.9))
+
+
+def test_a_guaranteed_threshold_is_a_higher_order_statistic() -> None:
+    # P(Binomial(93, 0.95) < 92) = 1 - 0.95^93 - 93 * 0.05 * 0.95^92 = 0.95002: the 92nd of 93.
+    # With 92 it is 0.9479 for the 91st and 1 - 0.95^92 = 0.9911 for the highest.
+    scores = np.arange(1, 94)
+    promise = {"specificity": 0.95, "confidence": 0.95}
+    assert o.guaranteed_threshold_at_specificity(scores, **promise) == 92
+    assert o.guaranteed_threshold_at_specificity(scores[:92], **promise) == 92
+    assert o.threshold_at_specificity(scores, specificity=0.95) == 89  # ceil(88.35)
+
+
+def test_too_few_negatives_promise_nothing_but_to_flag_nobody() -> None:
+    # 1 - 0.95^59 = 0.9515, 1 - 0.95^58 = 0.9490.
+    promise = {"specificity": 0.95, "confidence": 0.95}
+    assert o.guaranteed_threshold_at_specificity(range(59), **promise) == 58
+    assert o.guaranteed_threshold_at_specificity(range(58), **promise) == math.inf
+    assert math.isnan(o.guaranteed_threshold_at_specificity([], **promise))
+    assert math.isnan(o.guaranteed_threshold_at_specificity([math.nan, 1], **promise))
+
+
+def test_guarantees_at_the_ends() -> None:
+    scores = np.arange(1000)
+    at = o.guaranteed_threshold_at_specificity
+    assert at(scores, specificity=0.0, confidence=0.95) == -math.inf
+    assert at(scores, specificity=1.0, confidence=0.95) == math.inf
+    with pytest.raises(ValueError, match="confidence: expected"):
+        at(scores, specificity=0.9, confidence=1.0)
+    with pytest.raises(ValueError, match="specificity: expected"):
+        at(scores, specificity=95, confidence=0.9)
+
+
+@pytest.mark.parametrize(
+    ("specificity", "confidence", "needed"),
+    # Wilks's numbers for the highest of n as a one-sided tolerance bound.
+    [(0.95, 0.95, 59), (0.9, 0.9, 22), (0.9, 0.95, 29), (0.99, 0.95, 299), (0.99, 0.99, 459)],
+)
+def test_negatives_needed(specificity: float, confidence: float, needed: int) -> None:
+    assert o.negatives_needed(specificity, confidence) == needed
+    promise = {"specificity": specificity, "confidence": confidence}
+    assert o.guaranteed_threshold_at_specificity(range(needed), **promise) == needed - 1
+    assert o.guaranteed_threshold_at_specificity(range(needed - 1), **promise) == math.inf
+
+
+def test_negatives_needed_at_the_ends() -> None:
+    assert o.negatives_needed(0.0, 0.95) == 1
+    # 0.5^2 = 1 - 0.75 exactly.
+    assert o.negatives_needed(0.5, 0.75) == 2
+    with pytest.raises(ValueError, match="specificity: expected"):
+        o.negatives_needed(1.0, 0.95)
+
+
+@pytest.mark.parametrize("levels", [None, 40])
+@pytest.mark.parametrize(("n", "confidence"), [(150, 0.9), (400, 0.95)])
+def test_the_guarantee_is_kept_and_the_plain_order_statistic_breaks_it(
+    n: int, confidence: float, levels: int | None
+) -> None:
+    # Scores are uniform on (0, 1), or on 1/40 ... 40/40: a threshold t spares the share t of all
+    # negatives. 4000 calibration samples: the share that keep 95 % has a standard error of at most
+    # 0.005.
+    draws = np.random.default_rng(n).random((4000, n))
+    scores = draws if levels is None else np.ceil(draws * levels) / levels
+    kept = {
+        "guaranteed": [
+            o.guaranteed_threshold_at_specificity(row, specificity=0.95, confidence=confidence)
+            >= 0.95
+            for row in scores
+        ],
+        "plain": [o.threshold_at_specificity(row, specificity=0.95) >= 0.95 for row in scores],
+    }
+    assert np.mean(kept["guaranteed"]) >= confidence - 0.015
+    if levels is None:
+        assert np.mean(kept["plain"]) < 0.65
+
+
+def test_more_is_promised_only_by_a_higher_threshold() -> None:
+    scores = np.random.default_rng(0).integers(0, 30, 120)
+    grid = [
+        [
+            o.guaranteed_threshold_at_specificity(scores, specificity=s, confidence=c)
+            for s in (0.1, 0.5, 0.9, 0.95, 0.99)
+        ]
+        for c in (0.5, 0.8, 0.95, 0.999)
+    ]
+    assert (np.array(grid)[1:] >= np.array(grid)[:-1]).all()
+    assert (np.array(grid)[:, 1:] >= np.array(grid)[:, :-1]).all()
+    plain = [o.threshold_at_specificity(scores, specificity=s) for s in (0.1, 0.5, 0.9, 0.95, 0.99)]
+    assert (np.array(grid) >= plain).all()

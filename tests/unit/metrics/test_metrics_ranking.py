@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medaudit.metrics import ranking
-from medaudit.metrics.weighting import PASS_BYTES, checked_weights
+from medaudit.metrics.weighting import PASS_BYTES
 
 # Positives score 3 and 2, negatives 2 and 1.
 SCORES = np.array([3.0, 2.0, 2.0, 1.0])
@@ -41,33 +41,21 @@ def test_average_precision_without_positives_is_undefined_and_without_negatives_
     assert ranking.average_precision(SCORES, np.ones(4, dtype=bool)) == 1.0
 
 
-def test_both_forms_of_auroc_agree_exactly() -> None:
+@pytest.mark.parametrize("kind", ["counts", "fractions"])
+def test_auroc_is_the_share_of_pairs_that_are_won(kind: str) -> None:
     generator = np.random.default_rng(0)
     for n, levels in [(2, 2), (30, 4), (301, 1000)]:
         scores = generator.integers(0, levels, n).astype(float)
         positives = generator.random(n) < 0.3
-        weights = checked_weights(generator.integers(0, 4, (50, n)).astype(np.uint16), n)
-        by_pairs = ranking._auroc_by_pairs(scores, positives, weights)
-        by_sorting = ranking._auroc_by_sorting(scores, positives, weights)
-        np.testing.assert_array_equal(by_pairs, by_sorting)
-
-
-def test_auroc_switches_to_the_linear_form_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = np.random.default_rng(1)
-    scores, positives = generator.normal(size=200), generator.random(200) < 0.5
-    paired = ranking.auroc(scores, positives)
-    monkeypatch.setattr(ranking, "MAX_PAIRS", 10)
-    monkeypatch.delattr(ranking, "_auroc_by_pairs")
-    assert ranking.auroc(scores, positives) == paired
-
-
-def test_fractional_weights_agree_in_both_forms() -> None:
-    generator = np.random.default_rng(2)
-    scores = generator.integers(0, 20, 100).astype(float)
-    positives, weights = generator.random(100) < 0.3, generator.random((20, 100))
-    by_pairs = ranking._auroc_by_pairs(scores, positives, weights)
-    by_sorting = ranking._auroc_by_sorting(scores, positives, weights)
-    np.testing.assert_allclose(by_pairs, by_sorting, rtol=0, atol=1e-12)
+        counts = generator.integers(0, 4, (50, n)).astype(np.uint16)
+        weights = counts if kind == "counts" else generator.random((50, n))
+        ill, well = scores[positives, None], scores[None, ~positives]
+        won = (ill > well) + 0.5 * (ill == well)
+        pairs = weights[:, positives, None] * weights[:, None, ~positives].astype(float)
+        with np.errstate(invalid="ignore"):
+            expected = (pairs * won).sum(axis=(1, 2)) / pairs.sum(axis=(1, 2))
+        found = ranking.weighted_auroc(scores, positives, weights)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_large_counts_are_not_rounded_to_single_precision() -> None:

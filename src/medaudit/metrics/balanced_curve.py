@@ -1,0 +1,192 @@
+"""The class-balanced risk-coverage curve, and what all class-balanced selective metrics share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma
+
+from medaudit.metrics.weighting import Floats, TieBlocks, Weights, paired, ratio, tie_blocks
+
+
+@dataclass(frozen=True, eq=False)
+class BalancedRiskCoverage:
+    """Class-balanced risk-coverage curve, one entry for each number k = 1..n of cases kept.
+
+    `selective_risk` is the mean, over the classes of which somebody is kept, of the mean risk of
+    the kept; for errors, 1 − their balanced accuracy. `generalised_risk` is the mean over all
+    classes of (risk of the kept of a class) / (size of the class). `n_classes` counts the classes
+    of which somebody is kept; `threshold` is the confidence of the k-th case.
+    """
+
+    coverage: Floats
+    selective_risk: Floats
+    generalised_risk: Floats
+    n_classes: NDArray[np.intp]
+    threshold: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class BalancedCases:
+    """Losses, class places and the shared blocks of equal confidence."""
+
+    losses: Floats
+    trust: Floats
+    places: NDArray[np.intp]  # position of each case's class in the class list
+    n_classes: int
+    blocks: TieBlocks
+
+    def kept_and_met(self, place: int, weights: Weights) -> tuple[Floats, Floats]:
+        """Weight and risk of a class through every block, (replicates, blocks) each."""
+        members = np.asarray(self.places == place, dtype=np.float64)
+        kept, met = (
+            self.blocks.met(self.blocks.masses(weights, values))
+            for values in (members, members * self.losses)
+        )
+        return kept, met
+
+    def complete(self, weights: Weights) -> NDArray[np.bool_]:
+        """Replicates that hold every class."""
+        return np.asarray((self.sizes(weights) > 0).all(axis=1) & (self.n_classes > 0))
+
+    def sizes(self, weights: Weights) -> Floats:
+        """Weight of every class in every replicate, (replicates, classes)."""
+        members = self.places[:, np.newaxis] == np.arange(self.n_classes)
+        sizes: Floats = weights.astype(np.float64) @ members
+        return sizes
+
+
+def balanced_cases(
+    risk: ArrayLike, confidence: ArrayLike, targets: ArrayLike, classes: Sequence[int] | None
+) -> BalancedCases:
+    """Checked cases with their classes; classes are those that occur, if none are given."""
+    losses, trust = (array.astype(np.float64) for array in paired(risk, confidence))
+    for name, array in (("risk", losses), ("confidence", trust)):
+        if np.isnan(array).any():
+            raise ValueError(f"{name}: expected numbers, got NaN in {np.isnan(array).sum()} places")
+    truth, _ = paired(targets, losses)
+    known = np.unique(truth if classes is None else np.asarray(classes))
+    if not np.isin(truth, known).all():
+        outside = sorted({*truth[~np.isin(truth, known)].tolist()})
+        raise ValueError(f"targets: expected classes {known.tolist()}, got {outside[:5]}")
+    everyone = np.ones(len(losses), dtype=bool)
+    blocks = tie_blocks(trust, foreground=everyone, background=everyone)
+    return BalancedCases(losses, trust, np.searchsorted(known, truth), len(known), blocks)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassBlocks:
+    """The cases of one class in blocks of equal confidence, and where these stand among all."""
+
+    losses: Floats
+    own: TieBlocks
+    places: NDArray[np.intp]  # of each block of the class among all blocks
+    n_blocks: int  # of all classes
+
+    @classmethod
+    def of(cls, cases: BalancedCases, place: int) -> "ClassBlocks":
+        """Blocks of one class of the list."""
+        members = cases.places == place
+        everyone = np.ones_like(members)
+        own = tie_blocks(cases.trust, foreground=members, background=everyone)
+        places = np.searchsorted(cases.blocks.through, own.through)
+        return cls(cases.losses, own, places, len(cases.blocks.through))
+
+    def first(self, weights: Weights) -> NDArray[np.intp]:
+        """First of all blocks in which somebody of the class is kept; their number if nobody is."""
+        kept = self.own.met(self.own.masses(weights))
+        return np.asarray(np.r_[self.places, self.n_blocks][(kept == 0).sum(axis=1)])
+
+    def area(self, weights: Weights, mass: Floats, running: Floats) -> Floats:
+        """Σ over all cases of (risk of the class so far) / (number of classes so far).
+
+        The risk moves only in blocks of the class: between them it is a constant times a
+        difference of running sums.
+
+        Args:
+            weights: (replicates, n).
+            mass: (replicates, blocks), weight of each of all blocks.
+            running: (replicates, blocks + 1), Σ mass / classes before each block and after all.
+        """
+        kept = self.own.met(self.own.masses(weights))
+        met = self.own.met(self.own.masses(weights, self.losses))
+        rates = np.divide(met, kept, out=np.zeros_like(met), where=kept > 0)
+        within = _mean_rates(kept, met, rates, np.take(mass, self.places, axis=1))
+        start, end = (np.take(running, self.places + step, axis=1) for step in (0, 1))
+        following = np.column_stack([start[:, 1:], running[:, -1]])
+        return np.asarray((within * (end - start) + rates * (following - end)).sum(axis=1))
+
+
+def classes_begun(classwise: Sequence[ClassBlocks], weights: Weights) -> NDArray[np.int64]:
+    """Number of classes of which somebody is kept, through each of all blocks."""
+    steps = np.zeros((len(weights), classwise[0].n_blocks + 1 if classwise else 1), dtype=np.int64)
+    for each in classwise:
+        steps[np.arange(len(weights)), each.first(weights)] += 1
+    return np.cumsum(steps[:, :-1], axis=1)
+
+
+def _mean_rates(kept: Floats, met: Floats, rates: Floats, mass: Floats) -> Floats:
+    """Mean over the cases of each block of the risk of a class so far.
+
+    With R and N of the class ahead of a block and r and v of it among the m cases inside, it is
+    (1/m) Σ_{j=1..m} (R + j r/m) / (N + j v/m), a difference of two digamma functions.
+    """
+    inside, loss = (np.diff(sums, axis=1, prepend=0.0) for sums in (kept, met))
+    moves = inside > 0
+    v, r, m = inside[moves], loss[moves], mass[moves]
+    ahead, behind = kept[moves] - v, met[moves] - r
+    steps = m / v
+    harmonic = digamma(steps * ahead + m + 1) - digamma(steps * ahead + 1)
+    means = rates.copy()
+    means[moves] = (r + (behind - ahead * r / v) * harmonic) / v
+    return means
+
+
+def balanced_risk_coverage(
+    risk: ArrayLike,
+    confidence: ArrayLike,
+    targets: ArrayLike,
+    *,
+    classes: Sequence[int] | None = None,
+) -> BalancedRiskCoverage:
+    """The curve whose means are `balanced_aurc` and `balanced_augrc`.
+
+    Args:
+        risk: (n,) loss of each case, in [0, 1] (0/1 for errors).
+        confidence: (n,), higher means more trust; any scale.
+        targets: (n,) true class of each case.
+        classes: fixed class list; those that occur, if none is given. Risks are NaN if it names a
+            class without cases.
+    """
+    cases = balanced_cases(risk, confidence, targets, classes)
+    ones = np.ones((1, len(cases.losses)), dtype=np.uint16)
+    kept, met = _by_case(cases, ones)
+    sizes = cases.sizes(ones).T
+    undefined = 1.0 if cases.complete(ones)[0] else np.nan
+    return BalancedRiskCoverage(
+        coverage=np.arange(1, len(ones[0]) + 1) / max(1, len(ones[0])),
+        selective_risk=undefined * _mean_of_present(met, kept),
+        generalised_risk=undefined * ratio(ratio(met, sizes).sum(axis=0), cases.n_classes),
+        n_classes=(kept > 0).sum(axis=0),
+        threshold=np.sort(cases.trust)[::-1],
+    )
+
+
+def _by_case(cases: BalancedCases, ones: Weights) -> tuple[Floats, Floats]:
+    """Number and risk of each class among the first k kept, (classes, n) each."""
+    blocks, k = cases.blocks, np.arange(1, ones.shape[1] + 1)
+    block = np.searchsorted(blocks.through, k)
+    share = (k - blocks.above[block]) / (blocks.through - blocks.above)[block]
+    tables = np.zeros((2, cases.n_classes, len(k)))
+    for place in range(cases.n_classes):
+        for table, through in zip(tables, cases.kept_and_met(place, ones), strict=True):
+            sums = np.r_[0.0, through[0]]
+            table[place] = sums[block] + share * (sums[block + 1] - sums[block])
+    return tables[0], tables[1]
+
+
+def _mean_of_present(met: Floats, kept: Floats) -> Floats:
+    """Mean over the first axis of met / kept where anything is kept."""
+    rates = np.divide(met, kept, out=np.zeros_like(met), where=kept > 0)
+    return ratio(rates.sum(axis=0), (kept > 0).sum(axis=0))

@@ -1,0 +1,77 @@
+"""Every public metric, interval and test has its line in docs/metrics.md."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+
+# What all metrics are made of is no metric.
+HELPERS = {"medaudit.metrics.weighting", "medaudit.metrics.events"}
+# Parts of what is documented, or losses of single cases of which the mean is.
+PARTS = {
+    "balanced_cases",
+    "classes_begun",
+    "brier_losses",
+    "log_losses",
+}
+
+
+def module_names(package: str) -> list[str]:
+    path = importlib.import_module(package).__path__
+    return [f"{package}.{each.name}" for each in pkgutil.iter_modules(path)]
+
+
+def functions_of(module: str) -> set[str]:
+    """Public functions that are defined there, without the weighted form of another name."""
+    members = inspect.getmembers(importlib.import_module(module), inspect.isfunction)
+    own = {name for name, each in members if each.__module__ == module and name[0] != "_"}
+    return {name.removeprefix("weighted_") for name in own} - PARTS
+
+
+@pytest.mark.parametrize("module", sorted({*module_names("medaudit.metrics")} - HELPERS))
+def test_every_metric_has_a_line(module: str) -> None:
+    missing = {name for name in functions_of(module) if f"`{name}`" not in DOCUMENT}
+    assert not missing, f"{module}: no line in docs/metrics.md for {sorted(missing)}"
+    assert f"`{module}`" in DOCUMENT
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cluster_resamples",
+        "estimate",
+        "recentred",
+        "bca_from",
+        "difference",
+        "bootstrap_p_value",
+        "wilson",
+        "clopper_pearson",
+        "auroc_interval",
+        "auroc_difference",
+        "gap_p_value",
+        "holm",
+        "benjamini_hochberg",
+        "kendall_tau",
+    ],
+)
+def test_intervals_and_tests_have_a_line_and_exist(name: str) -> None:
+    assert f"`{name}`" in DOCUMENT
+    assert any(name in functions_of(module) for module in module_names("medaudit.stats"))
+
+
+def test_no_line_is_about_nothing() -> None:
+    known = {
+        name
+        for package in ("medaudit.metrics", "medaudit.stats")
+        for module in module_names(package)
+        for name in functions_of(module)
+    }
+    lines = [line for line in DOCUMENT.splitlines() if line.startswith("| `")]
+    named = {name for line in lines for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert len(lines) > 40
+    assert named <= known
