@@ -22,8 +22,11 @@ NO_INTERVAL = "none"
 # Where more replicates than this lack a class, the others are a selection and no sample.
 MAX_UNDEFINED = 0.1
 
+# Where more than this lack one, the estimate says so.
+REPORT_UNDEFINED = 0.01
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A number with its interval and what it rests on.
 
@@ -36,6 +39,7 @@ class Estimate:
         n_positive: positives among the rows, where the statistic has any.
         method: how the interval was made.
         undefined_share: share of the replicates in which the statistic is undefined.
+        n_positive_groups: groups that hold these positives.
     """
 
     value: float
@@ -46,9 +50,15 @@ class Estimate:
     n_positive: int | None
     method: str
     undefined_share: float
+    n_positive_groups: int | None = None
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether so many replicates are undefined that it must be said beside the interval."""
+        return self.undefined_share > REPORT_UNDEFINED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference(Estimate):
     """A paired difference, first minus second, with the two-sided p-value of no difference."""
 
@@ -212,4 +222,4 @@ def _enough(replicates: Floats) -> bool:
 
 
 def _undefined_share(replicates: Floats) -> float:
-    return float(1 - np.isfinite(replicates).mean()) if len(replicates) else math.nan
+    return float((~np.isfinite(replicates)).mean()) if len(replicates) else math.nan

@@ -18,12 +18,15 @@ def permuted_masks(
     """
     members = np.asarray(mask, dtype=bool)
     _, groups = np.unique(np.asarray(group_ids), return_inverse=True)
-    pattern = members[np.argsort(groups, kind="stable")]
+    sizes = np.bincount(groups)
+    by_group = np.argsort(groups, kind="stable")
+    firsts, pattern = np.cumsum(sizes) - sizes, members[by_group]
     generator = np.random.default_rng(seed)
     masks = np.empty((replicates, len(members)), dtype=bool)
     for row in masks:
-        places = generator.permutation(groups.max(initial=-1) + 1)
-        row[np.argsort(places[groups], kind="stable")] = pattern
+        order = np.argsort(generator.permutation(len(sizes)))
+        laid = np.repeat(firsts[order] - (np.cumsum(sizes[order]) - sizes[order]), sizes[order])
+        row[by_group[laid + np.arange(len(members))]] = pattern
     return masks
 
 

@@ -34,6 +34,14 @@ def test_undefined_replicates_are_counted_and_left_out() -> None:
     assert (made.low, made.high, made.undefined_share) == pytest.approx((2.5, 97.5, 5 / 106))
 
 
+@pytest.mark.parametrize(("undefined", "incomplete"), [(0, False), (1, False), (2, True)])
+def test_more_than_one_percent_undefined_is_said(undefined: int, incomplete: bool) -> None:
+    replicates = np.r_[np.arange(100.0 - undefined), [math.nan] * undefined]
+    made = e.estimate_from(50.0, replicates, n=10, n_groups=10)
+    assert made.undefined_share == undefined / 100
+    assert made.incomplete == incomplete
+
+
 def test_too_many_undefined_replicates_leave_no_interval_and_no_p_value() -> None:
     replicates = np.r_[np.arange(101.0), [math.nan] * 20]
     made = e.estimate_from(50.0, replicates, n=10, n_groups=10)
