@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
@@ -13,25 +12,18 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from medaudit.errors import ModelError, listed
-from medaudit.files import atomic, file_digest, read_json, write_json
+from medaudit.files import atomic
+from medaudit.model import forward
 from medaudit.model import weights as weight_sources
+from medaudit.model.card import CARD_FILE, ModelCard, read_card, write_card
+from medaudit.model.forward import Outputs
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
-WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What must be known to rebuild a stored model and to feed it."""
-
-    backbone: str
-    task: str
-    classes: tuple[str, ...]
-    image_size: int
-    dropout: float
+    from medaudit.model.card import Channels
+    from medaudit.model.forward import Images
 
 
 class AuditModel(nn.Module):
@@ -44,11 +36,14 @@ class AuditModel(nn.Module):
     backbone: Any  # timm is untyped, and its models have more than nn.Module promises
     mean: Tensor
     std: Tensor
+    head_is_new: bool  # whether the linear layer is untrained
+    engine = "eager"
 
     def __init__(self, backbone: Any, *, n_outputs: int, dropout: float) -> None:
         super().__init__()
         config = backbone.pretrained_cfg
         self.backbone = backbone
+        self.head_is_new = True
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(_width(backbone), n_outputs))
         self.register_buffer("mean", _channels(config["mean"]))
         self.register_buffer("std", _channels(config["std"]))
@@ -67,9 +62,42 @@ class AuditModel(nn.Module):
         """Input in units of the pretraining data, float32."""
         return (x.float() / 255 - self.mean) / self.std
 
+    def renormalise(self, mean: Channels | None, std: Channels | None) -> None:
+        """Use other channel statistics, on the 0..1 scale; `None` keeps those at hand."""
+        for held, wanted in ((self.mean, mean), (self.std, std)):
+            if wanted is not None:
+                held.copy_(_channels(wanted))
+
+    @torch.no_grad()
+    def shift_logits(self, shift: Tensor) -> None:
+        """Add numbers (n_outputs,) to the bias of the linear layer."""
+        linear = self.head[1]
+        linear.bias += shift  # type: ignore[operator]  # torch types every attribute as a module
+
+    @property
+    def device_type(self) -> str:
+        """Where it computes."""
+        return self.mean.device.type
+
+    def on(self, device: torch.device) -> Self:
+        """Itself on the device, channels-last, in evaluation mode."""
+        return forward.prepare_model(self, device).eval()
+
+    @torch.inference_mode()
+    def predict(self, images: Images) -> Outputs:
+        """Logits and penultimate features of uint8 images (n, h, w, 3)."""
+        pooled = self.forward_features_pooled(forward.to_input(images, self.mean.device))
+        return Outputs(self.head(pooled).cpu().numpy(), pooled.cpu().numpy())
+
 
 def create(
-    name: str, n_outputs: int, *, weights: str, dropout: float, image_size: int | None = None
+    name: str,
+    n_outputs: int,
+    *,
+    weights: str,
+    dropout: float,
+    image_size: int | None = None,
+    keep_head: bool = False,
 ) -> AuditModel:
     """A new model on any timm backbone.
 
@@ -80,38 +108,26 @@ def create(
             of a safetensors file or state dict.
         dropout: probability in front of the linear layer.
         image_size: side of the input; only networks of fixed input size need it.
+        keep_head: refuse weights without a head that fits; otherwise such a head begins anew.
     """
     backbone = _bare(name, image_size=image_size)
     model = AuditModel(backbone, n_outputs=n_outputs, dropout=dropout)
-    weight_sources.fill(model, name, weights)
+    weight_sources.fill(model, name, weights, keep_head=keep_head)
     return model
 
 
 def save(model: AuditModel, folder: Path, *, card: ModelCard) -> None:
     """Write `model.safetensors` and `model.json`; the same weights give the same bytes."""
     state = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
-    with atomic(folder / WEIGHTS_FILE) as part:
+    with atomic(folder / card.file) as part:
         part.write_bytes(safetensors.torch.save(state))
-    write_json(folder / CARD_FILE, {"format": FORMAT, **asdict(card)})
-
-
-def read_card(folder: Path) -> ModelCard:
-    """The card of a stored model."""
-    path = folder / CARD_FILE
-    if not path.exists():
-        raise ModelError(f"{path}: not found; run the train stage first")
-    content = read_json(path, stage="train")
-    if content.pop("format", None) != FORMAT:
-        raise ModelError(f"{path}: expected format {FORMAT}; run the train stage again")
-    expected = {field.name for field in fields(ModelCard)}
-    if set(content) != expected:
-        raise ModelError(f"{path}: expected the keys {listed(sorted(expected), limit=9)}")
-    return ModelCard(**content | {"classes": tuple(content["classes"])})
+    write_card(card, folder)
 
 
 def load(folder: Path) -> AuditModel:
     """The stored model, in evaluation mode."""
-    card, path = read_card(folder), folder / WEIGHTS_FILE
+    card = read_card(folder)
+    path = folder / card.file
     backbone = _bare(card.backbone, image_size=card.image_size)
     model = AuditModel(backbone, n_outputs=len(card.classes), dropout=card.dropout)
     try:
@@ -119,16 +135,6 @@ def load(folder: Path) -> AuditModel:
     except (FileNotFoundError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path}: does not fit {CARD_FILE}: {_first_line(error)}") from None
     return model.eval()
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256 of the stored weights."""
-    return file_digest(folder / WEIGHTS_FILE)
-
-
-def n_parameters(model: nn.Module) -> int:
-    """Trainable numbers of a model."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def is_depthwise(model: nn.Module) -> bool:

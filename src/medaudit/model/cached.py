@@ -14,27 +14,35 @@ from medaudit.errors import DataError, ModelError, listed
 from medaudit.files import file_digest
 from medaudit.model import prepared as prepared_data
 from medaudit.model import resume
+from medaudit.model.card import CARD_FILE, engine_versions, read_card, weights_digest
 from medaudit.params import Section
 from medaudit.tables import predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from medaudit.model.backbones import ModelCard
+    from medaudit.model.card import ModelCard
     from medaudit.model.compute import ComputeParams
     from medaudit.model.prepared import Prepared
     from medaudit.tables.conditions import Condition
     from medaudit.tables.predictions import PredictionTable
 
-MODEL_FILES = ("model.safetensors", "model.json")
 PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless")
 MODULES = (
     "medaudit.model.backbones",
     "medaudit.model.batches",
+    "medaudit.model.card",
     "medaudit.model.compute",
+    "medaudit.model.exported.archive",
+    "medaudit.model.exported.model",
+    "medaudit.model.exported.onnx_program",
+    "medaudit.model.exported.program",
+    "medaudit.model.exported.torch_program",
     "medaudit.model.forward",
     "medaudit.model.inference",
     "medaudit.model.prepared",
+    "medaudit.model.state_dicts",
+    "medaudit.model.stored",
     "medaudit.model.weights",
     "medaudit.pixels.corruptions",
     "medaudit.pixels.scale",
@@ -74,7 +82,7 @@ class PredictionJob:
         roles: whose rows are predicted.
         params: section `predict`.
         compute: section `compute`.
-        embeddings: whether tables keep the penultimate features.
+        embeddings: whether tables keep the penultimate features, where the model shows them.
     """
 
     kind: str
@@ -104,8 +112,10 @@ def cached_predictions(
 
 def job_key(job: PredictionJob) -> str:
     """SHA-256 over all that decides the logits and rows, conditions apart."""
+    card = read_card(job.model_folder)
+    files = (card.file, CARD_FILE)
     parts = {
-        "model": [_digest(job.model_folder / name, stage="train") for name in MODEL_FILES],
+        "model": [_digest(job.model_folder / name, stage="train") for name in files],
         "manifest": _digest(job.prepared_folder / "manifest.parquet", stage="prepare"),
         "schema": _digest(job.prepared_folder / "schema.json", stage="prepare"),
         "pixels": prepared_data.pixels_digest(job.prepared_folder),
@@ -114,7 +124,7 @@ def job_key(job: PredictionJob) -> str:
         "threads": job.compute.threads,
         "device": _device(job.compute.device),
         "embeddings": job.embeddings,
-        "versions": resume.versions(PACKAGES),
+        "versions": resume.versions(PACKAGES) | engine_versions(card.file),
     }
     return resume.content_key(parts, modules=MODULES)
 
@@ -157,20 +167,20 @@ def _check_fit(card: ModelCard, prepared: Prepared) -> None:
 
 
 def _predictor(job: PredictionJob) -> Callable[[Condition], PredictionTable]:
-    from medaudit.model import backbones, inference
+    from medaudit.model import inference, stored
     from medaudit.model.compute import setup
     from medaudit.model.forward import Feed
 
     device = setup(job.compute)
-    card = backbones.read_card(job.model_folder)
+    card = read_card(job.model_folder)
     prepared = prepared_data.read_prepared(job.prepared_folder)
     _check_fit(card, prepared)
-    model = backbones.load(job.model_folder)
+    model = stored.load(job.model_folder)
     positions = prepared.positions(job.roles)
     feed = Feed(job.params.batch_size, job.compute.loader_threads, device)
     provenance = {
         "backbone": card.backbone,
-        "weights": backbones.weights_digest(job.model_folder),
+        "weights": weights_digest(job.model_folder),
     }
 
     def predict(condition: Condition) -> PredictionTable:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image as Pillow
 from tqdm import tqdm
 
 from medaudit.errors import ModelError
-from medaudit.files import atomic
-from medaudit.model import backbones, forward
+from medaudit.model import forward, saliency, stored
+from medaudit.model.backbones import AuditModel
 from medaudit.model.compute import setup
 from medaudit.model.forward import Feed
+from medaudit.model.pictures import energy, overlay, write_all
 from medaudit.model.prepared import read_prepared
-from medaudit.model.saliency import grad_cam
 from medaudit.pixels.corruptions import corrupt
 from medaudit.pixels.counterfactuals import COUNTERFACTUALS, Mask, edited, usable
 from medaudit.pixels.masks import MaskReader
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from medaudit.model.backbones import AuditModel
     from medaudit.model.cached import PredictParams
     from medaudit.model.compute import ComputeParams
-    from medaudit.model.forward import Images
+    from medaudit.model.forward import Images, Predictor
     from medaudit.model.prepared import Prepared
     from medaudit.pixels import Image
 
 Floats = npt.NDArray[np.float32]
 
-OPACITY = 0.45
+log = logging.getLogger(__name__)
+
 TOLERANCE = 0.02  # of a probability; devices and batch sizes differ in far later digits
 
 
@@ -71,6 +71,8 @@ class Edits(NamedTuple):
 class Drawn(NamedTuple):
     """Pictures of a case, and numbers about its Grad-CAM maps.
 
+    A model without Grad-CAM has no maps: neither `cam_` pictures nor numbers about them.
+
     Args:
         images: file names by what they show.
         focus: share of each map on the lesion, and the lesion's share of the image.
@@ -84,7 +86,7 @@ class Drawn(NamedTuple):
 class Laboratory:
     """A model with the images to try it on."""
 
-    model: AuditModel
+    model: Predictor
     prepared: Prepared
     masks: MaskReader
     feed: Feed
@@ -141,9 +143,23 @@ class Laboratory:
             )
         return subject
 
+    @cached_property
+    def no_saliency(self) -> str | None:
+        """Why there is no Grad-CAM of this model; `None` where there is."""
+        reason = saliency.obstacle(self.model, image_size=self.prepared.image_size)
+        if reason is not None:
+            log.warning("no saliency: %s", reason)
+        return reason
+
+    def cam(self, image: Image, class_index: int) -> Floats | None:
+        """Grad-CAM of a class; `None` of a model that has none."""
+        if self.no_saliency is not None or not isinstance(self.model, AuditModel):
+            return None
+        return saliency.grad_cam(self.model, image, class_index)
+
     def focus(self, subject: Subject, class_index: int) -> float:
         """Share of the Grad-CAM of a class that lies on the lesion; NaN without mask or map."""
-        return energy(grad_cam(self.model, subject.image, class_index), subject.mask)
+        return energy(self.cam(subject.image, class_index), subject.mask)
 
     def focus_table(
         self, subjects: Sequence[Subject], class_indices: Sequence[int]
@@ -188,10 +204,11 @@ class Laboratory:
             pictures["counterfactual"] = self.intervened(shown, cited)
         focus = {"lesion_share": shown.lesion_share}
         for name, index in classes.items():
-            cam = grad_cam(self.model, shown.image, index)
-            pictures[f"cam_{name}"] = overlay(shown.image, cam)
-            focus[f"cam_{name}_energy"] = energy(cam, shown.mask)
-        return Drawn(_write_all(pictures, stem), focus)
+            cam = self.cam(shown.image, index)
+            if cam is not None:
+                pictures[f"cam_{name}"] = overlay(shown.image, cam)
+                focus[f"cam_{name}_energy"] = energy(cam, shown.mask)
+        return Drawn(write_all(pictures, stem), focus)
 
     def _logits(
         self, make: Callable[[npt.NDArray[np.int64]], Images], n: int, *, label: str
@@ -208,35 +225,8 @@ def open_laboratory(
     feed = Feed(params.batch_size, compute.loader_threads, setup(compute))
     prepared = read_prepared(prepared_folder)
     masks = MaskReader(prepared_folder / "masks.npy", size=prepared.image_size)
-    model = forward.prepare_model(backbones.load(model_folder), feed.device).eval()
+    model = stored.load(model_folder).on(feed.device)
     return Laboratory(model, prepared, masks, feed, params.seed)
-
-
-def energy(cam: Floats, mask: Mask | None) -> float:
-    """Sum of a map on the mask over its whole sum, in [0, 1]; NaN without mask or for a zero map.
-
-    A map that looks nowhere in particular gives the mask's share of the image.
-    """
-    total = float(cam.sum())
-    if mask is None or total <= 0:
-        return float("nan")
-    return float(cam[mask].sum()) / total
-
-
-def overlay(image: Image, cam: Floats) -> Image:
-    """An image with a map in [0, 1] laid over it, more opaque where the map is high."""
-    colours = cv2.applyColorMap(np.rint(cam * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    shade = cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
-    share = OPACITY * (0.4 + 0.6 * cam[..., np.newaxis])
-    return np.asarray(np.rint((1 - share) * image + share * shade), dtype=np.uint8)
-
-
-def _write_all(pictures: Mapping[str, Image], stem: Path) -> dict[str, str]:
-    names = {what: f"{stem.name}_{what}.png" for what in pictures}
-    for what, name in names.items():
-        with atomic(stem.with_name(name)) as part:
-            Pillow.fromarray(pictures[what]).save(part, format="PNG")
-    return names
 
 
 def _trials(pairs: Sequence[tuple[Subject, str]]) -> pd.DataFrame:

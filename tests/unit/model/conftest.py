@@ -47,6 +47,45 @@ def make_prepared(folder: Path, *, n: int = 48, seed: int = 0) -> Path:
     return folder
 
 
+def make_multilabel(folder: Path, *, n: int = 64, seed: int = 0) -> Path:
+    """Images with a red cast for `red`, a blue one for `blue`, both or neither."""
+    rng = np.random.default_rng(seed)
+    targets = (rng.random((n, 2)) < [0.5, 0.25]).astype(np.int64)
+    images = rng.integers(60, 160, (n, SIZE, SIZE, 3))
+    images[..., 0] += 60 * targets[:, 0, None, None]
+    images[..., 2] += 60 * targets[:, 1, None, None]
+    roles = np.array(["train", "train", "train", "train", "tune", "tune", "calibration", "test"])
+    manifest = pd.DataFrame(
+        {
+            "sample_id": [f"s{i:03d}" for i in range(n)],
+            "group_id": [f"g{i:03d}" for i in range(n)],
+            "role": roles[np.arange(n) % 8],
+            "target": list(targets),
+        }
+    )
+    preparation = Preparation(
+        schema=Schema("multilabel", ("red", "blue"), "blue"),
+        image_size=SIZE,
+        class_counts_train={"red": n // 4, "blue": n // 8},
+        dataset="toy",
+        group_meaning="patient",
+    )
+    write_manifest(manifest, folder)
+    write_preparation(preparation, folder)
+    write_shards(iter(images.astype(np.uint8)), folder / "pixels", size=SIZE, per_shard=20)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def multilabel_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_multilabel(tmp_path_factory.mktemp("multilabel") / "data")
+
+
+@pytest.fixture
+def multilabel(multilabel_folder: Path) -> Prepared:
+    return read_prepared(multilabel_folder)
+
+
 @pytest.fixture(scope="session")
 def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_prepared(tmp_path_factory.mktemp("prepared") / "data")

@@ -9,8 +9,9 @@ from PIL import Image as Pillow
 
 from medaudit.errors import ModelError
 from medaudit.model import backbones
-from medaudit.model.explain import Laboratory, energy, overlay
+from medaudit.model.explain import Laboratory
 from medaudit.model.forward import Feed
+from medaudit.model.pictures import energy, overlay
 from medaudit.model.prepared import Prepared
 from medaudit.pixels.counterfactuals import COUNTERFACTUALS, edited
 from medaudit.pixels.masks import MaskReader, pack, write_masks

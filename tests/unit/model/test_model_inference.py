@@ -10,8 +10,9 @@ import torch
 
 from medaudit.errors import DataError, ModelError, ParamsError
 from medaudit.model import backbones, inference
-from medaudit.model.backbones import AuditModel, ModelCard
+from medaudit.model.backbones import AuditModel
 from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions, job_key
+from medaudit.model.card import ModelCard
 from medaudit.model.compute import ComputeParams
 from medaudit.model.forward import Feed
 from medaudit.model.prepared import Prepared, read_prepared
@@ -23,6 +24,13 @@ CLEAN, NOISE = Condition.clean(), Condition("gaussian_noise", 2)
 FEED = Feed(batch_size=4, loader_threads=2, device=torch.device("cpu"))
 
 
+def make_card(*, image_size: int) -> ModelCard:
+    third = (0.5, 0.5, 0.5)
+    return ModelCard(
+        "test_resnet", "multiclass", ("a", "b"), image_size, dropout=0.5, mean=third, std=third
+    )
+
+
 @pytest.fixture(scope="module")
 def model() -> AuditModel:
     torch.manual_seed(0)
@@ -32,7 +40,7 @@ def model() -> AuditModel:
 @pytest.fixture(scope="module")
 def model_folder(model: AuditModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    card = ModelCard("test_resnet", "multiclass", ("a", "b"), image_size=32, dropout=0.5)
+    card = make_card(image_size=32)
     backbones.save(model, folder, card=card)
     return folder
 
@@ -170,7 +178,7 @@ def test_unreadable_predictions_are_made_again(
 def test_a_model_for_other_data_is_refused(
     model: AuditModel, prepared_folder: Path, tmp_path: Path
 ) -> None:
-    card = ModelCard("test_resnet", "multiclass", ("a", "b"), image_size=64, dropout=0.5)
+    card = make_card(image_size=64)
     backbones.save(model, tmp_path / "model", card=card)
     job = make_job(tmp_path / "model", prepared_folder)
     with pytest.raises(ModelError, match=r"at 64 pixels, but .* at 32; run the train stage again"):

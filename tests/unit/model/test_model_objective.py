@@ -4,10 +4,10 @@ import torch
 from torch.nn import functional
 
 from medaudit.errors import DataError
-from medaudit.model.training import objective
+from medaudit.model.training import objectives
 from medaudit.model.training.loop import mixup, rate_factor
 
-MULTICLASS = objective.get("multiclass")
+MULTICLASS = objectives.get("multiclass")
 ONES = torch.ones(3)
 
 
@@ -70,13 +70,13 @@ def test_mixed_loss_is_the_mixture_of_losses() -> None:
 )
 def test_class_weights(kind: str, expected: list[float]) -> None:
     targets = np.array([0] * 8 + [1] * 2)
-    weights = MULTICLASS.class_weights(targets, classes=("a", "b"), kind=kind)
+    weights = MULTICLASS.weights(targets, classes=("a", "b"), kind=kind)
     assert weights.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_class_without_training_image_is_named() -> None:
     with pytest.raises(DataError, match="no training image of class mel"):
-        MULTICLASS.class_weights(np.array([0, 0]), classes=("nv", "mel"), kind="none")
+        MULTICLASS.weights(np.array([0, 0]), classes=("nv", "mel"), kind="none")
 
 
 def test_tune_scores_by_hand() -> None:
@@ -98,7 +98,7 @@ def test_tune_auroc_of_one_class_is_undefined() -> None:
 
 def test_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="known: multiclass"):
-        objective.get("ranking")
+        objectives.get("ranking")
 
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:

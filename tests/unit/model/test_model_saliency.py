@@ -86,5 +86,7 @@ def test_models_without_maps_or_in_train_mode_are_refused() -> None:
     transformer = backbones.create("test_vit", 2, weights="none", dropout=0.0, image_size=64).eval()
     with pytest.raises(ModelError, match="needs feature maps"):
         saliency.grad_cam(transformer, IMAGE[:48], 0)
+    assert "convolutional" in (saliency.obstacle(transformer, image_size=64) or "")
+    assert saliency.obstacle(model(), image_size=64) is None
     with pytest.raises(ValueError, match="evaluation mode"):
         saliency.grad_cam(model().train(), IMAGE, 0)

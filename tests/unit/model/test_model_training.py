@@ -8,7 +8,7 @@ from medaudit.errors import DataError
 from medaudit.model.augment import AugmentParams
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import Prepared
-from medaudit.model.training import checkpoint, curves, loop, recipe
+from medaudit.model.training import checkpoint, curves, loop, recipe, start
 from medaudit.model.training.checkpoint import EpochRecord, Progress
 from medaudit.model.training.params import TrainParams
 
@@ -167,10 +167,12 @@ def test_an_undefined_tune_metric_stops_training(prepared: Prepared, tmp_path: P
 def test_precision() -> None:
     dense, depthwise = torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 4, 3, groups=4)
     cuda = torch.device("cuda")
-    assert loop.resolve_precision("auto", depthwise, cuda) == "bf16"
-    assert loop.resolve_precision("auto", depthwise, CPU) == "fp32"
-    assert loop.resolve_precision("auto", dense, CPU) == ("bf16" if loop.cpu_has_bf16() else "fp32")
-    assert loop.resolve_precision("fp32", dense, cuda) == "fp32"
+    assert start.resolve_precision("auto", depthwise, cuda) == "bf16"
+    assert start.resolve_precision("auto", depthwise, CPU) == "fp32"
+    assert start.resolve_precision("auto", dense, CPU) == (
+        "bf16" if start.cpu_has_bf16() else "fp32"
+    )
+    assert start.resolve_precision("fp32", dense, cuda) == "fp32"
 
 
 def test_training_in_bf16_evaluates_in_fp32(prepared: Prepared, tmp_path: Path) -> None:

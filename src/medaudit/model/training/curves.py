@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,12 +12,13 @@ from scmrepo.exceptions import SCMError
 
 from medaudit.errors import ModelError
 from medaudit.findings import Findings, Scalar
-from medaudit.model.backbones import n_parameters
+from medaudit.model.backbones import AuditModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from medaudit.model.forward import Predictor
     from medaudit.model.training.checkpoint import EpochRecord
     from medaudit.model.training.loop import Trained
 
@@ -39,11 +41,14 @@ def live(folder: Path) -> Iterator[Callable[[EpochRecord], None]]:
 
 
 def findings(trained: Trained, *, n_train: int, n_tune: int) -> Findings:
-    """Headline numbers of the kept epoch, and the curves."""
-    best = trained.history[trained.best_epoch - 1]
+    """Headline numbers of the kept epoch, and the curves.
+
+    Tune scores are optimistic where they chose the epoch, so they come without intervals.
+    """
+    best = trained.best
     scalars: dict[str, Scalar] = {
         "best_epoch": best.epoch,
-        "epochs_run": len(trained.history),
+        "epochs_run": trained.history[-1].epoch,
         "train_loss": best.train_loss,
         **{f"tune_{name}": value for name, value in best.tune.items()},
         "n_train": n_train,
@@ -54,10 +59,18 @@ def findings(trained: Trained, *, n_train: int, n_tune: int) -> Findings:
     return Findings(scalars, {"curves": curves_table(trained)})
 
 
+def n_parameters(model: Predictor) -> int | None:
+    """Trainable numbers of a model; `None` of an exported program, which does not say."""
+    if not isinstance(model, AuditModel):
+        return None
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
 def curves_table(trained: Trained) -> pd.DataFrame:
     """One row per epoch and split; scores of the tune role stand beside its loss.
 
-    The train loss is under augmentation, smoothing, weights and mixing; the tune loss is plain.
+    The train loss is under augmentation, smoothing, weights and mixing; the tune loss is plain. A
+    model that came trained has epoch 0, with an empty train loss.
     """
     rows = [
         {"epoch": record.epoch, "split": split, **scores}
@@ -81,4 +94,5 @@ def _open(folder: Path) -> Live:
 
 def _flat(record: EpochRecord) -> dict[str, float]:
     tune = {f"tune/{name}": value for name, value in record.tune.items()}
-    return {"train/loss": record.train_loss, "train/learning_rate": record.learning_rate, **tune}
+    train = {"train/loss": record.train_loss, "train/learning_rate": record.learning_rate}
+    return {name: value for name, value in (train | tune).items() if math.isfinite(value)}

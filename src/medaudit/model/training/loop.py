@@ -13,10 +13,10 @@ import torch
 from tqdm import tqdm
 
 from medaudit.errors import DataError, ModelError
-from medaudit.model import backbones, forward
+from medaudit.model import forward
 from medaudit.model.augment import Augmenter
 from medaudit.model.batches import IntArray, prefetched, shuffled_batches
-from medaudit.model.training import checkpoint, objective
+from medaudit.model.training import checkpoint, objectives, start, tuning
 from medaudit.model.training.checkpoint import EpochRecord
 
 if TYPE_CHECKING:
@@ -25,26 +25,38 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from medaudit.model.backbones import AuditModel
     from medaudit.model.compute import ComputeParams
-    from medaudit.model.forward import Images
+    from medaudit.model.forward import Images, Predictor
     from medaudit.model.prepared import Prepared
     from medaudit.model.training.params import TrainParams
 
 CHECKPOINT_FILE = "checkpoint.pt"
-BETAS = (0.9, 0.999)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The model at its best epoch, and how it came about."""
+    """The model at its best epoch, and how it came about.
 
-    model: AuditModel
+    Args:
+        model: of the best epoch.
+        best_epoch: its number; 0 for a model that came trained.
+        history: one record per epoch, or that of epoch 0.
+        precision: of training.
+        logit_shift: that the weights of the loss stand for, per output; `None` without any.
+    """
+
+    model: Predictor
     best_epoch: int
     history: tuple[EpochRecord, ...]
     precision: str
+    logit_shift: tuple[float, ...] | None = None
+
+    @property
+    def best(self) -> EpochRecord:
+        """The record of the epoch that was kept."""
+        return next(record for record in self.history if record.epoch == self.best_epoch)
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ def fit(
             ends with the same bits.
         on_epoch: called once per epoch, also for those that an earlier process finished.
     """
+    tuning.warn_of_gaps(prepared)
     run = _Run(prepared, params, loader_threads=compute.loader_threads, device=device)
     path = store / CHECKPOINT_FILE
     progress = checkpoint.restore(path, model=run.model, optimizer=run.optimizer)
@@ -92,8 +105,8 @@ def fit(
         on_epoch(record)
 
     run.model.load_state_dict(progress.best_state)
-    history = tuple(progress.history)
-    return Trained(run.model.eval(), progress.best_epoch, history, run.precision)
+    history, shift = tuple(progress.history), start.noted(run.shift)
+    return Trained(run.model.eval(), progress.best_epoch, history, run.precision, shift)
 
 
 class _Run:
@@ -105,15 +118,17 @@ class _Run:
         torch.manual_seed(params.seed)
         self.prepared, self.params, self.device = prepared, params, device
         self.loader_threads = loader_threads
-        self.objective = objective.get(prepared.schema.task)
-        self.train, self.tune = prepared.positions(["train"]), prepared.positions(["tune"])
+        self.objective = objectives.get(prepared.schema.task)
+        self.train = prepared.positions(["train"])
         _check_rows(len(self.train))
-        self.model = forward.prepare_model(_new_model(prepared, params), device)
-        self.optimizer = _optimizer(self.model, params)
-        self.precision = resolve_precision(params.precision, self.model, device)
-        self.weights = self.objective.class_weights(
+        weights = self.objective.weights(
             prepared.targets(self.train), classes=prepared.schema.classes, kind=params.class_weights
-        ).to(device)
+        )
+        self.shift = self.objective.logit_shift(weights)
+        self.weights = weights.to(device)
+        self.model = forward.prepare_model(start.new_model(prepared, params, self.shift), device)
+        self.optimizer = start.optimizer(self.model, params)
+        self.precision = start.resolve_precision(params.precision, self.model, device)
         self.augment = Augmenter(params.augment, image_size=prepared.image_size, seed=params.seed)
 
     def epoch(self, number: int) -> EpochRecord:
@@ -177,9 +192,7 @@ class _Run:
 
     def _tune_scores(self) -> dict[str, float]:
         feed = forward.Feed(self.params.batch_size, self.loader_threads, self.device)
-        take = self.prepared.reader.take
-        outputs = forward.run(self.model, take, self.tune, feed=feed, label="tune")
-        return self.objective.tune_scores(outputs.logits, self.prepared.targets(self.tune))
+        return tuning.tune_scores(self.model, self.prepared, feed=feed)
 
     def _set_rate(self, done: float) -> None:
         share = rate_factor(done, epochs=self.params.epochs, warmup=self.params.warmup_epochs)
@@ -207,46 +220,6 @@ def mixup(x: Tensor, y: Tensor, *, alpha: float, rng: np.random.Generator) -> tu
     order = torch.from_numpy(rng.permutation(len(x))).to(x.device)
     mixed = x.float()
     return share * mixed + (1 - share) * mixed[order], share * y + (1 - share) * y[order]
-
-
-def resolve_precision(asked: str, model: torch.nn.Module, device: torch.device) -> str:
-    """`fp32` or `bf16`; `auto` takes bf16 on CUDA and for dense convolutions on a fit CPU.
-
-    Networks of depthwise convolutions train slower in bf16 than in fp32 on a CPU.
-    """
-    if asked != "auto":
-        return asked
-    if device.type == "cuda":
-        return "bf16"
-    fast = cpu_has_bf16() and not backbones.is_depthwise(model)
-    return "bf16" if fast else "fp32"
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware, as far as torch can tell."""
-    read = getattr(torch.cpu, "get_capabilities", None)  # torch 2.10 and later
-    found = read() if read is not None else {}
-    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
-
-
-def _new_model(prepared: Prepared, params: TrainParams) -> AuditModel:
-    return backbones.create(
-        params.backbone,
-        len(prepared.schema.classes),
-        weights=params.weights,
-        dropout=params.dropout,
-        image_size=prepared.image_size,
-    )
-
-
-def _optimizer(model: AuditModel, params: TrainParams) -> torch.optim.AdamW:
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]  # biases and normalisation
-    groups = [
-        {"params": decayed, "weight_decay": params.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=params.learning_rate, betas=BETAS)
 
 
 def _score(record: EpochRecord, params: TrainParams) -> float:

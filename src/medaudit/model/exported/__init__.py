@@ -1,0 +1,1 @@
+"""Exported models: whole programs, from `torch.export` or in ONNX, that only predict."""

@@ -1,0 +1,145 @@
+"""An exported program as a predictor: images in, logits out."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logit
+
+from medaudit.errors import ModelError
+from medaudit.files import atomic
+from medaudit.model.card import engine_versions, read_card, write_card
+from medaudit.model.exported import program, torch_program
+from medaudit.model.forward import Outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Self
+
+    import torch
+
+    from medaudit.model.card import ModelCard
+    from medaudit.model.exported.program import Program
+    from medaudit.model.forward import Images
+
+Floats = npt.NDArray[np.float64]
+
+RAW = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # mean and std that leave the 0..1 scale alone
+TOLERANCE = 0.01  # by which rounded or half-precision probabilities miss their sum
+SMALLEST = float(np.finfo(np.float32).tiny)
+NEARLY_ONE = 1 - 2.0**-24  # the largest number below 1 in single precision
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A program behind the interface of `forward.Predictor`; without features.
+
+    The program gets float32 RGB images (n, 3, h, w), (x / 255 - mean) / std, and gives one row of
+    logits or probabilities per image, in the order of the classes.
+
+    Args:
+        program: what runs.
+        card: what its outputs mean and how its input is scaled.
+        source: the file that it came from.
+    """
+
+    program: Program
+    card: ModelCard
+    source: Path
+
+    @property
+    def engine(self) -> str:
+        """What runs the program."""
+        return self.program.engine
+
+    @property
+    def device_type(self) -> str:
+        """Where the program runs."""
+        return self.program.device_type
+
+    def on(self, device: torch.device) -> Self:
+        """The program on a device, if it can go there."""
+        return replace(self, program=self.program.on(device))
+
+    def predict(self, images: Images) -> Outputs:
+        """Logits of uint8 images (n, h, w, 3)."""
+        found = program.in_pieces(self.program, self._normalised(images))
+        if found.shape != (len(images), len(self.card.classes)):
+            raise ModelError(
+                f"{self.source.name}: expected outputs of shape ({len(images)}, "
+                f"{len(self.card.classes)}), one a class, got {found.shape}"
+            )
+        return Outputs(as_logits(found, self.card), None)
+
+    def _normalised(self, images: Images) -> npt.NDArray[np.float32]:
+        mean, std = (np.array(each, np.float32) for each in (self.card.mean, self.card.std))
+        scaled = (images.astype(np.float32) / np.float32(255) - mean) / std
+        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def read(path: Path, card: ModelCard) -> ExportedModel:
+    """The exported model in a file, checked against its card."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; `train.weights` names an exported model")
+    engine_versions(path.name)
+    if path.suffix == ".onnx":
+        from medaudit.model.exported import onnx_program
+
+        held: Program = onnx_program.read(path)
+    else:
+        held = torch_program.read(path)
+    side, sizes = card.image_size, (held.input.height, held.input.width)
+    if any(size not in {None, side} for size in sizes):
+        raise ModelError(
+            f"{path}: takes images of {sizes[0]} x {sizes[1]} pixels, but those at hand have "
+            f"{side}; set `prepare.image_size` to that"
+        )
+    return ExportedModel(held, card, path)
+
+
+def load(folder: Path) -> ExportedModel:
+    """A stored exported model."""
+    card = read_card(folder)
+    return read(folder / card.file, card)
+
+
+def save(model: ExportedModel, folder: Path, *, card: ModelCard) -> None:
+    """Copy the file of an exported model, as it is, beside its card."""
+    with atomic(folder / card.file) as part:
+        shutil.copyfile(model.source, part)
+    write_card(card, folder)
+
+
+def as_logits(found: npt.NDArray[np.float32], card: ModelCard) -> npt.NDArray[np.float32]:
+    """Outputs of a program as logits; probabilities are checked and turned into them."""
+    if card.outputs == "logits":
+        return found
+    exclusive = card.task in SUM_TO_ONE
+    wrong = ~((found >= -TOLERANCE) & (found <= 1 + TOLERANCE)).all(axis=1)
+    if exclusive:
+        wrong |= ~(np.abs(found.sum(axis=1) - 1) <= TOLERANCE)
+    if wrong.any():
+        rule = "in [0, 1] with a sum of 1" if exclusive else "in [0, 1]"
+        raise ModelError(
+            f"{card.file}: expected probabilities {rule}, got {found[wrong][0][:5].tolist()}; "
+            f"check `train.outputs`"
+        )
+    return LOGITS[card.task](found.astype(np.float64)).astype(np.float32)
+
+
+def _log(p: Floats) -> Floats:
+    return np.log(np.clip(p, SMALLEST, 1))
+
+
+def _logit(p: Floats) -> Floats:
+    return np.asarray(logit(np.clip(p, SMALLEST, NEARLY_ONE)))
+
+
+# As in `tables.tasks`, which stands apart: an edit of a measure there must not redo predictions.
+LOGITS: dict[str, Callable[[Floats], Floats]] = {"multiclass": _log, "multilabel": _logit}
+SUM_TO_ONE = frozenset({"multiclass"})
