@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medaudit import findings, stage
-from medaudit.data import datasets, integrity, manifest
-from medaudit.data.datasets import DataParams, RawDataset
+from medaudit.data import account, datasets, integrity, manifest
 from medaudit.data.manifest import PrepareParams
 from medaudit.params import load
 from medaudit.pixels.ingest import ingest, sources
 from medaudit.tables.manifest import MASKS, PIXELS, write_manifest, write_preparation
+
+if TYPE_CHECKING:
+    from medaudit.data.datasets import RawDataset
 
 PREPARED = Path("artifacts/prepared")
 log = logging.getLogger(__name__)
@@ -19,12 +22,12 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Prepare the data set that the parameters name."""
-    params, data = load(PrepareParams), load(DataParams)
+    params, data = load(PrepareParams), datasets.read_params()
     raw = datasets.load(data)
     log.info("%s: %d rows, packed at %d px", raw.name, len(raw.rows), params.image_size)
     with manifest.whole_folder(PREPARED) as folder:
-        account = prepare(raw, folder, params=params)
-    findings.write(account, "prepare")
+        found = prepare(raw, folder, params=params)
+    findings.write(found, "prepare")
 
 
 def prepare(raw: RawDataset, folder: Path, *, params: PrepareParams) -> findings.Findings:
@@ -44,10 +47,10 @@ def prepare(raw: RawDataset, folder: Path, *, params: PrepareParams) -> findings
     log.info("%d groups, %d duplicate pairs", table["group_id"].nunique(), len(duplicates))
     found.write_masks(folder / MASKS)
     write_manifest(table, folder)
-    facts = manifest.preparation(table, raw, image_size=params.image_size)
+    facts = manifest.preparation(table, raw, duplicates=duplicates, image_size=params.image_size)
     write_preparation(facts, folder)
-    ledger = manifest.account_for_roles(table, ledger)
-    return manifest.audit(table, raw.schema, duplicates=duplicates, ledger=ledger)
+    ledger = account.account_for_roles(table, ledger)
+    return account.audit(table, raw.schema, duplicates=duplicates, ledger=ledger)
 
 
 if __name__ == "__main__":

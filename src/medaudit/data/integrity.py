@@ -41,13 +41,25 @@ def require_images(raw: RawDataset, *, on_bad_image: OnBadImage) -> tuple[pd.Dat
         raise DataError(f"{len(ids)} rows have no image file: {listed(ids)}; add it, or {_WAY_OUT}")
     kept = rows[~absent].sort_values("sample_id", ignore_index=True)
     _require_some(kept)
-    n, found = len(rows), len(rows) + len(orphans)
-    ledger = (
-        Ledger()
-        .add("read metadata", "image without a row", rows_in=found, rows_out=n, ids=orphans)
-        .add("find images", "row without an image", rows_in=n, rows_out=len(kept), ids=ids)
+    ledger = _read(raw)
+    n = len(rows)
+    return kept, ledger.add(
+        "find images", "row without an image", rows_in=n, rows_out=len(kept), ids=ids
     )
-    return kept, ledger
+
+
+def _read(raw: RawDataset) -> Ledger:
+    """The ledger from the files to the rows that the adapter returns."""
+    orphans = raw.images_without_row
+    n = len(raw.rows) + sum(len(each.ids) for each in raw.left_out)
+    ledger = Ledger().add(
+        "read metadata", "image without a row", rows_in=n + len(orphans), rows_out=n, ids=orphans
+    )
+    for each in raw.left_out:
+        left = n - len(each.ids)
+        ledger = ledger.add("choose rows", each.reason, rows_in=n, rows_out=left, ids=each.ids)
+        n = left
+    return ledger
 
 
 def on_unreadable(on_bad_image: OnBadImage) -> Callable[[DataError], None]:
@@ -101,6 +113,39 @@ def duplicate_table(
     )
     columns = [*_PAIR, "origin", "distance", "correlation", "across_groups", "labels_differ"]
     return pairs[columns].sort_values(_PAIR, ignore_index=True)
+
+
+def without_conflict(
+    rows: pd.DataFrame, pairs: pd.DataFrame, given: Mapping[str, str]
+) -> pd.DataFrame:
+    """The pairs whose groups can be joined without putting one group into two given roles.
+
+    Args:
+        rows: `sample_id`, `group_id`.
+        pairs: `first`, `second`.
+        given: role by group, for the groups that have one.
+    """
+    group_of = dict(zip(rows["sample_id"], rows["group_id"], strict=True))
+    leader: dict[str, str] = {}  # of a group that was joined to another
+    role = dict(given)
+
+    def leader_of(sample_id: str) -> str:
+        group: str = group_of[sample_id]
+        while group in leader:
+            group = leader[group]
+        return group
+
+    def join(first: str, second: str) -> bool:
+        one, other = leader_of(first), leader_of(second)
+        roles = {role[group] for group in (one, other) if group in role}
+        if one != other and len(roles) <= 1:
+            leader[other] = one
+            for each in roles:  # at most one
+                role[one] = each
+        return len(roles) <= 1
+
+    kept = [join(*pair) for pair in zip(pairs["first"], pairs["second"], strict=True)]
+    return pairs[np.array(kept, dtype=bool)]
 
 
 def merge_groups(rows: pd.DataFrame, pairs: pd.DataFrame) -> npt.NDArray[np.str_]:

@@ -1,37 +1,37 @@
-"""From rows, images and duplicates to the manifest, and the tables that account for it."""
+"""From rows, images and duplicates to the manifest, in a folder that is whole or absent."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medaudit.data import splits
-from medaudit.data.integrity import OnBadImage, duplicate_table, merge_groups
+from medaudit.data.account import positives, without_positives
+from medaudit.data.integrity import OnBadImage, duplicate_table, merge_groups, without_conflict
 from medaudit.errors import DataError, listed
-from medaudit.findings import Findings
 from medaudit.params import Section
 from medaudit.tables.manifest import COLUMNS, ROLES, Preparation, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    import numpy as np
     import numpy.typing as npt
+    import pandas as pd
 
     from medaudit.data.datasets.base import RawDataset
-    from medaudit.data.ledger import Ledger
-    from medaudit.tables.predictions import Schema
 
-UNKNOWN = "unknown"
 _TOLERANCE = 1e-6
 _LOCK = ".lock"
+
+log = logging.getLogger(__name__)
 
 
 class Fractions(BaseModel):
@@ -66,6 +66,8 @@ class PrepareParams(Section):
         duplicate_distance: bits of 64 in which the hashes of copies may differ.
         duplicate_correlation: least correlation of the thumbnails of copies.
         on_bad_image: `stop` at an absent or unreadable image, or `quarantine` it.
+        on_duplicate_across_roles: `warn` of copies that a given split puts into different roles,
+            or `stop`. Roles that are made here never part copies.
     """
 
     section: ClassVar[str] = "prepare"
@@ -76,6 +78,7 @@ class PrepareParams(Section):
     duplicate_distance: int = Field(6, ge=0, le=16)
     duplicate_correlation: float = Field(0.99, gt=0, le=1)
     on_bad_image: OnBadImage = "stop"
+    on_duplicate_across_roles: Literal["warn", "stop"] = "warn"
 
 
 def assemble(
@@ -97,90 +100,33 @@ def assemble(
     """
     _check_names(raw.slice_columns, facts)
     duplicates = duplicate_table(rows, raw.known_duplicates, hashed_pairs)
-    merged = rows.assign(group_id=merge_groups(rows, duplicates))
-    roles = splits.assign_roles(
-        merged["group_id"].tolist(),
-        positives(merged, raw.schema),
-        classes=raw.schema.classes,
-        fractions=params.fractions.by_role(),
-        seed=params.seed,
-    )
+    grouped = _grouped(rows, duplicates)
+    roles = _roles(grouped, raw, params)
     columns = [*COLUMNS, *raw.slice_columns]
-    manifest = merged.assign(role=roles)[columns].merge(facts, on="sample_id", validate="1:1")
+    manifest = grouped.assign(role=roles)[columns].merge(facts, on="sample_id", validate="1:1")
     splits.check_roles(manifest)
+    splits.require_rows(manifest, ROLES)
+    role_of = manifest.set_index("sample_id")["role"]
+    first, second = (role_of.loc[duplicates[end]].to_numpy() for end in ("first", "second"))
+    duplicates = duplicates.assign(across_roles=first != second)
+    _judge_copies(duplicates, params)
     return manifest.sort_values("sample_id", ignore_index=True), duplicates
 
 
-def positives(rows: pd.DataFrame, schema: Schema) -> npt.NDArray[np.bool_]:
-    """Truth per row and class, (n, k); targets are class indices, or one 0/1 column per class."""
-    found = targets(rows)
-    if found.ndim == 1:
-        found = found[:, np.newaxis] == np.arange(len(schema.classes))
-    return found.astype(bool)
-
-
-def preparation(manifest: pd.DataFrame, raw: RawDataset, *, image_size: int) -> Preparation:
+def preparation(
+    manifest: pd.DataFrame, raw: RawDataset, *, duplicates: pd.DataFrame, image_size: int
+) -> Preparation:
     """What `schema.json` says, with the class counts of the train role."""
     train = positives(manifest[manifest["role"] == "train"], raw.schema).sum(axis=0)
     counts = {name: int(count) for name, count in zip(raw.schema.classes, train, strict=True)}
-    return Preparation(raw.schema, image_size, counts, raw.name, raw.group_meaning, raw.notes)
-
-
-def account_for_roles(manifest: pd.DataFrame, ledger: Ledger) -> Ledger:
-    """The ledger with one entry per role, so that it ends at the test set."""
-    for role in ROLES:
-        count = int((manifest["role"] == role).sum())
-        ledger = ledger.add(
-            f"role {role}", "in another role", rows_in=len(manifest), rows_out=count
-        )
-    return ledger
-
-
-def class_count_table(manifest: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """`class`, `role`, `images`, `groups`; an image of several classes counts for each."""
-    truth = positives(manifest, schema)
-    rows = []
-    for k, name in enumerate(schema.classes):
-        for role in ROLES:
-            chosen = manifest[truth[:, k] & (manifest["role"] == role).to_numpy()]
-            rows.append((name, role, len(chosen), chosen["group_id"].nunique()))
-    return pd.DataFrame(rows, columns=["class", "role", "images", "groups"])
-
-
-def missing_table(manifest: pd.DataFrame) -> pd.DataFrame:
-    """`column`, `missing` (empty), `unknown` (the word): counts of values that are not known."""
-    columns = [name for name in manifest if name not in COLUMNS]
-    rows = [
-        (name, int(manifest[name].isna().sum()), int((manifest[name] == UNKNOWN).sum()))
-        for name in columns
-    ]
-    return pd.DataFrame(rows, columns=["column", "missing", "unknown"])
-
-
-def audit(
-    manifest: pd.DataFrame, schema: Schema, *, duplicates: pd.DataFrame, ledger: Ledger
-) -> Findings:
-    """Headline counts of the prepared data, and the tables behind them."""
-    counts, missing = class_count_table(manifest, schema), missing_table(manifest)
-    read = ledger.entries[0]
-    scalars = {
-        **_sizes(manifest),
-        "imbalance_ratio": _imbalance(counts),
-        "n_missing_values": int(missing["missing"].sum()),
-        "n_unknown_values": int(missing["unknown"].sum()),
-        "n_duplicate_pairs": len(duplicates),
-        "n_duplicate_pairs_across_groups": int(duplicates["across_groups"].sum()),
-        "n_duplicate_pairs_labels_differ": int(duplicates["labels_differ"].sum()),
-        "n_images_without_row": read.rows_in - read.rows_out,
-        "n_rows_left_out": read.rows_out - len(manifest),
-    }
-    series = {
-        "class_counts": counts,
-        "missing": missing,
-        "ledger": ledger.table(),
-        "duplicates": duplicates.assign(pair=duplicates["first"] + " " + duplicates["second"]),
-    }
-    return Findings(scalars, series)
+    absent = without_positives(manifest, raw.schema)
+    notes = [*raw.notes]
+    if duplicates["across_roles"].any():
+        notes.append(f"{_copies(duplicates)}.")
+    if absent:
+        notes.append(f"No positive image of {'; '.join(absent)}: metrics there are undefined.")
+        log.warning(notes[-1])
+    return Preparation(raw.schema, image_size, counts, raw.name, raw.group_meaning, tuple(notes))
 
 
 @contextmanager
@@ -213,24 +159,57 @@ def _remove_stale(folder: Path) -> None:
             rmtree(part)
 
 
+def _grouped(rows: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the groups of copies joined, where a given split does not forbid it.
+
+    Rows without a given role take that of their group.
+    """
+    if "role" not in rows:
+        return rows.assign(group_id=merge_groups(rows, duplicates))
+    given = splits.given_to_groups(rows)
+    pairs = without_conflict(rows, duplicates, given.to_dict())
+    merged = rows.assign(group_id=merge_groups(rows, pairs))
+    return merged.assign(role=merged["group_id"].map(splits.given_to_groups(merged)))
+
+
+def _roles(rows: pd.DataFrame, raw: RawDataset, params: PrepareParams) -> npt.NDArray[np.str_]:
+    fractions = params.fractions.by_role()
+    given = rows["role"].fillna(splits.EITHER.join(fractions)) if "role" in rows else None
+    # Where an image has one class, a class that a role lacks breaks every metric of that role.
+    strict = given is None and targets(rows).ndim == 1
+    return splits.assign_roles(
+        rows["group_id"].tolist(),
+        positives(rows, raw.schema),
+        classes=raw.schema.classes,
+        fractions=fractions,
+        seed=params.seed,
+        given=None if given is None else given.tolist(),
+        scarce="stop" if strict else "allow",
+    )
+
+
+def _judge_copies(duplicates: pd.DataFrame, params: PrepareParams) -> None:
+    if not duplicates["across_roles"].any():
+        return
+    message = _copies(duplicates)
+    if params.on_duplicate_across_roles == "stop":
+        raise DataError(
+            f"{message}; correct the split, or set `prepare.on_duplicate_across_roles: warn`"
+        )
+    log.warning(message)
+
+
+def _copies(duplicates: pd.DataFrame) -> str:
+    torn = duplicates[duplicates["across_roles"]]
+    pairs = (torn["first"] + " and " + torn["second"]).tolist()
+    return (
+        f"{len(torn)} pairs of copies stand in different roles, as the split that came with the "
+        f"data has them, which makes results look better than they are: {listed(pairs)}"
+    )
+
+
 def _check_names(slice_columns: tuple[str, ...], facts: pd.DataFrame) -> None:
     reserved = {*COLUMNS, *facts.columns}
     clash = [name for name in slice_columns if name in reserved]
     if clash:
         raise DataError(f"metadata columns {listed(clash)} have names that are taken; rename them")
-
-
-def _sizes(manifest: pd.DataFrame) -> Mapping[str, int]:
-    per_role = manifest["role"].value_counts()
-    groups = manifest["group_id"].value_counts()
-    return {
-        "n_images": len(manifest),
-        "n_groups": len(groups),
-        "n_images_largest_group": int(groups.iloc[0]),
-        **{f"n_{role}": int(per_role.get(role, 0)) for role in ROLES},
-    }
-
-
-def _imbalance(counts: pd.DataFrame) -> float:
-    per_class = counts.groupby("class")["images"].sum()
-    return float(per_class.max() / per_class.min()) if per_class.min() else float("nan")

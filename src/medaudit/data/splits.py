@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Scarce = Literal["stop", "allow"]
+
+EITHER = "/"  # joins the roles among which given rows are divided
 
 
 def assign_roles(
@@ -25,14 +28,19 @@ def assign_roles(
     classes: Sequence[str],
     fractions: Mapping[str, float],
     seed: int,
+    given: Sequence[str] | None = None,
+    scarce: Scarce = "stop",
 ) -> npt.NDArray[np.str_]:
     """The role of every row, such that a group has one role and classes keep their shares.
 
     Classes are served from the rarest to the most common, their groups from the largest to the
     smallest; each group goes to the role that is furthest behind its share of that class
     (Webster's rule), and the last groups of a class to the roles that have none of it yet. So
-    every role gets large and small groups alike, and every class. Groups of equal size come in
-    an order that depends on `seed`; the order of the rows has no influence.
+    every role gets large and small groups alike, and every class. A group of several labels is
+    placed by its rarest one, and one without any label at the end, by its size. Groups of equal
+    size come in an order that depends on `seed`; the order of the rows has no influence.
+
+    Given roles are kept, and count when the others are filled up.
 
     Args:
         group_ids: lesion or patient per row, (n,).
@@ -40,19 +48,27 @@ def assign_roles(
         classes: k names, for the error.
         fractions: share of the images per role, adding up to 1.
         seed: of the order among equals.
+        given: the role of every row, or several joined by `EITHER` among which it is divided;
+            the same for all rows of a group. Without it every row may have any role.
+        scarce: whether to stop at a class with fewer groups than roles, or to allow that some
+            role has none of it.
 
     Raises:
         DataError: a class has fewer groups than there are roles.
 
     Reference: iterative stratification, Sechidis et al., ECML PKDD 2011, on groups.
     """
-    names, index = np.unique(np.asarray(group_ids, dtype=str), return_inverse=True)
+    names, first, index = np.unique(
+        np.asarray(group_ids, dtype=str), return_index=True, return_inverse=True
+    )
     counts = np.zeros((len(names), positives.shape[1]), dtype=np.int64)
     np.add.at(counts, index, positives.astype(np.int64))
-    _require_enough_groups(counts, classes, roles=list(fractions))
-    sizes = np.bincount(index)
-    shares = np.array(list(fractions.values()), dtype=np.float64)
-    chosen = _distribute(counts, sizes, shares, seed=seed)
+    if scarce == "stop":
+        _require_enough_groups(counts, classes, roles=list(fractions))
+    wanted = np.column_stack([counts, np.bincount(index)])
+    anywhere = EITHER.join(fractions)
+    allowed = np.full(len(names), anywhere) if given is None else np.asarray(given, str)[first]
+    chosen = _in_turn(wanted, allowed, fractions=fractions, seed=seed)
     return np.array(list(fractions), dtype=str)[chosen[index]]
 
 
@@ -65,6 +81,38 @@ def check_roles(rows: pd.DataFrame) -> None:
             f"{len(torn)} groups stand in more than one role, which leaks test images into "
             f"training: {listed(torn)}; every group must have one role"
         )
+
+
+def require_rows(rows: pd.DataFrame, roles: Sequence[str]) -> None:
+    """Raise a `DataError` that names the roles without a row."""
+    empty = [role for role in roles if role not in set(rows["role"])]
+    if empty:
+        raise DataError(
+            f"no group of images is left for the role {listed(empty)}; add data, or change the "
+            f"given split or `prepare.fractions`"
+        )
+
+
+def given_to_groups(rows: pd.DataFrame) -> pd.Series[str]:
+    """What `role` gives to the groups of `rows`; groups without any given role are absent.
+
+    Raises:
+        DataError: groups stand in two given roles.
+    """
+    told = rows.loc[rows["role"].notna(), ["group_id", "role"]].drop_duplicates()
+    torn = told[told["group_id"].duplicated(keep=False)]
+    if len(torn):
+        joined = torn.groupby("group_id")["role"].agg(_joined)
+        found = [f"{group} ({roles})" for group, roles in joined.items()]
+        raise DataError(
+            f"{len(joined)} groups stand in two roles of the given split, which leaks test images "
+            f"into training: {listed(found)}; give every group one role"
+        )
+    return told.set_index("group_id")["role"]
+
+
+def _joined(roles: pd.Series[str]) -> str:
+    return " and ".join(sorted(role.partition(EITHER)[0] for role in roles))
 
 
 def _require_enough_groups(counts: Ints, classes: Sequence[str], *, roles: Sequence[str]) -> None:
@@ -81,15 +129,32 @@ def _require_enough_groups(counts: Ints, classes: Sequence[str], *, roles: Seque
         )
 
 
-def _distribute(counts: Ints, sizes: Ints, shares: Floats, *, seed: int) -> Ints:
-    """Role index per group; the last, artificial class holds all images and serves the rest."""
-    wanted = np.column_stack([counts, sizes])
-    rarest_first = [*np.argsort((counts > 0).sum(axis=0), kind="stable"), counts.shape[1]]
-    shuffled = np.random.default_rng(seed).permutation(len(sizes))
-    tally = np.zeros((len(shares), wanted.shape[1]))
-    chosen = np.full(len(sizes), -1, dtype=np.int64)
+def _in_turn(
+    wanted: Ints, allowed: npt.NDArray[np.str_], *, fractions: Mapping[str, float], seed: int
+) -> Ints:
+    """Role index per group; groups with the least choice come first, the others fill up."""
+    roles = list(fractions)
+    shares = np.array(list(fractions.values()), dtype=np.float64)
+    shuffled = np.random.default_rng(seed).permutation(len(wanted))
+    tally = np.zeros((len(roles), wanted.shape[1]))
+    chosen = np.full(len(wanted), -1, dtype=np.int64)
+    pools = sorted(np.unique(allowed).tolist(), key=lambda pool: (pool.count(EITHER), pool))
+    for pool in pools:
+        open_to = np.array([role in pool.split(EITHER) for role in roles])
+        members = shuffled[allowed[shuffled] == pool]
+        chosen[members] = _distribute(wanted[members], np.where(open_to, shares, 0.0), tally)
+    return chosen
+
+
+def _distribute(wanted: Ints, shares: Floats, tally: Floats) -> Ints:
+    """Role index per group, added to `tally`; the last column holds all images of a group.
+
+    It comes last as an artificial class that serves the groups without any label.
+    """
+    rarest_first = [*np.argsort((wanted[:, :-1] > 0).sum(axis=0), kind="stable"), -1]
+    chosen = np.full(len(wanted), -1, dtype=np.int64)
     for label in rarest_first:
-        members = shuffled[(wanted[shuffled, label] > 0) & (chosen[shuffled] < 0)]
+        members = np.flatnonzero((wanted[:, label] > 0) & (chosen < 0))
         members = members[np.argsort(-wanted[members, label], kind="stable")]
         for left, group in zip(range(len(members), 0, -1), members, strict=True):
             role = _neediest(tally[:, label], wanted[group, label], shares, left=left)
@@ -99,8 +164,10 @@ def _distribute(counts: Ints, sizes: Ints, shares: Floats, *, seed: int) -> Ints
 
 
 def _neediest(have: Floats, more: int, shares: Floats, *, left: int) -> int:
-    behind = (have + more / 2) / shares
-    lacking = have == 0
+    usable = shares > 0
+    behind = np.full(len(shares), np.inf)
+    behind[usable] = (have[usable] + more / 2) / shares[usable]
+    lacking = usable & (have == 0)
     if left <= lacking.sum():
         behind = np.where(lacking, behind, np.inf)
     return int(behind.argmin())

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 LESIONS = 5
@@ -66,6 +67,30 @@ def workplace(tmp_path: Path, ham: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
         lines = [f"  {key}: {value}" for key, value in settings.items()]
         data = f"data:\n  dataset: ham10000\n  root: {ham}\n"
         (tmp_path / "params.yaml").write_text(data + "prepare:\n" + "\n".join(lines) + "\n")
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return setup
+
+
+@pytest.fixture
+def draw() -> Callable[[Path, int], None]:
+    """Write a small grey image; different seeds are unrelated, equal seeds are copies."""
+
+    def write(path: Path, seed: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), picture(seed)[..., 0])
+
+    return write
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Chdir into a folder with a params.yaml of these `data` and `prepare` sections."""
+
+    def setup(data: dict[str, Any], **prepare: Any) -> Path:
+        content = {"data": data, "prepare": {"image_size": 32, **prepare}}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
         monkeypatch.chdir(tmp_path)
         return tmp_path
 

@@ -1,34 +1,63 @@
-"""What an adapter returns, and the reading that adapters share."""
+"""What an adapter is asked and what it returns, and the checks that adapters share."""
 
 from __future__ import annotations
 
-import csv
-import filecmp
-import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from medaudit.data.datasets.places import without_suffix
+from medaudit.data.datasets.tables import read_table
 from medaudit.errors import DataError, listed
+from medaudit.params import Section
 from medaudit.tables.manifest import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from medaudit.tables.predictions import Schema
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 PAIR_COLUMNS = ("first", "second")
 STATISTICS = ("brightness", "contrast", "sharpness", "lesion_area", "width", "height")
 TAKEN = (*COLUMNS, "image_path", "mask_path", "logits", "embedding", *STATISTICS)
-_MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
-_DELIMITERS = ",;\t"
+NO_GROUPS = (
+    "It is not known which images show the same patient, so every image counts as a patient of "
+    "its own. Images of one patient may stand in training and test, which makes results look "
+    "better than they are, and intervals are too narrow."
+)
 
 log = logging.getLogger(__name__)
+
+
+class DataParams(Section):
+    """Which data set, and where it lies; adapters add what they need to know.
+
+    Args:
+        dataset: a name in `DATASETS`.
+        root: its folder, relative to the repository.
+    """
+
+    section: ClassVar[str] = "data"
+
+    dataset: str
+    root: Path
+
+
+def no_pairs() -> pd.DataFrame:
+    """An empty list of duplicates."""
+    return pd.DataFrame(columns=list(PAIR_COLUMNS), dtype=object)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows that an adapter leaves out, for the ledger."""
+
+    reason: str
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -40,11 +69,13 @@ class RawDataset:
         schema: task, classes, and the class that must not be missed.
         rows: `sample_id`, `group_id`, `target` (what the task understands: a class index, or a
             list of 0/1), `image_path` and `mask_path` (text, missing where there is no file),
-            then `slice_columns`.
+            then `slice_columns`. Optionally `role`, for splits that come with the data: a role;
+            several, joined by `/`, among which the rows are divided; or missing, for any.
         slice_columns: metadata columns that the manifest carries.
         group_meaning: what a group is, for people: "lesion", "patient".
         known_duplicates: `first`, `second`, sample ids of pairs that came listed with the data.
         images_without_row: names of image files that no row claims.
+        left_out: rows of the table that are not in `rows`, by reason, in order.
         notes: what a reader of the results must know about the data.
     """
 
@@ -53,74 +84,52 @@ class RawDataset:
     rows: pd.DataFrame
     slice_columns: tuple[str, ...]
     group_meaning: str
-    known_duplicates: pd.DataFrame
+    known_duplicates: pd.DataFrame = field(default_factory=no_pairs)
     images_without_row: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def read_table(path: Path, *, required: Sequence[str]) -> pd.DataFrame:
-    """Text cells of a CSV or TSV file; empty cells and the usual words for "missing" become NaN.
-
-    Commas, semicolons or tabs, with or without a byte order mark; names and cells are stripped.
-
-    Raises:
-        DataError: not text, a column is missing or doubled, or a line is too long or too short.
-    """
-    lines = [line for line in _lines(path) if any(line)]
-    header, body = (lines[0], lines[1:]) if lines else ([], [])
-    _check_header(path, header, required)
-    for number, line in enumerate(body, start=2):
-        if len(line) != len(header):
-            raise DataError(
-                f"{path}: row {number} has {len(line)} cells where the header has {len(header)}"
-            )
-    rows = pd.DataFrame(body, columns=header, dtype=object)
-    return rows.mask(rows.apply(lambda column: column.str.lower().isin(_MISSING)))
-
-
-def numbers(rows: pd.DataFrame, column: str, *, path: Path) -> pd.Series[float]:
-    """A column as floats, NaN where missing; a `DataError` quotes what is not a number."""
-    values = pd.to_numeric(rows[column], errors="coerce").astype(float)
-    wrong = rows[column].notna() & ~np.isfinite(values)
-    if wrong.any():
-        found = rows.loc[wrong, column].unique().tolist()
-        raise DataError(f"{path}: column `{column}` must hold numbers, got {listed(found)}")
-    return values
-
-
-def typed(rows: pd.DataFrame, column: str) -> pd.Series:
-    """A column as floats where every present cell is a finite number, otherwise as text."""
-    values = pd.to_numeric(rows[column], errors="coerce").astype(float)
-    numeric = rows[column].notna().any() and bool((np.isfinite(values) | rows[column].isna()).all())
-    return values if numeric else rows[column]
-
-
-def class_indices(
-    rows: pd.DataFrame, column: str, *, classes: Sequence[str], path: Path
-) -> pd.Series[int]:
-    """Index into `classes` of every cell; a `DataError` quotes other values and their ids."""
-    index = {name: position for position, name in enumerate(classes)}
-    found = rows[column].map(index)
-    wrong = found.isna()
-    if wrong.any():
-        values = rows.loc[wrong, column].fillna("(empty)").unique().tolist()
-        raise DataError(
-            f"{path}: column `{column}` has unknown classes {listed(values)} in "
-            f"{listed(rows.loc[wrong, 'sample_id'].tolist())}; known: {', '.join(classes)}"
-        )
-    return found.astype(np.int64)
 
 
 def require_ids(rows: pd.DataFrame, *, path: Path) -> None:
     """Raise a `DataError` where `sample_id` or `group_id` is empty or a sample id is repeated."""
-    for column in ("sample_id", "group_id"):
+    require_filled(rows, ("sample_id", "group_id"), path=path)
+    repeated = rows.loc[rows["sample_id"].duplicated(), "sample_id"].unique().tolist()
+    if repeated:
+        raise DataError(f"{path}: image ids must be unique; repeated: {listed(repeated)}")
+
+
+def require_filled(rows: pd.DataFrame, columns: Sequence[str], *, path: Path) -> None:
+    """Raise a `DataError` that names the rows of the file in which a column is empty."""
+    for column in columns:
         empty = np.flatnonzero(rows[column].isna())
         if len(empty):
             lines = [int(row) + 2 for row in empty]
             raise DataError(f"{path}: empty {column} in rows {listed(lines)}")
-    repeated = rows.loc[rows["sample_id"].duplicated(), "sample_id"].unique().tolist()
-    if repeated:
-        raise DataError(f"{path}: image ids must be unique; repeated: {listed(repeated)}")
+
+
+def each_image_once(rows: pd.DataFrame, *, path: Path) -> tuple[pd.DataFrame, LeftOut]:
+    """The first row of every `sample_id`, and the others.
+
+    Raises:
+        DataError: rows of one image differ in label, group or role.
+    """
+    again = rows["sample_id"].duplicated()
+    told = [name for name in ("sample_id", "group_id", "role", "target") if name in rows]
+    twice = rows.loc[rows["sample_id"].duplicated(keep=False), told].astype(str).drop_duplicates()
+    torn = twice.loc[twice["sample_id"].duplicated(), "sample_id"].unique().tolist()
+    if torn:
+        raise DataError(
+            f"{path}: {len(torn)} images have several rows that differ in label, group or split: "
+            f"{listed(torn)}; keep the right row of each"
+        )
+    ids = tuple(rows.loc[again, "sample_id"])
+    return rows[~again].reset_index(drop=True), LeftOut("a second row of the same image", ids)
+
+
+def warn_without_groups(remedy: str) -> tuple[str, ...]:
+    """Say once, and return as a note for the report, that images stand alone."""
+    log.warning("%s %s", NO_GROUPS, remedy)
+    return (NO_GROUPS,)
 
 
 def refuse_taken_names(rows: pd.DataFrame, *, path: Path) -> None:
@@ -148,66 +157,6 @@ def warn_beyond(rows: pd.DataFrame, column: str, *, low: float, high: float, pat
         )
 
 
-def find(root: Path, names: Sequence[str]) -> list[Path]:
-    """Entries of `root` with these names in any letter case, in the order of `names`."""
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; put the data there or set `data.root`")
-    entries: dict[str, list[Path]] = {}
-    for entry in sorted(root.iterdir()):
-        entries.setdefault(entry.name.lower(), []).append(entry)
-    return [entry for name in names for entry in entries.get(name.lower(), [])]
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Image files that lie in `folder` itself, sorted."""
-    return [path for path in sorted(folder.iterdir()) if _is_image(path)]
-
-
-def images_below(folders: Sequence[Path], *, skip: Sequence[str] = ()) -> list[Path]:
-    """Image files in `folders` and the folders in them, save those called `skip` in any case."""
-    unwanted = {name.lower() for name in skip}
-    return [
-        path
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if _is_image(path)
-        and unwanted.isdisjoint(part.lower() for part in path.relative_to(folder).parts[:-1])
-    ]
-
-
-def by_stem(paths: Sequence[Path], *, strip: str = "") -> dict[str, Path]:
-    """Image files by stem without the ending `strip`; of copies the first.
-
-    Raises:
-        DataError: two files of one stem hold different bytes, so that either could be meant.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        first = found.setdefault(path.stem.removesuffix(strip), path)
-        if first != path and not filecmp.cmp(first, path, shallow=False):
-            raise DataError(f"{first} and {path}: two different files of one image; remove one")
-    if len(found) < len(paths):
-        log.info("%d image files are copies of others and left out", len(paths) - len(found))
-    return found
-
-
-def warn_of_links(root: Path, folders: Sequence[Path]) -> None:
-    """Say that DVC does not track what lies behind symbolic links, where there are any."""
-    above = () if root.is_absolute() else root.parents
-    links = [path for path in (*above, root, *folders) if path.is_symlink()]
-    if links:
-        log.warning(
-            "%s: a symbolic link; DVC does not see through links, so a change of the data behind "
-            "it starts no stage: put the files there themselves",
-            listed(links),
-        )
-
-
-def paths_for(ids: pd.Series[str], files: Mapping[str, Path]) -> pd.Series:
-    """Path of every id as text, missing where there is no file."""
-    return ids.map({name: str(path) for name, path in files.items()}).astype(object)
-
-
 def read_pairs(path: Path, *, first: str, second: str) -> pd.DataFrame:
     """Pairs of sample ids from two columns that hold ids or file names."""
     rows = read_table(path, required=[first, second])
@@ -230,47 +179,3 @@ def known_pairs(pairs: pd.DataFrame, ids: pd.Series[str], *, path: Path) -> pd.D
             listed(list(dict.fromkeys(wrong))),
         )
     return pairs[whole].reset_index(drop=True)
-
-
-def without_suffix(ids: pd.Series[str]) -> pd.Series[str]:
-    """Ids with an image suffix such as `.jpg` taken off."""
-    return ids.map(_bare, na_action="ignore")
-
-
-def no_pairs() -> pd.DataFrame:
-    """An empty list of duplicates."""
-    return pd.DataFrame(columns=list(PAIR_COLUMNS), dtype=object)
-
-
-def _bare(name: str) -> str:
-    path = Path(name)
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
-
-
-def _lines(path: Path) -> list[list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: expected UTF-8 text, got other bytes; save it as UTF-8") from None
-    header = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=header.count)
-    try:
-        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-        return [[cell.strip() for cell in line] for line in reader]
-    except csv.Error as error:
-        raise DataError(f"{path}: not a readable table: {error}") from None
-
-
-def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) -> None:
-    missing = [name for name in required if name not in header]
-    if missing:
-        found = listed(header, limit=20) or "nothing"
-        raise DataError(f"{path}: missing columns {listed(missing, limit=20)}; found {found}")
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        raise DataError(f"{path}: columns stand twice: {listed(doubled)}")
-
-
-def _is_image(path: Path) -> bool:
-    hidden = any(part.startswith(("._", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and not path.is_dir()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from medaudit.data.datasets import base
-from medaudit.data.datasets.base import RawDataset
+from medaudit.data.datasets import base, places, tables
+from medaudit.data.datasets.base import DataParams, RawDataset
 from medaudit.errors import DataError
 from medaudit.tables.predictions import Schema
 
@@ -38,7 +38,13 @@ NOTES = (
 )
 
 
-def load(root: Path) -> RawDataset:
+class Params(DataParams):
+    """Nothing but the root."""
+
+    dataset: str = "ham10000"
+
+
+def load(params: Params) -> RawDataset:
     """Read the layout that people have: Kaggle's part folders, one `images/`, or all in `root`.
 
     Metadata with 7 columns or with the Dataverse column `dataset`; extra columns are kept as
@@ -46,18 +52,19 @@ def load(root: Path) -> RawDataset:
     (`from_img`, `to_img`). One image may lie in several folders (a common download holds all of
     them twice) where the copies are equal byte for byte.
     """
+    root = params.root
     path = _metadata(root)
-    cells = base.read_table(path, required=REQUIRED)
+    cells = tables.read_table(path, required=REQUIRED)
     base.refuse_taken_names(cells, path=path)
     image_folders, mask_folders = (
-        base.find(root, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS)
+        places.find(root, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS)
     )
-    base.warn_of_links(root, [*image_folders, *mask_folders])
-    images = base.by_stem(base.images_below(image_folders, skip=MASK_FOLDERS) or _loose(root))
-    masks = base.by_stem(base.images_below(mask_folders), strip=MASK_ENDING)
+    places.warn_of_links(root, [*image_folders, *mask_folders])
+    images = places.by_stem(places.images_below(image_folders, skip=MASK_FOLDERS) or _loose(root))
+    masks = places.by_stem(places.images_below(mask_folders), strip=MASK_ENDING)
     rows = _rows(cells, path)
-    rows["image_path"] = base.paths_for(rows["sample_id"], images)
-    rows["mask_path"] = base.paths_for(rows["sample_id"], masks)
+    rows["image_path"] = places.paths_for(rows["sample_id"], images)
+    rows["mask_path"] = places.paths_for(rows["sample_id"], masks)
     return RawDataset(
         name="ham10000",
         schema=SCHEMA,
@@ -71,28 +78,28 @@ def load(root: Path) -> RawDataset:
 
 
 def _metadata(root: Path) -> Path:
-    found = [path for path in base.find(root, METADATA) if path.is_file()]
+    found = [path for path in places.find(root, METADATA) if path.is_file()]
     if not found:
         raise DataError(f"{root}: no metadata; expected one of {', '.join(METADATA)}")
     return found[0]
 
 
 def _loose(root: Path) -> list[Path]:
-    found = [path for path in base.images_in(root) if not path.stem.endswith(MASK_ENDING)]
+    found = [path for path in places.images_in(root) if not path.stem.endswith(MASK_ENDING)]
     if not found:
         raise DataError(f"{root}: no images; expected folders such as {', '.join(IMAGE_FOLDERS)}")
     return found
 
 
 def _rows(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
-    ids = {"sample_id": base.without_suffix(cells["image_id"]), "group_id": cells["lesion_id"]}
+    ids = {"sample_id": places.without_suffix(cells["image_id"]), "group_id": cells["lesion_id"]}
     rows = pd.DataFrame(ids)
     base.require_ids(rows, path=path)
     labelled = cells.assign(sample_id=rows["sample_id"])
-    rows["target"] = base.class_indices(labelled, "dx", classes=CLASSES, path=path)
+    rows["target"] = tables.class_indices(labelled, "dx", classes=CLASSES, path=path)
     for column in _slice_columns(cells):
-        rows[column] = base.typed(cells, column)
-    rows["age"] = base.numbers(cells, "age", path=path)
+        rows[column] = tables.typed(cells, column)
+    rows["age"] = tables.numbers(cells, "age", path=path)
     base.warn_beyond(rows, "age", low=0, high=OLDEST, path=path)
     return rows
 
@@ -105,7 +112,7 @@ def _slice_columns(cells: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _duplicates(root: Path, ids: pd.Series[str]) -> pd.DataFrame:
-    found = base.find(root, [DUPLICATES])
+    found = places.find(root, [DUPLICATES])
     if not found:
         return base.no_pairs()
     pairs = base.read_pairs(found[0], first="from_img", second="to_img")

@@ -17,7 +17,7 @@ from medaudit.data.phantom.plan import Photo, plan
 from medaudit.data.phantom.plants import PLANTS
 from medaudit.data.phantom.render import Shot, copy, render
 from medaudit.data.phantom.sources import SOURCES
-from medaudit.data.phantom.truth import listed_copies, truth
+from medaudit.data.phantom.truth import NUISANCES, listed_copies, truth
 from medaudit.errors import DataError
 from medaudit.files import write_json
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
 METADATA = "HAM10000_metadata.csv"
+FINDINGS = "findings.csv"
 KNOWN_DUPLICATES = "known_duplicates.csv"
 TRUTH = "planted.json"
 
@@ -46,6 +47,7 @@ def generate(out: Path, *, n: int = 900, seed: int = 1) -> None:
         _known_duplicates(photos, similarities).to_csv(
             folder / KNOWN_DUPLICATES, index=False, lineterminator="\n"
         )
+        _findings(photos).to_csv(folder / FINDINGS, index=False, lineterminator="\n")
         write_json(folder / TRUTH, truth(photos, similarities, n=n, seed=seed))
     log.info("phantom: %d images of %d lesions in %s", n, _lesion_count(photos), out)
 
@@ -79,7 +81,7 @@ def _write_images(folder: Path, photos: list[Photo], seed: int) -> dict[int, flo
         if photo.copy_of is not None:
             original, shot = shot, copy(shot, stream(seed, "copy", photo.index))
             similarities[photo.index] = _similarity(original, shot)
-        _write_shot(folder, photo, shot, part=PARTS[2 * position // len(photos)])
+        _write_shot(folder, photo, shot, part=_part(position, photos))
     return similarities
 
 
@@ -111,6 +113,28 @@ def _metadata(photos: list[Photo]) -> pd.DataFrame:
         for photo in photos
     ]
     return pd.DataFrame(rows).sort_values(["dx", "lesion_id", "image_id"], ignore_index=True)
+
+
+def _findings(photos: list[Photo]) -> pd.DataFrame:
+    """What stands between the camera and the skin: a table of several findings per image."""
+    rows = [
+        {
+            "image_path": f"{_part(position, photos)}/{photo.image_id}.jpg",
+            "lesion_id": photo.lesion.lesion_id,
+            **{name: int(getattr(photo, name)) for name in NUISANCES},
+            "age": photo.lesion.person.age,
+            "sex": photo.lesion.person.sex,
+            "localization": photo.lesion.person.localization,
+            "dataset": photo.lesion.source,
+        }
+        for position, photo in enumerate(photos)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _part(position: int, photos: list[Photo]) -> str:
+    """The folder of the photo at that position."""
+    return PARTS[2 * position // len(photos)]
 
 
 def _known_duplicates(photos: list[Photo], similarities: dict[int, float]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from medaudit.data.phantom.plan import Photo
 from medaudit.data.phantom.plants import PLANTS
 from medaudit.data.phantom.sources import SOURCES
 
+NUISANCES = ("ruler", "hair", "ink", "bubbles")
 VERSION = 1  # raise it when the same seed gives other images
 
 
@@ -106,9 +107,8 @@ def listed_copies(photos: list[Photo]) -> list[int]:
 
 def _nuisances(photos: list[Photo]) -> list[str]:
     """One CSV line per image, the header first: what stands between the camera and the skin."""
-    flags = ("ruler", "hair", "ink", "bubbles")
-    header = ",".join(["image_id", *(f"has_{flag}" for flag in flags)])
+    header = ",".join(["image_id", *(f"has_{flag}" for flag in NUISANCES)])
     return [header] + [
-        ",".join([photo.image_id, *(str(int(getattr(photo, flag))) for flag in flags)])
+        ",".join([photo.image_id, *(str(int(getattr(photo, flag))) for flag in NUISANCES)])
         for photo in photos
     ]
