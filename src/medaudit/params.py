@@ -73,7 +73,9 @@ def _explain(model: type[Section], error: ValidationError) -> str:
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key `{key}`; {hint}"
-    got = f", got {first['input']!r}" if first["type"] != "missing" else ""
+    # Of a rule between keys the input is the whole section, which the file shows better.
+    told = first["type"] != "missing" and first["loc"]
+    got = f", got {first['input']!r}" if told else ""
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"`{key}`: {first['msg']}{got}{more}"
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from medaudit.errors import DataError, lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from medaudit.tables.tasks import Task
 
@@ -20,6 +20,8 @@ Logits = npt.NDArray[np.floating]
 Targets = npt.NDArray[np.int64]
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
+AFFINE_SLOPES = (0.01, 100.0)
+AFFINE_INTERCEPTS = (-50.0, 50.0)
 
 
 class Calibrator(Protocol):
@@ -30,6 +32,18 @@ class Calibrator(Protocol):
 
     def facts(self) -> dict[str, float]:
         """The fitted numbers, for the artefact and the report."""
+
+
+class Fit(Protocol):
+    """Fits a calibrator."""
+
+    def __call__(
+        self, task: Task, logits: Logits, targets: Targets, /, *, classes: tuple[str, ...]
+    ) -> Calibrator:
+        """Fit on logits (members, n, outputs) and their targets."""
+
+
+Calibrators = dict[str, Calibrator]
 
 
 @dataclass(frozen=True)
@@ -60,15 +74,43 @@ class Temperature:
         return {"temperature": self.temperature}
 
 
-def fit_identity(_task: Task, _logits: Logits, _targets: Targets) -> Identity:
+@dataclass(frozen=True)
+class Affine:
+    """A slope and an intercept for every output: z' = a z + b.
+
+    With a sigmoid it is Platt's scaling of every label (Platt 1999); with a softmax it is vector
+    scaling (Guo et al. 2017).
+    """
+
+    classes: tuple[str, ...]
+    slopes: tuple[float, ...]
+    intercepts: tuple[float, ...]
+
+    def apply(self, logits: Logits) -> Logits:
+        """Logits scaled and shifted output by output."""
+        return np.asarray(logits * np.array(self.slopes) + np.array(self.intercepts))
+
+    def facts(self) -> dict[str, float]:
+        """Slope and intercept of every output, by its name."""
+        slopes = {f"slope_{n}": a for n, a in zip(self.classes, self.slopes, strict=True)}
+        shifts = {f"intercept_{n}": b for n, b in zip(self.classes, self.intercepts, strict=True)}
+        return slopes | shifts
+
+
+def fit_identity(
+    _task: Task, _logits: Logits, _targets: Targets, *, classes: tuple[str, ...]
+) -> Identity:
     """Nothing to fit."""
+    del classes
     return Identity()
 
 
-def fit_temperature(task: Task, logits: Logits, targets: Targets) -> Temperature:
+def fit_temperature(
+    task: Task, logits: Logits, targets: Targets, *, classes: tuple[str, ...]
+) -> Temperature:
     """Minimise the mean negative log-likelihood over ln T by a bounded search."""
-    if len(targets) == 0:
-        raise DataError("temperature scaling needs calibration samples, got none")
+    del classes
+    _require_samples("temperature scaling", targets)
     wide = logits.astype(np.float64)
 
     def loss(log_temperature: float) -> float:
@@ -80,12 +122,63 @@ def fit_temperature(task: Task, logits: Logits, targets: Targets) -> Temperature
     return Temperature(float(np.exp(found.x)))
 
 
-CALIBRATORS: dict[str, Callable[[Task, Logits, Targets], Calibrator]] = {
+def fit_affine(task: Task, logits: Logits, targets: Targets, *, classes: tuple[str, ...]) -> Affine:
+    """Minimise the negative log-likelihood over a slope and an intercept per output.
+
+    Bounded, so that outputs without positives or negatives, and those that are perfectly told
+    apart, stay finite. Members are fitted as if each were a model of its own.
+    """
+    _require_samples("affine calibration", targets)
+    wide = logits.astype(np.float64)
+    truth = task.positives(targets, len(classes))
+    n_statements = task.statements(truth.astype(np.float64)).shape[1]
+
+    def loss(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        slopes, shifts = np.split(parameters, 2)
+        scaled = wide * slopes + shifts
+        value = -sum(task.log_likelihoods(part[None], targets).mean() for part in scaled)
+        # For a softmax, and for every sigmoid, the derivative of ln p by its logit is y − p.
+        excess = np.stack([task.probabilities(part[None]) - truth for part in scaled])
+        gradient = np.r_[(excess * wide).sum((0, 1)), excess.sum((0, 1))] / len(targets)
+        return float(value), gradient / n_statements
+
+    start = np.r_[np.ones(len(classes)), np.zeros(len(classes))]
+    bounds = [AFFINE_SLOPES] * len(classes) + [AFFINE_INTERCEPTS] * len(classes)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    slopes, shifts = (tuple(part.tolist()) for part in np.split(found.x, 2))
+    return Affine(classes, slopes, shifts)
+
+
+def _require_samples(what: str, targets: Targets) -> None:
+    if len(targets) == 0:
+        raise DataError(f"{what} needs calibration samples, got none")
+
+
+CALIBRATORS: dict[str, Fit] = {
     "identity": fit_identity,
     "temperature": fit_temperature,
+    "affine": fit_affine,
 }
 
 
-def fit(name: str, task: Task, logits: Logits, targets: Targets) -> Calibrator:
+def fit(
+    name: str, task: Task, logits: Logits, targets: Targets, *, classes: tuple[str, ...]
+) -> Calibrator:
     """Fit the calibrator of that name on logits (members, n, outputs) and their targets."""
-    return lookup("calibrator", name, CALIBRATORS)(task, logits, targets)
+    return lookup("calibrator", name, CALIBRATORS)(task, logits, targets, classes=classes)
+
+
+def read(facts: Mapping[str, Mapping[str, float]], *, classes: tuple[str, ...]) -> Calibrators:
+    """Calibrators from their fitted numbers, as the calibrate stage keeps them."""
+    return {name: _restored(name, numbers, classes) for name, numbers in facts.items()}
+
+
+def _restored(name: str, numbers: Mapping[str, float], classes: tuple[str, ...]) -> Calibrator:
+    if name == "temperature":
+        return Temperature(numbers["temperature"])
+    if name == "affine":
+        slopes, shifts = (
+            tuple(numbers[f"{what}_{each}"] for each in classes) for what in ("slope", "intercept")
+        )
+        return Affine(classes, slopes, shifts)
+    return Identity()

@@ -1,4 +1,8 @@
-"""Confidence scores: one number per sample from its probabilities, high means trust."""
+"""Confidence scores: one number per sample from what the model states, high means trust.
+
+They read a prediction as `Task.statements` gives it, distributions (n, statements, outcomes): one
+for a class out of several, one per label (absent, present) for labels.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +20,23 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 
-def max_probability(probabilities: Floats) -> Floats:
-    """Largest probability, (n,) in [1/k, 1] (Hendrycks & Gimpel 2017)."""
-    return np.asarray(probabilities.max(axis=1))
+def max_probability(statements: Floats) -> Floats:
+    """Probability of the most probable answer, (n,) (Hendrycks & Gimpel 2017).
+
+    The product over the statements of their largest probability, as if they were independent.
+    """
+    return np.asarray(statements.max(axis=2).prod(axis=1))
 
 
-def negative_entropy(probabilities: Floats) -> Floats:
-    """Sum of p ln p in nats, (n,) in [-ln k, 0]."""
-    return np.asarray(xlogy(probabilities, probabilities).sum(axis=1))
+def negative_entropy(statements: Floats) -> Floats:
+    """Sum of p ln p in nats, the mean over the statements, (n,) in [-ln outcomes, 0]."""
+    return np.asarray(xlogy(statements, statements).sum(axis=2).mean(axis=1))
 
 
-def margin(probabilities: Floats) -> Floats:
-    """Largest minus second largest probability, (n,) in [0, 1]."""
-    ranked = np.sort(probabilities, axis=1)
-    return np.asarray(ranked[:, -1] - ranked[:, -2])
+def margin(statements: Floats) -> Floats:
+    """Largest minus second largest probability of the least decided statement, (n,) in [0, 1]."""
+    ranked = np.sort(statements, axis=2)
+    return np.asarray((ranked[..., -1] - ranked[..., -2]).min(axis=1))
 
 
 CONFIDENCE_SCORES: dict[str, Callable[[Floats], Floats]] = {

@@ -65,7 +65,7 @@ class PredictionTable:
     Args:
         schema: task and classes.
         rows: `sample_id`, `group_id`, `role` and any slice columns; n rows.
-        targets: int64 (n,), indices into `schema.classes`; other tasks define their own shape.
+        targets: int64; what the task understands, class indices (n,) or 0/1 per label (n, k).
         logits: float32 (members, n, outputs); a member is one stochastic pass.
         embeddings: float32 (n, d) penultimate features, or `None`.
         condition: what was done to the images.
@@ -145,13 +145,24 @@ class PredictionTable:
         broken = np.asarray(~np.isfinite(self.logits).all(axis=(0, 2)))
         if broken.any():
             raise DataError(f"logits must be finite; not so for {listed(self._ids(broken))}")
-        outside = (self.targets < 0) | (self.targets >= max(len(self.schema.classes), 2))
-        if outside.any():
-            at_fault = outside.reshape(len(self), -1).any(axis=1)
-            raise DataError(f"targets out of range for {listed(self._ids(at_fault))}")
+        wrong = impossible(self.targets, len(self.schema.classes))
+        if wrong.any():
+            raise DataError(
+                f"expected class indices below {len(self.schema.classes)}, or 0 and 1 for each of "
+                f"as many labels; not so for {listed(self._ids(wrong))}"
+            )
 
     def _ids(self, chosen: npt.NDArray[np.bool_] | np.bool_) -> list[str]:
         return [str(self.rows["sample_id"].iloc[i]) for i in np.flatnonzero(chosen)]
+
+
+def impossible(targets: IntArray, n_outputs: int) -> npt.NDArray[np.bool_]:
+    """Samples whose target is neither a class index nor a row of 0 and 1 per output, (n,)."""
+    if targets.ndim == 1:
+        return np.asarray((targets < 0) | (targets >= n_outputs))
+    if targets.shape[1:] != (n_outputs,):
+        return np.ones(len(targets), dtype=bool)
+    return np.asarray(((targets != 0) & (targets != 1)).any(axis=1))
 
 
 def align(first: PredictionTable, second: PredictionTable) -> PredictionTable:

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medaudit.errors import DataError
-from medaudit.metrics import operating, ranking
-from medaudit.metrics.weighting import weighted_mean, weighted_ratio
-from medaudit.tables import tasks
-from medaudit.tables.tasks.base import Bools, Floats, Measure
+from medaudit.metrics import calibration, operating, ranking, selective
+from medaudit.metrics.weighting import ratio, weighted_mean, weighted_ratio, weighted_sums
+from medaudit.tables import confidence, tasks
+from medaudit.tables.tasks.base import Answers, Bools, Floats, Measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from medaudit.stats.estimate import Statistic
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
+    from medaudit.tables.tasks.base import Events
+
+ECE_BINS = 15
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A prediction table with the probabilities, decisions and truths read from it once."""
+    """A prediction table with the probabilities, decisions and truths read from it once.
+
+    Args:
+        table: predictions.
+        points: frozen thresholds, one per output.
+        averaged: outputs that macro means include, by number; if `None`, those that have positives
+            and negatives in the table. A part of a sample takes those of the whole.
+    """
 
     table: PredictionTable
     points: OperatingPoints
+    averaged: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.points.classes != self.table.schema.classes:
@@ -41,6 +53,17 @@ class Scored:
         return tasks.get(self.table.schema.task)
 
     @cached_property
+    def answers(self) -> Answers:
+        """What the model said and what is true."""
+        return Answers(
+            classes=self.table.schema.classes,
+            probabilities=self.probabilities,
+            targets=self.table.targets,
+            thresholds=np.array(self.points.thresholds),
+            averaged=self.in_means,
+        )
+
+    @cached_property
     def probabilities(self) -> Floats:
         """(n, outputs)."""
         return self.task.probabilities(self.table.logits)
@@ -53,28 +76,80 @@ class Scored:
     @cached_property
     def decisions(self) -> Bools:
         """Called outputs, (n, outputs)."""
-        return self.task.decisions(self.probabilities)
+        return self.task.decisions(self.answers)
+
+    @cached_property
+    def in_means(self) -> tuple[int, ...]:
+        """Numbers of the outputs that macro means include."""
+        if self.averaged is not None:
+            return self.averaged
+        found = self.positives.any(axis=0) & ~self.positives.all(axis=0)
+        return tuple(np.flatnonzero(found).tolist())
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of the outputs that macro means cannot include: they lack an outcome here."""
+        kept = set(self.in_means)
+        return tuple(name for k, name in enumerate(self.table.schema.classes) if k not in kept)
 
     @cached_property
     def confidence(self) -> Floats:
-        """Stated probability of the task's main event, (n,)."""
-        return self.task.events(self.probabilities, self.table.targets)[0].confidence
+        """Probability that the model gives to its most probable answer, (n,)."""
+        return confidence.max_probability(self.task.statements(self.probabilities))
+
+    def part(self, mask: Bools) -> Scored:
+        """Some of the rows, with the same outputs in macro means."""
+        return Scored(self.table.where(mask), self.points, averaged=self.in_means)
 
 
 def measures(scored: Scored) -> tuple[Measure, ...]:
     """Every measure of a set of predictions, in the order in which reports show them."""
-    own = scored.task.measures(scored.probabilities, scored.table.targets)
-    return (*macro_measures(scored), *own, *critical_measures(scored), *drift_measures(scored))
+    own = (*scored.task.measures(scored.answers), *scored.task.losses(scored.answers))
+    ece = ece_measure(scored.task.events(scored.answers))
+    return (
+        *macro_measures(scored),
+        *own,
+        ece,
+        augrc_measure(scored),
+        *critical_measures(scored),
+        *drift_measures(scored),
+    )
 
 
 def macro_measures(scored: Scored) -> tuple[Measure, ...]:
     """Unweighted means over outputs; NaN when any output is undefined in a replicate."""
-    return (
-        Measure("macro_auroc", _macro(scored, _auroc), 1),
-        Measure("macro_auprc", _macro(scored, _auprc), 1),
-        Measure("macro_f1", _macro(scored, _f1), 1),
-        Measure("balanced_accuracy", _macro(scored, _recall), 1),
+    truth, called = (
+        each[:, list(scored.in_means)] for each in (scored.positives, scored.decisions)
     )
+    flagged = (scored.probabilities > np.array(scored.points.thresholds))[:, list(scored.in_means)]
+    return (
+        Measure("macro_auroc", _macro(scored, _auroc), 1, outcomes=truth, logit=True, smooth=True),
+        Measure("macro_auprc", _macro(scored, _auprc), 1, outcomes=truth, smooth=True),
+        Measure("macro_f1", _mean_f1(truth, called), 1, outcomes=truth),
+        Measure("macro_sensitivity", mean_share(flagged & truth, truth), 1, outcomes=truth),
+        Measure("macro_specificity", mean_share(~flagged & ~truth, ~truth), 1, outcomes=~truth),
+    )
+
+
+def ece_measure(events: Sequence[Events], *, n_bins: int = ECE_BINS, name: str = "ece") -> Measure:
+    """Mean over the events of the expected calibration error of each."""
+    parts = [
+        partial(
+            calibration.weighted_ece,
+            event.confidence,
+            event.happened,
+            n_bins=n_bins,
+            binning=event.binning,
+        )
+        for event in events
+    ]
+    return Measure(name, mean_of(parts), -1, biased=True)
+
+
+def augrc_measure(scored: Scored) -> Measure:
+    """Average risk of an undetected failure, deferring by the largest probability."""
+    risk = scored.task.risks(scored.answers)
+    return Measure("augrc", partial(selective.weighted_augrc, risk, scored.confidence), -1)
 
 
 def critical_measures(scored: Scored) -> tuple[Measure, ...]:
@@ -82,18 +157,9 @@ def critical_measures(scored: Scored) -> tuple[Measure, ...]:
     if scored.table.schema.critical_class is None:
         return ()
     k = scored.table.schema.critical_index
-    n_positive = int(scored.positives[:, k].sum())
-    n_negative = len(scored.table) - n_positive
-    return (
-        Measure("critical_auroc", _auroc(scored, k), 1, n_positive),
-        Measure(
-            "critical_sensitivity", frozen_sensitivity(scored, k), 1, n_positive, proportion=True
-        ),
-        Measure(
-            "critical_specificity", frozen_specificity(scored, k), 1, n_negative, proportion=True
-        ),
-        Measure("critical_recall", _recall(scored, k), 1, n_positive, proportion=True),
-    )
+    wanted = ("auroc", "sensitivity", "specificity", "recall")
+    found = {each.name: each for each in per_output_measures(scored, k)}
+    return tuple(replace(found[name], name=f"critical_{name}") for name in wanted)
 
 
 def drift_measures(scored: Scored) -> tuple[Measure, ...]:
@@ -108,31 +174,22 @@ def drift_measures(scored: Scored) -> tuple[Measure, ...]:
 
 def per_output_measures(scored: Scored, k: int) -> tuple[Measure, ...]:
     """One-versus-rest measures of output k."""
-    n_positive = int(scored.positives[:, k].sum())
+    ill, called = scored.positives[:, k], scored.decisions[:, k]
+    both = ill[:, None]
     return (
-        Measure("auroc", _auroc(scored, k), 1, n_positive),
-        Measure("auprc", _auprc(scored, k), 1, n_positive),
-        Measure("f1", _f1(scored, k), 1, n_positive),
-        Measure("recall", _recall(scored, k), 1, n_positive, proportion=True),
+        Measure("auroc", _auroc(scored, k), 1, ill, outcomes=both, logit=True, smooth=True),
+        Measure("auprc", _auprc(scored, k), 1, ill, outcomes=both, smooth=True),
+        Measure("f1", _f1(scored, k), 1, ill, outcomes=both),
+        Measure("recall", partial(weighted_ratio, ill & called, ill), 1, ill, proportion=True),
         Measure(
-            "precision",
-            _precision(scored, k),
-            1,
-            int(scored.decisions[:, k].sum()),
-            proportion=True,
+            "precision", partial(weighted_ratio, ill & called, called), 1, called, proportion=True
         ),
-        Measure("sensitivity", frozen_sensitivity(scored, k), 1, n_positive, proportion=True),
-        Measure(
-            "specificity",
-            frozen_specificity(scored, k),
-            1,
-            len(scored.table) - n_positive,
-            proportion=True,
-        ),
+        Measure("sensitivity", frozen_sensitivity(scored, k), 1, ill, proportion=True),
+        Measure("specificity", frozen_specificity(scored, k), 1, ~ill, proportion=True),
     )
 
 
-def frozen_sensitivity(scored: Scored, k: int) -> Callable[[Floats], Floats]:
+def frozen_sensitivity(scored: Scored, k: int) -> Statistic:
     """Sensitivity of output k at its frozen threshold."""
     return partial(
         operating.weighted_sensitivity,
@@ -142,7 +199,7 @@ def frozen_sensitivity(scored: Scored, k: int) -> Callable[[Floats], Floats]:
     )
 
 
-def frozen_specificity(scored: Scored, k: int) -> Callable[[Floats], Floats]:
+def frozen_specificity(scored: Scored, k: int) -> Statistic:
     """Specificity of output k at its frozen threshold."""
     return partial(
         operating.weighted_specificity,
@@ -152,45 +209,58 @@ def frozen_specificity(scored: Scored, k: int) -> Callable[[Floats], Floats]:
     )
 
 
-def _auroc(scored: Scored, k: int) -> Callable[[Floats], Floats]:
+def mean_of(parts: Sequence[Statistic]) -> Statistic:
+    """The unweighted mean of several statistics; undefined where one of them is, or none given."""
+
+    def mean(weights: Floats) -> Floats:
+        if not parts:
+            return np.full(len(weights), np.nan)
+        return np.asarray(np.mean([part(weights) for part in parts], axis=0))
+
+    return mean
+
+
+def mean_share(members: Bools, among: Bools) -> Statistic:
+    """Mean over columns of the share of `members` in `among`, (n, k) both; one product in all."""
+    table = np.column_stack([members, among]).astype(np.float64)
+
+    def mean(weights: Floats) -> Floats:
+        hits, cases = np.split(weighted_sums(table, weights), 2, axis=1)
+        return _mean(ratio(hits, cases))
+
+    return mean
+
+
+def _mean(per_output: Floats) -> Floats:
+    """Mean over the columns, undefined where one is, or where there are none."""
+    return ratio(per_output.sum(axis=1), per_output.shape[1])
+
+
+def _auroc(scored: Scored, k: int) -> Statistic:
     return partial(ranking.weighted_auroc, scored.probabilities[:, k], scored.positives[:, k])
 
 
-def _auprc(scored: Scored, k: int) -> Callable[[Floats], Floats]:
+def _auprc(scored: Scored, k: int) -> Statistic:
     return partial(
         ranking.weighted_average_precision, scored.probabilities[:, k], scored.positives[:, k]
     )
 
 
-def _recall(scored: Scored, k: int) -> Callable[[Floats], Floats]:
-    truth, called = scored.positives[:, k], scored.decisions[:, k]
-    return partial(weighted_ratio, truth & called, truth)
+def _f1(scored: Scored, k: int) -> Statistic:
+    return _mean_f1(scored.positives[:, [k]], scored.decisions[:, [k]])
 
 
-def _precision(scored: Scored, k: int) -> Callable[[Floats], Floats]:
-    truth, called = scored.positives[:, k], scored.decisions[:, k]
-    return partial(weighted_ratio, truth & called, called)
-
-
-def _f1(scored: Scored, k: int) -> Callable[[Floats], Floats]:
-    truth, called = scored.positives[:, k], scored.decisions[:, k]
-    hits = (truth & called).astype(np.float64)
-    either = (truth.astype(np.float64) + called) / 2
-
-    def f1(weights: Floats) -> Floats:
-        # A class that a replicate lacks has no F1, even where it was called.
-        defined = weights @ truth.astype(np.float64) > 0
-        return np.where(defined, weighted_ratio(hits, either, weights), np.nan)
-
-    return f1
-
-
-def _macro(
-    scored: Scored, per_output: Callable[[Scored, int], Callable[[Floats], Floats]]
-) -> Callable[[Floats], Floats]:
-    parts = [per_output(scored, k) for k in range(scored.probabilities.shape[1])]
+def _mean_f1(truth: Bools, called: Bools) -> Statistic:
+    """Mean over columns of F1 = hits / mean of truth and calls."""
+    table = np.column_stack([truth & called, truth, called]).astype(np.float64)
 
     def mean(weights: Floats) -> Floats:
-        return np.asarray(np.mean([part(weights) for part in parts], axis=0))
+        hits, cases, calls = np.split(weighted_sums(table, weights), 3, axis=1)
+        # A class that a replicate lacks has no F1, even where it was called.
+        return _mean(ratio(2 * hits, np.where(cases > 0, cases + calls, 0.0)))
 
     return mean
+
+
+def _macro(scored: Scored, per_output: Callable[[Scored, int], Statistic]) -> Statistic:
+    return mean_of([per_output(scored, k) for k in scored.in_means])

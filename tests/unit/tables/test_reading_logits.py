@@ -40,11 +40,13 @@ def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match="margin"):
         confidence.get("msp")
     with pytest.raises(ValueError, match="temperature"):
-        calibrators.fit("platt", MULTICLASS, np.zeros((1, 1, 2)), np.zeros(1, np.int64))
+        calibrators.fit(
+            "platt", MULTICLASS, np.zeros((1, 1, 2)), np.zeros(1, np.int64), classes=("a", "b")
+        )
 
 
 def test_confidence_scores_of_a_worked_row():
-    p = np.array([[0.5, 0.25, 0.25]])
+    p = MULTICLASS.statements(np.array([[0.5, 0.25, 0.25]]))
     assert confidence.max_probability(p) == [0.5]
     assert confidence.margin(p) == [0.25]
     # 0.5 ln 0.5 + 2 · 0.25 ln 0.25 = -1.5 ln 2
@@ -52,7 +54,7 @@ def test_confidence_scores_of_a_worked_row():
 
 
 def test_certain_probability_has_zero_entropy():
-    assert confidence.negative_entropy(np.array([[1.0, 0.0]])) == [0.0]
+    assert confidence.negative_entropy(np.array([[[1.0, 0.0]]])) == [0.0]
 
 
 @given(LOGITS, st.floats(0.05, 20))
@@ -66,13 +68,17 @@ def test_temperature_finds_the_factor_that_was_planted():
     logits = rng.normal(size=(1, 20_000, 3)) * 2
     truth = MULTICLASS.probabilities(logits)
     targets = np.array([rng.choice(3, p=p) for p in truth])
-    found = calibrators.fit("temperature", MULTICLASS, logits * 2.5, targets)
+    found = calibrators.fit(
+        "temperature", MULTICLASS, logits * 2.5, targets, classes=("a", "b", "c")
+    )
     assert found.facts()["temperature"] == pytest.approx(2.5, rel=0.04)
 
 
 def test_temperature_never_worsens_the_calibration_likelihood(table):
     part = table.role("calibration")
-    fitted = calibrators.fit("temperature", MULTICLASS, part.logits, part.targets)
+    fitted = calibrators.fit(
+        "temperature", MULTICLASS, part.logits, part.targets, classes=part.schema.classes
+    )
     before = MULTICLASS.log_likelihoods(part.logits, part.targets).mean()
     after = MULTICLASS.log_likelihoods(fitted.apply(part.logits), part.targets).mean()
     assert after >= before - 1e-9
@@ -151,4 +157,20 @@ def test_macro_is_undefined_where_a_class_is_missing(table, points):
     test = Scored(table.role("test"), points)
     without = np.where(test.table.targets == 0, 0, 1)[None]
     for measure in scoring.macro_measures(test):
-        assert np.isnan(measure.statistic(without)).all(), measure.name
+        defined = np.isfinite(measure.statistic(without)).all()
+        # Without cases of a class it has no sensitivity, but still a specificity.
+        assert defined == (measure.name == "macro_specificity"), measure.name
+
+
+def test_macro_leaves_out_what_the_whole_sample_lacks(table, points):
+    whole = table.role("test")
+    test = Scored(whole.where(whole.targets != 0), points)
+    assert test.left_out == ("akiec",)
+    found = {m.name: m.statistic(np.ones((1, len(test.table))))[0] for m in scoring.measures(test)}
+    parts = [
+        scoring.per_output_measures(test, k)[0].statistic(np.ones((1, len(test.table))))[0]
+        for k in (1, 2, 3)
+    ]
+    assert found["macro_auroc"] == pytest.approx(np.mean(parts))
+    part = test.part(test.positives[:, 3])
+    assert part.in_means == (1, 2, 3)

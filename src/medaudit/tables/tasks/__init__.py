@@ -1,10 +1,11 @@
 """Kinds of task; the only place that knows what logits and targets mean."""
 
 from medaudit.errors import lookup
-from medaudit.tables.tasks.base import Events, Measure, Task
+from medaudit.tables.tasks.base import Answers, Events, Measure, Task
 from medaudit.tables.tasks.multiclass import Multiclass
+from medaudit.tables.tasks.multilabel import Multilabel
 
-TASKS: dict[str, Task] = {"multiclass": Multiclass()}
+TASKS: dict[str, Task] = {"multiclass": Multiclass(), "multilabel": Multilabel()}
 
 
 def get(name: str) -> Task:
@@ -12,4 +13,4 @@ def get(name: str) -> Task:
     return lookup("task", name, TASKS)
 
 
-__all__ = ["TASKS", "Events", "Measure", "Task", "get"]
+__all__ = ["TASKS", "Answers", "Events", "Measure", "Task", "get"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,36 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model said of n samples, and what is true.
+
+    Args:
+        classes: class or label names, k of them.
+        probabilities: (n, k).
+        targets: as the task understands them.
+        thresholds: frozen operating points, (k,); `None` where nothing is called.
+        averaged: outputs that means over outputs include, by number; all of them if `None`. An
+            output that lacks positives or negatives makes such a mean undefined.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: Floats
+    targets: Ints
+    thresholds: Floats | None = None
+    averaged: tuple[int, ...] | None = None
+
+    @property
+    def in_means(self) -> list[int]:
+        """The outputs that means over outputs include."""
+        everyone = range(len(self.classes))
+        return list(everyone if self.averaged is None else self.averaged)
+
+
+@dataclass(frozen=True, eq=False)
 class Measure:
     """A named quantity of a set of predictions, as a function of sample weights.
 
@@ -25,68 +52,89 @@ class Measure:
         name: snake_case, as it stands in `metrics/`.
         statistic: weights (replicates, n) to values (replicates,).
         direction: 1 higher is better, -1 lower is better, 0 neither.
-        n_positive: the cases that the value rests on, where that differs from n.
+        among: the samples that the value rests on, (n,); all of them if `None`.
         biased: noise can only raise it, so its bootstrap interval needs recentring.
-        proportion: a share of `n_positive` (or n) cases, so 0 and 1 have a Wilson interval.
+        proportion: a share of the cases in `among`, so 0 and 1 have a Wilson interval.
+        outcomes: (n, k) booleans of a measure that needs positives and negatives of k outputs.
+        logit: an area under a ROC curve, whose error is skewed near 1.
+        smooth: varies smoothly with the weights, so a jackknife of it makes sense.
     """
 
     name: str
     statistic: Statistic
     direction: int
-    n_positive: int | None = None
+    among: Bools | None = None
     biased: bool = False
     proportion: bool = False
+    outcomes: Bools | None = None
+    logit: bool = False
+    smooth: bool = False
+
+    @property
+    def n_positive(self) -> int | None:
+        """How many samples the value rests on, where these are not all."""
+        return None if self.among is None else int(self.among.sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Events:
     """Probabilities that were stated and whether the thing happened, for reliability.
 
     Args:
-        name: what is predicted, for example `top_label`.
+        name: what is predicted: `top_label`, or the name of a label.
         confidence: stated probability, (n,) in [0, 1].
         happened: (n,) bool.
+        binning: how its reliability is binned. Confidences that crowd at one end, as those of a
+            rare label do, want bins of equal mass.
     """
 
     name: str
     confidence: Floats
     happened: Bools
+    binning: Literal["equal_width", "equal_mass"] = "equal_width"
 
 
 class Task(Protocol):
-    """Meaning of logits (members, n, outputs) and targets for one kind of task."""
+    """Meaning of logits (members, n, outputs) and targets for one kind of task.
+
+    `exclusive` tells whether exactly one output is true, so that probabilities add up to 1.
+    """
 
     name: str
+    exclusive: bool
 
     def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
         """Mean over members of the probabilities, (n, outputs)."""
 
-    def log_likelihoods(
-        self, logits: npt.NDArray[np.floating], targets: npt.NDArray[np.int64]
-    ) -> Floats:
+    def logits(self, probabilities: Floats) -> Floats:
+        """Logits (n, outputs) that `probabilities` turns into these probabilities."""
+
+    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: Ints) -> Floats:
         """Natural log of the probability given to the truth, (n,)."""
 
-    def positives(self, targets: npt.NDArray[np.int64], n_outputs: int) -> Bools:
+    def positives(self, targets: Ints, n_outputs: int) -> Bools:
         """Truth per output, (n, outputs)."""
 
-    def decisions(self, probabilities: Floats) -> Bools:
+    def decisions(self, answers: Answers) -> Bools:
         """Which outputs are called, (n, outputs)."""
 
-    def risks(self, probabilities: Floats, targets: npt.NDArray[np.int64]) -> Floats:
-        """Loss per sample in [0, 1], (n,)."""
+    def risks(self, answers: Answers, *, false_negative_weight: float = 1.0) -> Floats:
+        """Loss per sample in [0, 1], (n,); 0 where every output is called rightly."""
 
-    def events(self, probabilities: Floats, targets: npt.NDArray[np.int64]) -> tuple[Events, ...]:
-        """The probability statements whose reliability matters, main one first."""
+    def statements(self, probabilities: Floats) -> Floats:
+        """The distributions that a prediction is made of, (n, statements, outcomes)."""
 
-    def measures(
-        self, probabilities: Floats, targets: npt.NDArray[np.int64]
-    ) -> tuple[Measure, ...]:
-        """Measures of this task beside the one-versus-rest ones that all tasks share."""
+    def strata(self, answers: Answers) -> Ints:
+        """Classes of samples that weigh the same in class-balanced measures, (n,)."""
 
-    def confusion(
-        self,
-        probabilities: Floats,
-        targets: npt.NDArray[np.int64],
-        classes: tuple[str, ...],
-    ) -> pd.DataFrame:
+    def events(self, answers: Answers) -> tuple[Events, ...]:
+        """The probability statements whose reliability matters."""
+
+    def measures(self, answers: Answers) -> tuple[Measure, ...]:
+        """Measures of this task beside those of single outputs, which all tasks share."""
+
+    def losses(self, answers: Answers) -> tuple[Measure, ...]:
+        """Proper scores: `log_loss` and `brier_loss`."""
+
+    def confusion(self, answers: Answers) -> pd.DataFrame:
         """Long table: truth, predicted, count, rate (share of the truth's row)."""

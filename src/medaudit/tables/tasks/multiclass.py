@@ -6,104 +6,99 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from scipy.special import log_softmax, logsumexp, softmax
 
-from medaudit.metrics import calibration, classification
-from medaudit.tables.tasks.base import Bools, Events, Floats, Measure
+from medaudit.metrics import classification, proper
+from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints, Measure
+from medaudit.tables.tasks.shared import TINY, pair_table
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
     from medaudit.stats.estimate import Statistic
-
-ECE_BINS = 15
 
 
 class Multiclass:
     """Targets int64 (n,) class indices; softmax over outputs; decision by largest probability."""
 
     name = "multiclass"
+    exclusive = True
 
     def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
         """Softmax per member, then the mean, (n, outputs)."""
         return np.asarray(softmax(logits.astype(np.float64), axis=-1).mean(axis=0))
 
-    def log_likelihoods(
-        self, logits: npt.NDArray[np.floating], targets: npt.NDArray[np.int64]
-    ) -> Floats:
+    def logits(self, probabilities: Floats) -> Floats:
+        """The log of p; a probability of 0 counts as the smallest that single precision holds."""
+        return np.log(np.maximum(probabilities, TINY))
+
+    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: Ints) -> Floats:
         """Log of the mean probability of the true class, (n,); stable for large logits."""
         members = log_softmax(logits.astype(np.float64), axis=-1)
         truth = members[:, np.arange(len(targets)), targets]
         return np.asarray(logsumexp(truth, axis=0) - np.log(len(members)))
 
-    def positives(self, targets: npt.NDArray[np.int64], n_outputs: int) -> Bools:
+    def positives(self, targets: Ints, n_outputs: int) -> Bools:
         """One-hot truth, (n, outputs)."""
         return np.asarray(targets[:, None] == np.arange(n_outputs)[None])
 
-    def decisions(self, probabilities: Floats) -> Bools:
-        """One-hot of the most probable class, (n, outputs)."""
-        chosen = probabilities.argmax(axis=1)
-        return np.asarray(chosen[:, None] == np.arange(probabilities.shape[1])[None])
+    def decisions(self, answers: Answers) -> Bools:
+        """One-hot of the most probable class, (n, outputs); thresholds play no part."""
+        chosen = answers.probabilities.argmax(axis=1)
+        return np.asarray(chosen[:, None] == np.arange(answers.probabilities.shape[1])[None])
 
-    def risks(self, probabilities: Floats, targets: npt.NDArray[np.int64]) -> Floats:
+    def risks(self, answers: Answers, *, false_negative_weight: float = 1.0) -> Floats:  # noqa: ARG002  # every error is a false negative of one class and a false positive of another
         """1 where the most probable class is wrong, else 0."""
-        return np.asarray(probabilities.argmax(axis=1) != targets, dtype=np.float64)
+        return np.asarray(answers.probabilities.argmax(axis=1) != answers.targets, dtype=np.float64)
 
-    def events(self, probabilities: Floats, targets: npt.NDArray[np.int64]) -> tuple[Events, ...]:
+    def statements(self, probabilities: Floats) -> Floats:
+        """One distribution over the classes, (n, 1, k)."""
+        return probabilities[:, None, :]
+
+    def strata(self, answers: Answers) -> Ints:
+        """The true class, (n,)."""
+        return answers.targets
+
+    def events(self, answers: Answers) -> tuple[Events, ...]:
         """Largest probability, and whether that class is the truth."""
-        right = probabilities.argmax(axis=1) == targets
-        return (Events("top_label", probabilities.max(axis=1), right),)
+        right = answers.probabilities.argmax(axis=1) == answers.targets
+        return (Events("top_label", answers.probabilities.max(axis=1), right),)
 
-    def measures(
-        self, probabilities: Floats, targets: npt.NDArray[np.int64]
-    ) -> tuple[Measure, ...]:
-        """Accuracy, Matthews correlation, log loss, Brier loss (sum form), top-label ECE."""
-        top = self.events(probabilities, targets)[0]
-        counts = _confusions(probabilities.argmax(axis=1), targets, probabilities.shape[1])
+    def measures(self, answers: Answers) -> tuple[Measure, ...]:
+        """Balanced accuracy, accuracy, Matthews correlation."""
+        stated, targets = answers.probabilities, answers.targets
+        counts = _confusions(stated.argmax(axis=1), targets, stated.shape[1])
         return (
+            Measure(
+                "balanced_accuracy",
+                lambda w: classification.balanced_accuracy(counts(w), classes=answers.in_means),
+                1,
+            ),
             Measure("accuracy", lambda w: classification.accuracy(counts(w)), 1, proportion=True),
             Measure(
                 "matthews_correlation", lambda w: classification.matthews_correlation(counts(w)), 1
             ),
-            Measure("log_loss", partial(calibration.weighted_log_loss, probabilities, targets), -1),
-            Measure(
-                "brier_loss", partial(calibration.weighted_brier_loss, probabilities, targets), -1
-            ),
-            Measure(
-                "ece",
-                partial(calibration.weighted_ece, top.confidence, top.happened, n_bins=ECE_BINS),
-                -1,
-                biased=True,
-            ),
         )
 
-    def confusion(
-        self,
-        probabilities: Floats,
-        targets: npt.NDArray[np.int64],
-        classes: tuple[str, ...],
-    ) -> pd.DataFrame:
+    def losses(self, answers: Answers) -> tuple[Measure, ...]:
+        """Log loss, and the Brier loss in its sum form."""
+        stated, targets = answers.probabilities, answers.targets
+        return (
+            Measure("log_loss", partial(proper.weighted_log_loss, stated, targets), -1),
+            Measure("brier_loss", partial(proper.weighted_brier_loss, stated, targets), -1),
+        )
+
+    def confusion(self, answers: Answers) -> pd.DataFrame:
         """Every pair of classes with its count and its share of the true class."""
-        predicted = probabilities.argmax(axis=1)
-        counts = classification.confusion(predicted, targets, n_classes=len(classes))
-        totals = counts.sum(axis=1, keepdims=True)
-        rates = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
-        truth, called = np.indices(counts.shape).reshape(2, -1)
-        names = np.array(classes)
-        return pd.DataFrame(
-            {
-                "truth": names[truth],
-                "predicted": names[called],
-                "count": counts.ravel(),
-                "rate": rates.ravel(),
-            }
+        predicted = answers.probabilities.argmax(axis=1)
+        counts = classification.confusion(
+            predicted, answers.targets, n_classes=len(answers.classes)
         )
+        return pair_table(counts, counts.sum(axis=1), rows=answers.classes, columns=answers.classes)
 
 
-def _confusions(
-    predicted: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], n_classes: int
-) -> Statistic:
+def _confusions(predicted: Ints, targets: Ints, n_classes: int) -> Statistic:
     def counts(weights: Floats) -> Floats:
         return classification.weighted_confusion(predicted, targets, weights, n_classes=n_classes)
 

@@ -1,0 +1,131 @@
+"""Any number of labels out of several, each with a probability of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, log_expit, logit, logsumexp
+
+from medaudit.metrics.weighting import ratio, weighted_mean, weighted_sums
+from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints, Measure
+from medaudit.tables.tasks.shared import TINY, pair_table
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from medaudit.stats.estimate import Statistic
+
+NO_LABEL = "(none)"
+
+# The largest number below 1 in single precision, in which probabilities come.
+NEARLY_ONE = 1 - 2.0**-24
+
+
+class Multilabel:
+    """Targets int64 (n, k) of 0 and 1; a sigmoid per output; calls above frozen thresholds."""
+
+    name = "multilabel"
+    exclusive = False
+
+    def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+        """Sigmoid per member, then the mean, (n, outputs)."""
+        return np.asarray(expit(logits.astype(np.float64)).mean(axis=0))
+
+    def logits(self, probabilities: Floats) -> Floats:
+        """The log-odds of p; 0 and 1 count as the nearest numbers that single precision holds."""
+        return np.asarray(logit(np.clip(probabilities, TINY, NEARLY_ONE)))
+
+    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: Ints) -> Floats:
+        """Mean over the labels of the log of the mean probability of the truth, (n,)."""
+        signed = logits.astype(np.float64) * np.where(targets == 1, 1.0, -1.0)
+        per_label = logsumexp(log_expit(signed), axis=0) - np.log(len(logits))
+        return np.asarray(per_label.mean(axis=1))
+
+    def positives(self, targets: Ints, n_outputs: int) -> Bools:  # noqa: ARG002
+        """Labels that are present, (n, outputs)."""
+        return np.asarray(targets == 1)
+
+    def decisions(self, answers: Answers) -> Bools:
+        """Labels whose probability exceeds their frozen threshold, (n, outputs)."""
+        if answers.thresholds is None:
+            raise ValueError("labels are called at thresholds, and none were given")
+        return np.asarray(answers.probabilities > answers.thresholds)
+
+    def risks(self, answers: Answers, *, false_negative_weight: float = 1.0) -> Floats:
+        """Wrong calls over all calls of a study, where missing a label weighs more, (n,).
+
+        Σ_k c_k·[call k is wrong] / Σ_k c_k with c_k = `false_negative_weight` for labels that are
+        present and 1 for the others.
+        """
+        truth = self.positives(answers.targets, len(answers.classes))
+        wrong = truth != self.decisions(answers)
+        cost = np.where(truth, false_negative_weight, 1.0)
+        return np.asarray((cost * wrong).sum(axis=1) / cost.sum(axis=1))
+
+    def statements(self, probabilities: Floats) -> Floats:
+        """Absent or present, label by label, (n, k, 2)."""
+        return np.stack([1 - probabilities, probabilities], axis=-1)
+
+    def strata(self, answers: Answers) -> Ints:
+        """1 for samples with any label, 0 for those without, (n,)."""
+        return np.asarray(answers.targets.any(axis=1), dtype=np.int64)
+
+    def events(self, answers: Answers) -> tuple[Events, ...]:
+        """Every label by itself, never pooled: many easy negatives would hide the positives."""
+        truth = self.positives(answers.targets, len(answers.classes))
+        return tuple(
+            Events(name, answers.probabilities[:, k], truth[:, k], binning="equal_mass")
+            for k, name in enumerate(answers.classes)
+        )
+
+    def measures(self, answers: Answers) -> tuple[Measure, ...]:
+        """Balanced accuracy, and the share of studies without any error."""
+        truth = self.positives(answers.targets, len(answers.classes))
+        called, kept = self.decisions(answers), answers.in_means
+        right = (truth == called).all(axis=1).astype(np.float64)
+        return (
+            Measure("balanced_accuracy", _balanced_accuracy(truth[:, kept], called[:, kept]), 1),
+            Measure("exact_match", partial(weighted_mean, right), 1, proportion=True),
+        )
+
+    def losses(self, answers: Answers) -> tuple[Measure, ...]:
+        """Means over the labels of log loss and of the Brier loss of the label."""
+        truth = self.positives(answers.targets, len(answers.classes))
+        stated = answers.probabilities
+        told = np.where(truth, stated, 1 - stated)
+        told = np.maximum(told, np.finfo(np.float64).eps)
+        return (
+            Measure("log_loss", partial(weighted_mean, -np.log(told).mean(axis=1)), -1),
+            Measure("brier_loss", partial(weighted_mean, ((stated - truth) ** 2).mean(axis=1)), -1),
+        )
+
+    def confusion(self, answers: Answers) -> pd.DataFrame:
+        """Of the studies with a label (or none), how many are called each label (or none).
+
+        A study stands in the row of every label that it has, so rates of a row do not add up to 1.
+        """
+        truth = _with_none(self.positives(answers.targets, len(answers.classes)))
+        called = _with_none(self.decisions(answers))
+        counts = truth.astype(np.int64).T @ called.astype(np.int64)
+        names = (*answers.classes, NO_LABEL)
+        return pair_table(counts, truth.sum(axis=0), rows=names, columns=names)
+
+
+def _with_none(flags: Bools) -> Bools:
+    """One more column: rows without any label."""
+    return np.column_stack([flags, ~flags.any(axis=1)])
+
+
+def _balanced_accuracy(truth: Bools, called: Bools) -> Statistic:
+    """Mean over labels of (sensitivity + specificity) / 2."""
+    table = np.column_stack([truth & called, truth, ~truth & ~called, ~truth]).astype(np.float64)
+
+    def mean(weights: Floats) -> Floats:
+        hits, ill, spared, well = np.split(weighted_sums(table, weights), 4, axis=1)
+        per_label = (ratio(hits, ill) + ratio(spared, well)) / 2
+        return ratio(per_label.sum(axis=1), per_label.shape[1])
+
+    return mean
