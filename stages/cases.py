@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 
 from medaudit import findings, stage
-from medaudit.audits import casebook
+from medaudit.audits import case_findings, casebook, dossier
 from medaudit.audits.casebook import Page, Study
 from medaudit.audits.cases import CasesParams, Chosen
+from medaudit.audits.intervals import IntervalParams
 from medaudit.files import write_json
 from medaudit.model import explain
 from medaudit.model.cached import PredictParams
@@ -18,27 +19,26 @@ from medaudit.params import load
 from medaudit.pixels.counterfactuals import QUESTIONS
 from medaudit.tables import operating_points, predictions
 
-MODEL = Path("artifacts/model")
-PREPARED = Path("artifacts/prepared")
+MODEL, PREPARED = Path("artifacts/model"), Path("artifacts/prepared")
 CLEAN = Path("artifacts/predictions/clean.parquet")
 STRESS = Path("artifacts/predictions/stress")
-POINTS = Path("artifacts/operating_points.json")
-CASES = Path("artifacts/cases")
+POINTS, CASES = Path("artifacts/operating_points.json"), Path("artifacts/cases")
 
 
 def main() -> None:
     """Write the cases with their pictures, and the findings."""
     tables = [predictions.read(path) for path in (CLEAN, *sorted(STRESS.glob("*.parquet")))]
-    book = casebook.study(tables, operating_points.read(POINTS), load(CasesParams))
+    points, params = operating_points.read(POINTS), load(CasesParams)
+    book = casebook.study(tables, points, params, intervals_params=load(IntervalParams))
     lab = explain.open_laboratory(MODEL, PREPARED, load(PredictParams), load(ComputeParams))
     ids = book.controls["sample_id"]
     others = lab.subjects(ids)
     tried = casebook.control_evidence(book, *lab.try_edits(others, label="controls"))
     focus = lab.focus_table(others, book.called(ids))
     pages = [investigate(book, lab, case, tried) for case in book.cases]
-    found = casebook.findings(book, pages, tried, focus)
+    found = case_findings.findings(book, pages, tried, focus)
     entries = [illustrate(book, lab, page) for page in pages]
-    write_json(CASES / "cases.json", casebook.dossier(book, entries, found, questions=QUESTIONS))
+    write_json(CASES / "cases.json", dossier.dossier(book, entries, found, questions=QUESTIONS))
     findings.write(found, "cases")
 
 
@@ -53,7 +53,7 @@ def illustrate(book: Study, lab: Laboratory, page: Page) -> dict[str, Any]:
     """Draw a case, and put together all that is known about it."""
     shown = (page.case.sample_id, page.case.condition)
     drawn = lab.draw(*shown, classes=page.classes, cited=page.cited, stem=CASES / page.stem)
-    return casebook.entry(book, page, drawn=drawn, questions=QUESTIONS)
+    return dossier.entry(book, page, drawn=drawn, questions=QUESTIONS)
 
 
 if __name__ == "__main__":

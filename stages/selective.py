@@ -6,17 +6,26 @@ from medaudit import findings, stage
 from medaudit.audits import selection
 from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.selection import SelectiveParams
+from medaudit.files import write_json
 from medaudit.params import load
-from medaudit.tables import predictions
+from medaudit.tables import operating_points, predictions
 
 CLEAN = Path("artifacts/predictions/clean.parquet")
+POINTS = Path("artifacts/operating_points.json")
+DEFERRAL = Path("artifacts/deferral.json")
 
 
 def main() -> None:
     """Compare confidence scores and apply the frozen deferral threshold."""
     params, intervals_params = load(SelectiveParams), load(IntervalParams)
-    clean = predictions.read(CLEAN)
-    findings.write(selection.audit(clean, params, intervals_params=intervals_params), "selective")
+    found = selection.audit(
+        predictions.read(CLEAN),
+        operating_points.read(POINTS),
+        params,
+        intervals_params=intervals_params,
+    )
+    write_json(DEFERRAL, selection.frozen(found, params))
+    findings.write(found, "selective")
 
 
 if __name__ == "__main__":

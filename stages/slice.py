@@ -4,8 +4,8 @@ from pathlib import Path
 
 from medaudit import findings, stage
 from medaudit.audits import slices
+from medaudit.audits.cuts import SliceParams
 from medaudit.audits.intervals import IntervalParams
-from medaudit.audits.slices import SliceParams
 from medaudit.params import load
 from medaudit.tables import manifest, operating_points, predictions
 

@@ -38,6 +38,7 @@ def main() -> None:
         tables,
         operating_points.read(POINTS),
         intervals_params=intervals_params,
+        reference=robustness.read_reference(params),
     )
     for table in tables:
         predictions.write(table, STRESS / f"{table.condition.name}.parquet")

@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,14 @@ app = typer.Typer(
     help="Audit medical image models. The pipeline itself runs with `dvc repro`.",
 )
 log = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    """What the numbers of a prediction file are."""
+
+    probabilities = "probabilities"
+    logits = "logits"
+
 
 PROFILES = Path("profiles")
 PARAMS = Path("params.yaml")
@@ -51,6 +60,183 @@ def use(
 def profiles() -> None:
     """List the profiles; the current one is marked."""
     _run(list_profiles)
+
+
+@app.command()
+def audit(
+    predictions: Annotated[
+        Path, typer.Option(help="Outputs, a row per sample: .csv, .csv.gz, .parquet or .npy.")
+    ],
+    kind: Annotated[
+        Kind, typer.Option(help="What these numbers are; never guessed.", show_default=False)
+    ],
+    targets: Annotated[Path, typer.Option(help="File of the truth: .csv, .csv.gz or .parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must be absent or empty.")],
+    label: Annotated[
+        str | None, typer.Option(help="Truth: column with one class name per sample.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Truth: columns of 0 and 1, separated by commas.")
+    ] = None,
+    label_list: Annotated[
+        str | None, typer.Option(help="Truth: column that lists labels, as in `Edema|Effusion`.")
+    ] = None,
+    separator: Annotated[str, typer.Option(help="Between labels in --label-list.")] = "|",
+    critical: Annotated[
+        str | None, typer.Option(help="Class or label that must not be missed.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="Column of sample ids; else the first column.")
+    ] = None,
+    target_id: Annotated[
+        str | None, typer.Option(help="The same in the truth, where it differs from --id.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Taken off the output columns, e.g. `prob_`.")] = "",
+    outputs: Annotated[
+        str | None,
+        typer.Option(help="Outputs, separated by commas; needed for .npy, in column order."),
+    ] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="Text file, one id a line; needed for .npy.")
+    ] = None,
+    metadata: Annotated[
+        Path | None, typer.Option(help="Table with groups, roles, slices; may be --targets.")
+    ] = None,
+    metadata_id: Annotated[
+        str | None, typer.Option(help="Its id column, where it differs from --id.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of the patient: intervals resample patients.")
+    ] = None,
+    role: Annotated[
+        str | None, typer.Option(help="Column that says calibration (or val) and test.")
+    ] = None,
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", help="Column to cut slices on; repeatable.")
+    ] = None,
+    quantiles: Annotated[
+        list[str] | None,
+        typer.Option("--quantiles", help="Numeric column and bins, `age=4`; repeatable."),
+    ] = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--conditions", help="Outputs under a shift, `gaussian_blur-2=file`; repeatable."
+        ),
+    ] = None,
+    calibration: Annotated[
+        float, typer.Option(help="Share of the samples that freezes thresholds, without --role.")
+    ] = 0.3,
+    seed: Annotated[int, typer.Option(help="Of that division.")] = 1234,
+    params: Annotated[
+        Path | None, typer.Option(help="Parameter file whose audit sections are used.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Of the report.")] = None,
+) -> None:
+    """Audit predictions that were made elsewhere: no image and no model is needed.
+
+    Rows of all files are matched by id. Say where the truth stands with exactly one of --label,
+    --labels and --label-list.
+    """
+
+    def run() -> None:
+        from medaudit.commands import audit as command
+        from medaudit.commands.options import counts, names, paths
+        from medaudit.data.external.join import MetadataColumns, Split
+        from medaudit.data.external.truth import TruthColumns
+
+        bins = counts(quantiles or (), option="--quantiles")
+        request = command.Request(
+            predictions=predictions,
+            kind=kind.value,
+            targets=targets,
+            truth=TruthColumns(label, names(labels), label_list, separator, target_id or id_column),
+            metadata=MetadataColumns(
+                metadata, metadata_id or id_column, group, role, (*(slices or ()), *bins)
+            ),
+            out=out,
+            id_column=id_column,
+            prefix=prefix,
+            names=names(outputs),
+            ids=ids,
+            conditions=paths(conditions or (), option="--conditions"),
+            quantiles=bins,
+            critical=critical,
+            split=Split(calibration, seed),
+            params=params,
+            title=title,
+        )
+        command.audit(request)
+
+    _run(run)
+
+
+@app.command()
+def validate(
+    model: Annotated[
+        Path, typer.Option(help="Folder of the model; the other artefacts lie beside it.")
+    ],
+    images: Annotated[Path, typer.Option(help="Folder of new images, with or without folders.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must be absent or empty.")],
+    table: Annotated[
+        Path | None, typer.Option("--csv", help="Labels, groups or slice columns of the images.")
+    ] = None,
+    image_column: Annotated[
+        str | None, typer.Option(help="Paths or names; else `image_path`, else the first column.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column of class names; else the one that holds them.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Columns of 0 and 1, by commas; else those called like the labels."),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of the patient: intervals resample patients.")
+    ] = None,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", help="Column to cut slices on; repeatable; else all that fit."),
+    ] = None,
+    calibrator: Annotated[
+        str | None,
+        typer.Option(help="Of the printed probabilities; else temperature, if it was fitted."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per forward pass; else predict.batch_size.", min=1)
+    ] = None,
+    params: Annotated[
+        Path | None, typer.Option(help="Parameter file; else params.yaml beside the artefacts.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Of the report.")] = None,
+) -> None:
+    """Apply a model with its frozen thresholds to new images; labels are welcome, not needed.
+
+    Writes predictions.csv (whom to defer, and why), drift.csv and said.csv (against the training
+    images), summary.json, and with labels metrics/, plots/ and report/.
+    """
+
+    def run() -> None:
+        from medaudit.commands import validate as command
+        from medaudit.commands.labels import LabelColumns
+        from medaudit.commands.options import names
+        from medaudit.commands.study import Request
+
+        columns = LabelColumns(image_column, label, names(labels), group, tuple(slices or ()))
+        request = Request(
+            model=model,
+            images=images,
+            out=out,
+            table=table,
+            columns=columns,
+            calibrator=calibrator,
+            batch_size=batch_size,
+            params=params,
+            title=title,
+        )
+        command.validate(request)
+
+    _run(run)
 
 
 @app.command()

@@ -27,7 +27,8 @@ FLOORS = {
     "pixels": 3,
     "model": 4,
     "reporting": 5,
-    "cli": 5,
+    "commands": 6,
+    "cli": 7,
 }
 FILES = sorted((ROOT / "src/medaudit").rglob("*.py"))
 
@@ -71,8 +72,10 @@ def test_params_are_the_sections_that_the_stage_loads(stage):
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "load"
     }
     module = importlib.import_module(f"stages.{stage}")
-    sections = sorted(getattr(module, name).section for name in loaded)
-    assert sorted(PIPELINE["stages"][stage].get("params", [])) == sections
+    sections = [getattr(module, name).section for name in loaded]
+    if "read_params" in ast.unparse(tree):
+        sections.append("data")  # whose model depends on the adapter
+    assert sorted(PIPELINE["stages"][stage].get("params", [])) == sorted(sections)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -90,7 +93,7 @@ def test_a_module_imports_only_from_rooms_below(file):
         other = room(name)
         if other in {own, "ground"} or own == "__init__":
             continue
-        allowed = own != "ground" and (FLOORS[own] > FLOORS[other] or own == "cli")
+        allowed = own != "ground" and FLOORS[own] > FLOORS[other]
         assert allowed, f"{file} imports {name}"
 
 

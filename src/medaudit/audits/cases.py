@@ -54,6 +54,8 @@ class Chosen:
         condition: clean, or the corruption that turns the prediction.
         true_index: output that is true; the critical one where it is among several.
         predicted_index: output that is called under `condition`.
+        truth: all that is true, in words.
+        predicted: all that is called under `condition`, in words.
         probabilities: of every output under `condition`.
         clean_probabilities: of every output on the clean image.
         confidence: stated probability of the call under `condition`.
@@ -68,6 +70,8 @@ class Chosen:
     condition: Condition
     true_index: int
     predicted_index: int
+    truth: str
+    predicted: str
     probabilities: tuple[float, ...]
     clean_probabilities: tuple[float, ...]
     confidence: float
@@ -187,12 +191,12 @@ def flips(test: Judged, stressed: Sequence[Judged], params: CasesParams) -> Iter
 
 def called(judged: Judged, row: int) -> str:
     """What is true and what is called, in words."""
-    classes = judged.scored.table.schema.classes
-    truth, call = classes[judged.truth[row]], classes[judged.called[row]]
+    truth, call = judged.truth_names[row], judged.called_names[row]
     stated = f"called {call} with probability {judged.confidence[row]:.2f}"
     if truth == call:
         return f"true {truth}, {stated}"
-    return f"true {truth}, {stated} ({truth} {judged.p_true[row]:.2f})"
+    name = judged.scored.table.schema.classes[judged.truth[row]]
+    return f"true {truth}, {stated} ({name} {judged.p_true[row]:.2f})"
 
 
 def record(judged: Judged, clean: Judged, row: int, *, kind: str, reason: str) -> Chosen:
@@ -204,6 +208,8 @@ def record(judged: Judged, clean: Judged, row: int, *, kind: str, reason: str) -
         condition=judged.condition,
         true_index=int(judged.truth[row]),
         predicted_index=int(judged.called[row]),
+        truth=str(judged.truth_names[row]),
+        predicted=str(judged.called_names[row]),
         probabilities=tuple(judged.scored.probabilities[row].tolist()),
         clean_probabilities=tuple(clean.scored.probabilities[row].tolist()),
         confidence=float(judged.confidence[row]),

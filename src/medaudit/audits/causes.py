@@ -26,7 +26,7 @@ class Cause:
 
 CAUSES: Mapping[str, Cause] = {
     "hair": Cause(
-        "hair across the lesion",
+        "thin dark lines such as hair",
         "fill hair before inference, or draw hair into training images",
         "filling also takes away thin pigment lines, and fair hair is not found",
     ),

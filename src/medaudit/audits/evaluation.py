@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,14 +11,18 @@ import pandas as pd
 from pydantic import Field
 
 from medaudit.audits import intervals
+from medaudit.errors import listed
 from medaudit.findings import Findings, Scalar
 from medaudit.metrics import operating, ranking
 from medaudit.params import Section
+from medaudit.stats.delong import auroc_interval
 from medaudit.tables import scoring
 from medaudit.tables.scoring import Scored
+from medaudit.tables.tasks.base import Measure
 
 if TYPE_CHECKING:
     from medaudit.audits.intervals import IntervalParams
+    from medaudit.stats.estimate import Estimate
     from medaudit.stats.resample import Resamples
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
@@ -27,11 +33,17 @@ HEADLINE = (
     "macro_f1",
     "balanced_accuracy",
     "accuracy",
-    "matthews_correlation",
+    "exact_match",
+    "macro_sensitivity",
     "critical_auroc",
+    "critical_sensitivity",
+    "critical_specificity",
+    "critical_recall",
 )
-WITH_INTERVAL = ("macro_auroc", "macro_f1", "critical_sensitivity")
+REPICKED = "critical_sensitivity_repicked_on_test"
 CURVE_POINTS = 200
+
+log = logging.getLogger(__name__)
 
 
 class EvaluateParams(Section):
@@ -52,9 +64,10 @@ def audit(
         intervals_params: replicates, level and seed of the bootstrap.
     """
     test = Scored(clean.role("test"), points)
+    warn_of_absent(test)
     resamples = intervals.resamples_of(test.table, intervals_params)
     level = intervals_params.level
-    found = intervals.replicate(scoring.measures(test), resamples)
+    found = intervals.replicate((*scoring.measures(test), *repicked(test)), resamples)
     estimates = {
         name: intervals.interval(each, resamples, level=level) for name, each in found.items()
     }
@@ -64,56 +77,85 @@ def audit(
     series = {
         "metrics": metrics,
         "per_class": per_class_table(test, resamples, level=level),
-        "confusion": test.task.confusion(
-            test.probabilities, test.table.targets, test.table.schema.classes
-        ),
+        "confusion": test.task.confusion(test.answers),
         "roc": curve_table(test, "roc"),
         "precision_recall": curve_table(test, "precision_recall"),
         "threshold": threshold_table(test),
     }
     scalars: dict[str, Scalar] = {"n": len(test.table), "n_groups": resamples.n_groups}
-    for name in HEADLINE:
-        if name in estimates:
-            scalars[name] = estimates[name].value
-    for name in WITH_INTERVAL:
+    for name in (*HEADLINE, REPICKED):
         if name in estimates:
             scalars |= intervals.with_interval(name, estimates[name])
-    return Findings(scalars | critical_scalars(test, found), series)
+    return Findings(scalars | operating_scalars(test), series)
 
 
-def critical_scalars(test: Scored, found: dict[str, intervals.Replicated]) -> dict[str, Scalar]:
-    """The operating point of the critical class and what it realises on test."""
+def warn_of_absent(test: Scored) -> None:
+    """Say which outputs have no metric because the test role lacks positives or negatives."""
+    if test.left_out:
+        log.warning(
+            "test role: %s lack positives or negatives; their metrics are undefined, and macro "
+            "means are over the other %d",
+            listed(test.left_out, limit=20),
+            len(test.in_means),
+        )
+
+
+def repicked(test: Scored) -> tuple[Measure, ...]:
+    """The critical sensitivity that papers quote, at a threshold picked on the test role itself."""
     if test.table.schema.critical_class is None:
-        return {}
+        return ()
     k = test.table.schema.critical_index
-    repicked = operating.sensitivity_at_specificity(
-        test.probabilities[:, k], test.positives[:, k], specificity=test.points.specificity
+    truth = test.positives[:, k]
+    statistic = partial(
+        operating.weighted_sensitivity_at_specificity,
+        test.probabilities[:, k],
+        truth,
+        specificity=test.points.specificity,
     )
-    return {
+    return (Measure(REPICKED, statistic, 1, truth, proportion=True),)
+
+
+def operating_scalars(test: Scored) -> dict[str, Scalar]:
+    """What macro means cover, and the frozen threshold of the critical class."""
+    scalars: dict[str, Scalar] = {"n_outputs_in_means": len(test.in_means)}
+    if test.table.schema.critical_class is None:
+        return scalars
+    k = test.table.schema.critical_index
+    return scalars | {
         "critical_threshold": test.points.thresholds[k],
-        "critical_specificity": found["critical_specificity"].value,
-        "critical_sensitivity_repicked_on_test": repicked,
-        "critical_recall": found["critical_recall"].value,
         "n_critical": int(test.positives[:, k].sum()),
     }
 
 
 def per_class_table(test: Scored, resamples: Resamples, *, level: float) -> pd.DataFrame:
-    """One row per class and metric, with intervals."""
+    """One row per class and metric, with intervals, prevalence and threshold."""
     rows = []
     for k, name in enumerate(test.table.schema.classes):
         found = intervals.replicate(scoring.per_output_measures(test, k), resamples)
-        for metric, each in found.items():
-            estimate = intervals.interval(each, resamples, level=level)
+        estimates = {
+            metric: intervals.interval(each, resamples, level=level)
+            for metric, each in found.items()
+        }
+        for metric, estimate in (estimates | delong(test, k, resamples, level=level)).items():
             rows.append(
                 {
                     "class": name,
                     "metric": metric,
                     **intervals.columns(estimate),
+                    "prevalence": float(test.positives[:, k].mean()),
                     "threshold": test.points.thresholds[k],
                 }
             )
     return pd.DataFrame(rows)
+
+
+def delong(test: Scored, k: int, resamples: Resamples, *, level: float) -> dict[str, Estimate]:
+    """DeLong's interval of the AUROC, which holds only where every group is a single image."""
+    if resamples.n_groups < resamples.n:
+        return {}
+    return {
+        "auroc_delong": auroc_interval(test.probabilities[:, k], test.positives[:, k], level=level)
+    }
 
 
 def curve_table(test: Scored, kind: str) -> pd.DataFrame:
@@ -130,7 +172,9 @@ def curve_table(test: Scored, kind: str) -> pd.DataFrame:
             pr = ranking.precision_recall_curve(scores, truth)
             part = pd.DataFrame({"class": name, "recall": pr.recall, "precision": pr.precision})
         parts.append(thinned(part))
-    return pd.concat(parts, ignore_index=True)
+    axes = ["fpr", "tpr"] if kind == "roc" else ["recall", "precision"]
+    empty = pd.DataFrame(columns=["class", *axes])
+    return pd.concat(parts, ignore_index=True) if parts else empty
 
 
 def threshold_table(test: Scored) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from medaudit.audits.causes import CORRECTIVE, cause_of
-from medaudit.audits.judging import leading
+from medaudit.audits.judging import names
 from medaudit.stats.proportions import wilson
 
 if TYPE_CHECKING:
@@ -52,14 +53,17 @@ def edit_evidence(
         logits: of the edited images, (members, len(trials), outputs).
         before: the predictions without the edit, which hold all these samples.
     """
-    schema, task = before.scored.table.schema, before.scored.task
+    task = before.scored.task
     probabilities = task.probabilities(logits)
-    called = leading(task.decisions(probabilities), probabilities)
     rows = before.rows_of(trials["sample_id"])
-    classes = np.array(schema.classes)
+    answers = replace(
+        before.scored.answers,
+        probabilities=probabilities,
+        targets=before.scored.table.targets[rows],
+    )
     return trials.assign(
         **facts_before(before, rows),
-        predicted_after=classes[called],
+        predicted_after=names(task.decisions(answers), answers.classes),
         p_true_after=probabilities[np.arange(len(rows)), before.truth[rows]],
     )[list(EVIDENCE)]
 
@@ -97,12 +101,11 @@ def undo_evidence(
 
 def transition(before: Judged, after: Judged, rows: Ints) -> pd.DataFrame:
     """Truth, call and probability of the truth in two tables of equal row order."""
-    classes = np.array(before.scored.table.schema.classes)
     return pd.DataFrame(
         {
             "sample_id": before.ids[rows],
             **facts_before(before, rows),
-            "predicted_after": classes[after.called[rows]],
+            "predicted_after": after.called_names[rows],
             "p_true_after": after.scored.probabilities[rows, before.truth[rows]],
         }
     )
@@ -110,10 +113,9 @@ def transition(before: Judged, after: Judged, rows: Ints) -> pd.DataFrame:
 
 def facts_before(before: Judged, rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
     """Truth, call and probability of the truth without the intervention."""
-    classes = np.array(before.scored.table.schema.classes)
     return {
-        "truth": classes[before.truth[rows]],
-        "predicted_before": classes[before.called[rows]],
+        "truth": before.truth_names[rows],
+        "predicted_before": before.called_names[rows],
         "p_true_before": before.p_true[rows],
     }
 

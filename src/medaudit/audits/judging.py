@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Names = npt.NDArray[np.str_]
+
+NOTHING = "(none)"
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,35 @@ class Judged:
     @cached_property
     def right(self) -> Bools:
         """Whether nothing is wrong with the call, (n,)."""
-        risks = self.scored.task.risks(self.scored.probabilities, self.scored.table.targets)
-        return np.asarray(risks == 0)
+        return np.asarray(self.scored.task.risks(self.scored.answers) == 0)
 
     @cached_property
     def truth(self) -> Ints:
-        """The true output, (n,); the critical one where several are."""
-        best = leading(self.scored.positives, self.scored.probabilities)
+        """The true output, (n,).
+
+        Where several are: the critical one, or else the most probable of those that are missed.
+        """
+        missed = self.scored.positives & ~self.scored.decisions
+        best = leading(prefer(missed, self.scored.positives), self.scored.probabilities)
         if self.scored.table.schema.critical_class is None:
             return best
         return np.where(self.critical, self.scored.table.schema.critical_index, best)
 
     @cached_property
     def called(self) -> Ints:
-        """The called output, the most probable where several are, (n,)."""
-        return leading(self.scored.decisions, self.scored.probabilities)
+        """The called output, (n,); where several are, the most probable of those called wrongly."""
+        wrong = self.scored.decisions & ~self.scored.positives
+        return leading(prefer(wrong, self.scored.decisions), self.scored.probabilities)
+
+    @cached_property
+    def truth_names(self) -> Names:
+        """All that is true, in words, (n,)."""
+        return names(self.scored.positives, self.scored.table.schema.classes)
+
+    @cached_property
+    def called_names(self) -> Names:
+        """All that is called, in words, (n,)."""
+        return names(self.scored.decisions, self.scored.table.schema.classes)
 
     @cached_property
     def p_true(self) -> Floats:
@@ -77,7 +94,7 @@ class Judged:
 
     @property
     def confidence(self) -> Floats:
-        """Stated probability of the call, (n,)."""
+        """Probability of the most probable answer, (n,)."""
         return self.scored.confidence
 
     @cached_property
@@ -94,6 +111,17 @@ class Judged:
         if self.scored.table.schema.critical_class is None:
             return np.zeros(len(flags), dtype=bool)
         return flags[:, self.scored.table.schema.critical_index]
+
+
+def names(flags: Bools, classes: Sequence[str]) -> Names:
+    """Names of the flagged outputs of every row, joined by a plus sign, (n,)."""
+    known = np.array(classes)
+    return np.array([" + ".join(known[row]) or NOTHING for row in flags], dtype=np.str_)
+
+
+def prefer(first: Bools, otherwise: Bools) -> Bools:
+    """Row by row the first flags, or the others where the first are all unset."""
+    return np.where(first.any(axis=1, keepdims=True), first, otherwise)
 
 
 def leading(flags: Bools, probabilities: Floats) -> Ints:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from medaudit.audits import intervals
+from medaudit.audits import degradation, intervals
+from medaudit.audits.degradation import Tested
+from medaudit.errors import DataError
 from medaudit.findings import Findings, Scalar
 from medaudit.params import Section
 from medaudit.stats.multiplicity import holm
@@ -19,20 +22,41 @@ from medaudit.tables.scoring import Scored
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medaudit.audits.intervals import IntervalParams
+    from medaudit.audits.intervals import IntervalParams, Replicated
     from medaudit.stats.resample import Resamples
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
 
-PRIMARY = ("macro_auroc", "critical_sensitivity")
+RANKING, OVERALL_SENSITIVITY = "macro_auroc", "macro_sensitivity"
 
 
 class StressParams(Section):
-    """Which corruptions and shifts are applied to the test images."""
+    """Which corruptions and shifts are applied to the test images.
+
+    Args:
+        corruptions: names in `medaudit.pixels.corruptions.CORRUPTIONS`.
+        severities: levels of each.
+        reference: `conditions.csv` of the stress stage of another model on the same data, against
+            which corruption errors are taken; none if `null`.
+    """
 
     section = "stress"
     corruptions: tuple[str, ...] = Field(min_length=1)
     severities: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    reference: Path | None = None
+
+
+def read_reference(params: StressParams) -> pd.DataFrame | None:
+    """The table of the reference model, if one is named."""
+    if params.reference is None:
+        return None
+    try:
+        return pd.read_csv(params.reference)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(
+            f"stress.reference: {params.reference} is no readable table "
+            f"({type(error).__name__}); expected plots/stress/conditions.csv of another run"
+        ) from None
 
 
 def audit(
@@ -41,6 +65,7 @@ def audit(
     points: OperatingPoints,
     *,
     intervals_params: IntervalParams,
+    reference: pd.DataFrame | None = None,
 ) -> Findings:
     """Compare every condition with clean on the same test samples, resamples and thresholds.
 
@@ -49,39 +74,54 @@ def audit(
         corrupted: one table per condition, holding the same test samples.
         points: thresholds frozen on clean calibration images.
         intervals_params: replicates, level and seed of the bootstrap.
+        reference: `conditions` of another model, for corruption errors relative to it.
     """
     test = Scored(clean.role("test"), points)
     resamples = intervals.resamples_of(test.table, intervals_params)
-    baseline = intervals.replicate(scoring.measures(test), resamples)
-    tables = [test, *(Scored(align(test.table, table), points) for table in corrupted)]
-    rows = []
-    for scored in tables:
-        is_clean = scored.table.condition.is_clean
-        found = baseline if is_clean else intervals.replicate(scoring.measures(scored), resamples)
-        rows += condition_rows(scored, found, baseline, resamples, level=intervals_params.level)
-    conditions = adjusted(pd.DataFrame(rows))
+    level = intervals_params.level
+    scored = [test, *(Scored(align(test.table, table), points) for table in corrupted)]
+    tested = [
+        Tested(each, intervals.replicate(scoring.measures(each), resamples)) for each in scored
+    ]
+    conditions = condition_table(tested, resamples, level=level)
+    primary = primary_measures(test)
     series = {
         "conditions": conditions,
-        "severity": severity_table(conditions),
-        "delta": delta_table(conditions, metric=PRIMARY[0]),
-        "delta_critical": delta_table(conditions, metric=PRIMARY[1]),
-        "predicted": predicted_table(tables),
+        "severity": severity_table(conditions, primary),
+        "delta": delta_table(conditions, metric=primary[0]),
+        "delta_critical": delta_table(conditions, metric=primary[1]),
+        "predicted": predicted_table(scored),
+        "trend": degradation.trend_table(conditions, primary),
+        "corruption_errors": degradation.error_table(tested, resamples, reference, level=level),
     }
-    return Findings(headline(conditions, n=len(test.table)), series)
+    means = degradation.mean_deltas(tested, primary, resamples, level=level)
+    return Findings(headline(conditions, primary, n=len(test.table)) | means, series)
+
+
+def primary_measures(test: Scored) -> tuple[str, str]:
+    """The measures of the headline: ranking, and sensitivity at the frozen thresholds."""
+    named = test.table.schema.critical_class is not None
+    return RANKING, "critical_sensitivity" if named else OVERALL_SENSITIVITY
+
+
+def condition_table(
+    tested: Sequence[Tested], resamples: Resamples, *, level: float
+) -> pd.DataFrame:
+    """Every measure of every condition, clean first, and its paired change against clean."""
+    baseline = next(each for each in tested if each.is_clean).found
+    rows = [
+        row for each in tested for row in condition_rows(each, baseline, resamples, level=level)
+    ]
+    return adjusted(pd.DataFrame(rows))
 
 
 def condition_rows(
-    scored: Scored,
-    found: Mapping[str, intervals.Replicated],
-    baseline: Mapping[str, intervals.Replicated],
-    resamples: Resamples,
-    *,
-    level: float,
+    tested: Tested, baseline: Mapping[str, Replicated], resamples: Resamples, *, level: float
 ) -> list[dict[str, object]]:
     """One row per measure of one condition: value and paired delta, both with intervals."""
     rows: list[dict[str, object]] = []
-    condition = scored.table.condition
-    for name, each in found.items():
+    condition = tested.scored.table.condition
+    for name, each in tested.found.items():
         estimate = intervals.interval(each, resamples, level=level)
         change = intervals.paired(each, baseline[name], resamples, level=level)
         rows.append(
@@ -106,9 +146,9 @@ def adjusted(conditions: pd.DataFrame) -> pd.DataFrame:
     return conditions.assign(p_holm=corrected)
 
 
-def severity_table(conditions: pd.DataFrame) -> pd.DataFrame:
+def severity_table(conditions: pd.DataFrame, primary: Sequence[str]) -> pd.DataFrame:
     """Curves over severity that start at the clean value, for the primary measures."""
-    wanted = conditions[conditions["metric"].isin(PRIMARY)]
+    wanted = conditions[conditions["metric"].isin(primary)]
     columns = ["metric", "corruption", "severity", "value", "low", "high"]
     clean = wanted[wanted["severity"] == 0]
     names = [name for name in wanted["corruption"].unique() if name != "clean"]
@@ -121,9 +161,8 @@ def delta_table(conditions: pd.DataFrame, *, metric: str) -> pd.DataFrame:
     """Condition minus clean for one measure, in the columns of the delta chart."""
     chosen = conditions[(conditions["metric"] == metric) & (conditions["severity"] > 0)]
     renamed = chosen.rename(columns={"delta_low": "lo", "delta_high": "hi"})
-    return renamed[["corruption", "severity", "delta", "lo", "hi", "p_holm", "n"]].reset_index(
-        drop=True
-    )
+    columns = ["corruption", "severity", "metric", "delta", "lo", "hi", "p_holm", "n"]
+    return renamed[columns].reset_index(drop=True)
 
 
 def predicted_table(tables: Sequence[Scored]) -> pd.DataFrame:
@@ -138,13 +177,13 @@ def predicted_table(tables: Sequence[Scored]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def headline(conditions: pd.DataFrame, *, n: int) -> dict[str, Scalar]:
-    """Worst condition per primary measure, and the mean delta of every corruption."""
+def headline(conditions: pd.DataFrame, primary: Sequence[str], *, n: int) -> dict[str, Scalar]:
+    """Worst condition per primary measure."""
     scalars: dict[str, Scalar] = {
         "n": n,
         "n_conditions": int(conditions["condition"].nunique()) - 1,
     }
-    for metric in PRIMARY:
+    for metric in primary:
         every = conditions[(conditions["metric"] == metric) & (conditions["severity"] > 0)]
         deltas = every.dropna(subset=["delta"])
         if deltas.empty:
@@ -155,7 +194,6 @@ def headline(conditions: pd.DataFrame, *, n: int) -> dict[str, Scalar]:
             f"worst_{metric}_delta": float(worst["delta"]),
             f"worst_{metric}_delta_ci_low": float(worst["delta_low"]),
             f"worst_{metric}_delta_ci_high": float(worst["delta_high"]),
-            f"mean_{metric}_delta": float(every["delta"].mean(skipna=False)),
             f"n_{metric}_significant": int((deltas["p_holm"] < 0.05).sum()),
         }
     return scalars

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -11,35 +10,63 @@ import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
 from medaudit.audits import intervals
+from medaudit.audits.deferral import (
+    Deferrable,
+    coverage_table,
+    deferral_rows,
+    per_class_table,
+)
 from medaudit.findings import Findings, Scalar
-from medaudit.metrics import selective
-from medaudit.metrics.weighting import weighted_mean, weighted_ratio
+from medaudit.metrics import selective, selective_balanced
+from medaudit.metrics.weighting import weighted_mean
 from medaudit.params import Section, each_once
-from medaudit.stats.proportions import wilson
-from medaudit.tables import confidence, tasks
+from medaudit.stats.multiplicity import holm
+from medaudit.tables import confidence
+from medaudit.tables.scoring import Scored
 from medaudit.tables.tasks.base import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
     from medaudit.audits.intervals import IntervalParams
     from medaudit.stats.resample import Resamples
+    from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
 
 CURVE_POINTS = 200
-REPICKED = "threshold_repicked_on_test"
-GRID = tuple(np.round(np.arange(0.5, 1.0001, 0.05), 2))
+REPORTED = (
+    "risk",
+    "aurc",
+    "excess_aurc",
+    "augrc",
+    "balanced_aurc",
+    "coverage",
+    "selective_risk",
+    "critical_recall",
+    "critical_recall_kept",
+    "critical_deferred_share",
+    "critical_missed_share",
+)
 
 
 class SelectiveParams(Section):
-    """Confidence scores to compare, and how many cases the model may keep."""
+    """Confidence scores to compare, and how many cases the model may keep.
+
+    Args:
+        scores: names in `medaudit.tables.confidence.CONFIDENCE_SCORES`.
+        primary: the one that defers, and with which the others are compared.
+        coverage: share of the cases that the model keeps.
+        max_risk: risk at which the coverage is read off.
+        false_negative_weight: what missing a label weighs in the risk of a study, where one false
+            alarm weighs 1; a single class out of several is right or wrong.
+    """
 
     section = "selective"
     scores: tuple[str, ...] = Field(tuple(confidence.CONFIDENCE_SCORES), min_length=1)
     primary: str = "max_probability"
     coverage: float = Field(0.8, gt=0, le=1)
+    max_risk: float = Field(0.05, ge=0, lt=1)
+    false_negative_weight: float = Field(10.0, ge=1)
 
     @field_validator("scores", "primary")
     @classmethod
@@ -58,101 +85,125 @@ class SelectiveParams(Section):
         return self
 
 
-@dataclass(frozen=True)
-class Deferrable:
-    """One role's risk and confidence per sample, and truth and calls per output."""
-
-    table: PredictionTable
-    risk: npt.NDArray[np.float64]
-    confidence: npt.NDArray[np.float64]
-    positives: npt.NDArray[np.bool_]
-    decisions: npt.NDArray[np.bool_]
-
-
-def deferrable(table: PredictionTable, score: str) -> Deferrable:
-    """Risk and confidence of every row of a table under one confidence score."""
-    task = tasks.get(table.schema.task)
-    stated = task.probabilities(table.logits)
+def deferrable(scored: Scored, score: str, params: SelectiveParams) -> Deferrable:
+    """Risk and confidence of every row under one confidence score."""
     return Deferrable(
-        table=table,
-        risk=task.risks(stated, table.targets),
-        confidence=confidence.get(score)(stated),
-        positives=task.positives(table.targets, stated.shape[1]),
-        decisions=task.decisions(stated),
+        scored=scored,
+        risk=scored.task.risks(scored.answers, false_negative_weight=params.false_negative_weight),
+        confidence=confidence.get(score)(scored.task.statements(scored.probabilities)),
     )
 
 
 def audit(
-    clean: PredictionTable, params: SelectiveParams, *, intervals_params: IntervalParams
+    clean: PredictionTable,
+    points: OperatingPoints,
+    params: SelectiveParams,
+    *,
+    intervals_params: IntervalParams,
 ) -> Findings:
-    """Rank test cases by confidence; freeze the deferral threshold on the calibration role."""
-    test_role, calibration_role = clean.role("test"), clean.role("calibration")
-    resamples = intervals.resamples_of(test_role, intervals_params)
+    """Rank test cases by confidence; freeze the deferral threshold on the calibration role.
+
+    Args:
+        clean: predictions that include the roles `calibration` and `test`.
+        points: thresholds at which labels are called, frozen on the calibration role.
+        params: confidence scores and coverage.
+        intervals_params: replicates, level and seed of the bootstrap.
+    """
+    test_role, calibration_role = (Scored(clean.role(r), points) for r in ("test", "calibration"))
+    resamples = intervals.resamples_of(test_role.table, intervals_params)
     level = intervals_params.level
-    test = {name: deferrable(test_role, name) for name in params.scores}
-    found = {name: intervals.replicate(measures(each), resamples) for name, each in test.items()}
-    summary = pd.concat(
-        [
-            summary_table(each, found[params.primary], name, resamples, level=level)
-            for name, each in found.items()
-        ]
-    ).reset_index(drop=True)
-    curves = pd.concat([curve_table(each, name) for name, each in test.items()])
+    test = {name: deferrable(test_role, name, params) for name in params.scores}
+    found = {
+        name: intervals.replicate(measures(each, params), resamples) for name, each in test.items()
+    }
     thresholds = {
         name: selective.threshold_for_coverage(
-            deferrable(calibration_role, name).confidence, coverage=params.coverage
+            deferrable(calibration_role, name, params).confidence, coverage=params.coverage
         )
         for name in params.scores
     }
     deferral = pd.DataFrame(
-        [deferral_row(test[name], name, thresholds[name], resamples, level) for name in test]
+        [
+            row
+            for name, part in test.items()
+            for row in deferral_rows(part, name, thresholds[name], resamples, level)
+        ]
     )
-    chosen = test[params.primary]
+    chosen, threshold = test[params.primary], thresholds[params.primary]
+    summary = summary_table(found, params.primary, resamples, level=level)
     series = {
         "summary": summary,
-        "risk_coverage": curves.reset_index(drop=True),
+        "risk_coverage": pd.concat(
+            [curve_table(each, name) for name, each in test.items()], ignore_index=True
+        ),
         "deferral": deferral,
-        "per_class": per_class_table(chosen, thresholds[params.primary]),
+        "per_class": per_class_table(chosen, threshold, resamples, level=level),
         "by_coverage": coverage_table(chosen),
     }
-    return Findings(headline(summary, deferral, params, n=len(test_role)), series)
+    return Findings(headline(summary, deferral, params, n=len(test_role.table)), series)
 
 
-def measures(part: Deferrable) -> tuple[Measure, ...]:
-    """AURC, excess AURC and AUGRC, all better when lower, and the risk at full coverage."""
+def measures(part: Deferrable, params: SelectiveParams) -> tuple[Measure, ...]:
+    """Areas under risk-coverage curves and points on them; all better when lower but coverage."""
     risk, score = part.risk, part.confidence
 
     return (
         Measure("aurc", partial(selective.weighted_aurc, risk, score), -1),
         Measure("excess_aurc", partial(selective.weighted_excess_aurc, risk, score), -1),
         Measure("augrc", partial(selective.weighted_augrc, risk, score), -1),
+        Measure(
+            "balanced_aurc",
+            partial(
+                selective_balanced.weighted_balanced_aurc,
+                risk,
+                score,
+                part.scored.task.strata(part.scored.answers),
+            ),
+            -1,
+        ),
         Measure("risk", partial(weighted_mean, risk), -1),
+        Measure(
+            "risk_at_coverage",
+            partial(selective.weighted_risk_at_coverage, risk, score, coverage=params.coverage),
+            -1,
+        ),
+        Measure(
+            "coverage_at_risk",
+            partial(selective.weighted_coverage_at_risk, risk, score, max_risk=params.max_risk),
+            1,
+        ),
     )
 
 
 def summary_table(
-    found: Mapping[str, intervals.Replicated],
-    primary: Mapping[str, intervals.Replicated],
-    name: str,
+    found: Mapping[str, Mapping[str, intervals.Replicated]],
+    primary: str,
     resamples: Resamples,
     *,
     level: float,
 ) -> pd.DataFrame:
-    """One row per measure of one confidence score, and its paired change against the primary."""
+    """One row per confidence score and measure, and its paired change against the primary score.
+
+    P-values are Holm-corrected over the scores that are compared, measure by measure.
+    """
     rows = []
-    for metric, each in found.items():
-        change = intervals.paired(each, primary[metric], resamples, level=level)
-        rows.append(
-            {
-                "score": name,
-                "metric": metric,
-                **intervals.columns(intervals.interval(each, resamples, level=level)),
-                "delta": change.value,
-                "delta_low": change.low,
-                "delta_high": change.high,
-            }
-        )
-    return pd.DataFrame(rows)
+    for name, values in found.items():
+        for metric, each in values.items():
+            change = intervals.paired(each, found[primary][metric], resamples, level=level)
+            rows.append(
+                {
+                    "score": name,
+                    "metric": metric,
+                    **intervals.columns(intervals.interval(each, resamples, level=level)),
+                    "delta": change.value,
+                    "delta_low": change.low,
+                    "delta_high": change.high,
+                    "p_value": np.nan if name == primary else change.p_value,
+                }
+            )
+    table = pd.DataFrame(rows)
+    corrected = table.groupby("metric")["p_value"].transform(lambda p: holm(p.to_numpy()))
+    return table.assign(p_holm=corrected)
 
 
 def curve_table(part: Deferrable, name: str) -> pd.DataFrame:
@@ -170,98 +221,27 @@ def curve_table(part: Deferrable, name: str) -> pd.DataFrame:
     return frame.iloc[keep]
 
 
-def kept_measures(part: Deferrable, threshold: float) -> tuple[Measure, ...]:
-    """Coverage, selective risk and critical recall among the kept, as functions of weights."""
-    kept = (part.confidence >= threshold).astype(np.float64)
-    everyone, n_kept = np.ones_like(kept), int(kept.sum())
-    found = [
-        Measure("coverage", partial(weighted_ratio, kept, everyone), 0, proportion=True),
-        Measure("selective_risk", partial(weighted_ratio, kept * part.risk, kept), -1, n_kept),
-    ]
-    if part.table.schema.critical_class is None:
-        return tuple(found)
-    k = part.table.schema.critical_index
-    truth = part.positives[:, k].astype(np.float64)
-    hits = truth * part.decisions[:, k]
-    return (
-        *found,
-        Measure("critical_recall", partial(weighted_ratio, hits, truth), 1),
-        Measure("critical_recall_kept", partial(weighted_ratio, kept * hits, kept * truth), 1),
-        Measure("critical_deferred_share", partial(weighted_ratio, (1 - kept) * truth, truth), 0),
-        Measure("critical_missed_share", partial(weighted_ratio, kept * (truth - hits), truth), -1),
-    )
-
-
-def deferral_row(
-    part: Deferrable, name: str, threshold: float, resamples: Resamples, level: float
-) -> dict[str, object]:
-    """What the frozen threshold realises on test, each number with its interval."""
-    found = intervals.replicate(kept_measures(part, threshold), resamples)
-    row: dict[str, object] = {"score": name, "threshold": threshold, "n": len(part.table)}
-    for metric, each in found.items():
-        estimate = intervals.interval(each, resamples, level=level)
-        row |= {metric: estimate.value, f"{metric}_low": estimate.low}
-        row |= {f"{metric}_high": estimate.high}
-    if part.table.schema.critical_class is not None:
-        row["n_critical"] = int(part.positives[:, part.table.schema.critical_index].sum())
-    return row
-
-
-def per_class_table(part: Deferrable, threshold: float) -> pd.DataFrame:
-    """Deferral rate and recall among the kept for every class.
-
-    Wilson's intervals, which take images as independent: classes of a dozen lesions have too few
-    groups for a bootstrap. `method` says so.
-    """
-    kept = part.confidence >= threshold
-    rows = []
-    for k, name in enumerate(part.table.schema.classes):
-        truth = part.positives[:, k]
-        hits = truth & part.decisions[:, k]
-        row: dict[str, object] = {"class": name, "n": int(truth.sum())}
-        shares = {
-            "deferred": (int((truth & ~kept).sum()), int(truth.sum())),
-            "recall": (int(hits.sum()), int(truth.sum())),
-            "recall_kept": (int((hits & kept).sum()), int((truth & kept).sum())),
-        }
-        for share, (successes, total) in shares.items():
-            found = wilson(successes, total)
-            row |= {share: found.value, f"{share}_low": found.low, f"{share}_high": found.high}
-        rows.append(row | {"method": "wilson"})
-    return pd.DataFrame(rows)
-
-
-def coverage_table(part: Deferrable) -> pd.DataFrame:
-    """Risk and critical recall among the most confident share of test, over coverages.
-
-    Thresholds are picked on test (`method`) to draw a curve; deferral is judged at the frozen one.
-    """
-    rows = []
-    for coverage in GRID:
-        threshold = selective.threshold_for_coverage(part.confidence, coverage=float(coverage))
-        ones = np.ones((1, len(part.table)))
-        values = {m.name: float(m.statistic(ones)[0]) for m in kept_measures(part, threshold)}
-        rows.append({"asked": float(coverage), **values, "n": len(part.table), "method": REPICKED})
-    return pd.DataFrame(rows)
-
-
 def headline(
     summary: pd.DataFrame, deferral: pd.DataFrame, params: SelectiveParams, *, n: int
 ) -> dict[str, Scalar]:
-    """Areas of the primary score with intervals, and the frozen deferral on test."""
+    """Areas of the primary score, and the frozen deferral on test, all with intervals."""
     scalars: dict[str, Scalar] = {"n": n, "coverage_asked": params.coverage}
-    areas = summary[summary["score"] == params.primary].set_index("metric")
-    for metric in ("risk", "aurc", "excess_aurc", "augrc"):
-        scalars[metric] = float(areas.loc[metric, "value"])
-    scalars |= {f"aurc_ci_{end}": float(areas.loc["aurc", end]) for end in ("low", "high")}
-    row = deferral[deferral["score"] == params.primary].iloc[0].to_dict()
-    wanted = (
-        "threshold",
-        "coverage",
-        "selective_risk",
-        "critical_recall",
-        "critical_recall_kept",
-        "critical_deferred_share",
-        "critical_missed_share",
-    )
-    return scalars | {name: float(row[name]) for name in wanted if name in row}
+    realised = deferral[deferral["score"] == params.primary]
+    scalars["threshold"] = float(realised["threshold"].iloc[0])
+    for table in (summary[summary["score"] == params.primary], realised):
+        for row in table[table["metric"].isin(REPORTED)].itertuples():
+            scalars |= {
+                row.metric: float(row.value),
+                f"{row.metric}_ci_low": float(row.low),
+                f"{row.metric}_ci_high": float(row.high),
+            }
+    return scalars
+
+
+def frozen(found: Findings, params: SelectiveParams) -> dict[str, Scalar]:
+    """The deferral rule, to be applied to other images: defer below this threshold."""
+    return {
+        "score": params.primary,
+        "threshold": found.scalars["threshold"],
+        "coverage": params.coverage,
+    }

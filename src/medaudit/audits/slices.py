@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from pydantic import Field, field_validator
 
 from medaudit.audits import intervals
-from medaudit.errors import DataError, listed
+from medaudit.audits.cuts import SLICE_METRICS, Slice, SliceParams, absent_columns, slices, without
 from medaudit.findings import Findings, Scalar
-from medaudit.params import Section, each_once
 from medaudit.stats.multiplicity import holm
 from medaudit.stats.permutation import gap_p_value, permuted_masks
 from medaudit.tables import scoring
 from medaudit.tables.scoring import Scored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from medaudit.audits.intervals import IntervalParams
     from medaudit.stats.resample import Resamples
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
-    from medaudit.tables.tasks.base import Measure
+    from medaudit.tables.tasks.base import Bools, Floats, Measure
 
-Bools = npt.NDArray[np.bool_]
-
-SLICE_METRICS = (
-    "accuracy",
-    "balanced_accuracy",
-    "macro_auroc",
-    "critical_auroc",
-    "critical_sensitivity",
-    "critical_specificity",
-    "mean_confidence",
-)
+OVERALL = ("accuracy", "exact_match")
 POSITIVE_BOUND = ("critical_auroc", "critical_sensitivity")
-OPTIONAL = ("dataset", "lesion_area")
 COLUMNS = (
     "column",
     "slice",
@@ -53,8 +37,10 @@ COLUMNS = (
     "n",
     "n_groups",
     "n_positive",
+    "n_positive_groups",
     "method",
     "undefined_share",
+    "caution",
     "gap",
     "gap_low",
     "gap_high",
@@ -65,49 +51,6 @@ PRIMARY_COLUMNS = ("column", "slice", "value", "lo", "hi", "n", "n_positive", "g
 REFUSED_COLUMNS = ("column", "slice", "n", "n_positive", "reason")
 
 log = logging.getLogger(__name__)
-
-
-class SliceParams(Section):
-    """Which slices are cut, and which are too small or too large to say anything.
-
-    Columns of `OPTIONAL` may be named for data sets that lack them.
-    """
-
-    section = "slice"
-    columns: tuple[str, ...] = ()
-    quantiles: dict[str, Annotated[int, Field(ge=2, le=20)]] = Field(default_factory=dict)
-    min_size: int = Field(30, ge=2)
-    min_positives: int = Field(10, ge=1)
-    max_share: float = Field(0.9, gt=0, le=1)
-    primary: str = "critical_sensitivity"
-
-    @field_validator("columns")
-    @classmethod
-    def _once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
-        return each_once(columns)
-
-    @field_validator("primary")
-    @classmethod
-    def _known(cls, primary: str) -> str:
-        if primary not in SLICE_METRICS:
-            raise ValueError(f"expected one of {', '.join(SLICE_METRICS)}")
-        return primary
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A named part of the test set."""
-
-    column: str
-    name: str
-    mask: Bools
-
-    @property
-    def label(self) -> str:
-        """For example `sex = female`."""
-        return (
-            f"{self.column} {self.name}" if self.name[0] in "<>[(" else f"{self.column}={self.name}"
-        )
 
 
 def audit(
@@ -133,9 +76,8 @@ def audit(
     resamples = intervals.resamples_of(test.table, intervals_params)
     cut = list(slices(test.table.rows, reference, params))
     kept = [each for each in cut if refusal(each.mask, params) is None]
-    rows = [
-        row for each in kept for row in slice_rows(test, each, params, resamples, intervals_params)
-    ]
+    cutter = Cutter(test, params, resamples, intervals_params)
+    rows = [row for each in kept for row in slice_rows(cutter, each)]
     if not kept:
         log.warning("no slice is left to measure; plots/slice/refused.csv says why")
     found = adjusted(pd.DataFrame(rows, columns=list(COLUMNS)))
@@ -143,83 +85,6 @@ def audit(
     series = {"slices": found, "refused": refused, "primary": primary_table(found, params.primary)}
     scalars = headline(found, primary=params.primary, n_slices=len(kept), n_refused=len(refused))
     return Findings(scalars, series)
-
-
-def absent_columns(rows: pd.DataFrame, params: SliceParams) -> tuple[str, ...]:
-    """Named columns that this data set lacks, where it may lack them."""
-    wanted = dict.fromkeys([*params.columns, *params.quantiles])
-    absent = tuple(name for name in wanted if name in OPTIONAL and name not in rows)
-    for name in absent:
-        log.warning("slice column %s is not in this data set; it is left out", name)
-    return absent
-
-
-def without(params: SliceParams, absent: tuple[str, ...]) -> SliceParams:
-    """The parameters without these columns."""
-    columns = tuple(name for name in params.columns if name not in absent)
-    quantiles = {name: bins for name, bins in params.quantiles.items() if name not in absent}
-    return params.model_copy(update={"columns": columns, "quantiles": quantiles})
-
-
-def slices(rows: pd.DataFrame, reference: pd.DataFrame, params: SliceParams) -> Iterator[Slice]:
-    """All slices that the parameters name, values in sorted order."""
-    wanted = [*params.columns, *params.quantiles]
-    missing = [column for column in wanted if column not in rows]
-    if missing:
-        raise DataError(
-            f"params.yaml: slice columns {listed(missing)} are not in the predictions; "
-            f"columns there: {listed(list(map(str, rows.columns)), limit=20)}"
-        )
-    for column in params.columns:
-        yield from by_value(rows, column)
-    for column, bins in params.quantiles.items():
-        yield from by_quantile(rows, reference, column, bins=bins)
-
-
-def by_value(rows: pd.DataFrame, column: str) -> Iterator[Slice]:
-    """One slice per value; missing values are a slice of their own."""
-    values = rows[column].astype("object").where(rows[column].notna(), "missing").astype(str)
-    for name in sorted(values.unique()):
-        yield Slice(column, name, (values == name).to_numpy())
-
-
-def by_quantile(
-    rows: pd.DataFrame, reference: pd.DataFrame, column: str, *, bins: int
-) -> Iterator[Slice]:
-    """Bins with edges at the quantiles of the train role; missing values apart."""
-    values, known = numbers(rows[column]), numbers(reference[column])
-    known = known[~np.isnan(known)]
-    if len(known) == 0:
-        raise DataError(
-            f"slice column {column!r} has no value in the train role to take edges from"
-        )
-    inner = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
-    place = np.searchsorted(inner, values, side="left")
-    place[np.isnan(values)] = -1
-    for i, name in enumerate(bin_names(inner)):
-        yield Slice(column, name, place == i)
-    if (place == -1).any():
-        yield Slice(column, "missing", place == -1)
-
-
-def numbers(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
-    """A column as float64, NaN where it is missing."""
-    try:
-        return np.asarray(pd.to_numeric(values), dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"params.yaml: slice.quantiles names {values.name!r}, which is not a number column; "
-            f"put it under slice.columns"
-        ) from None
-
-
-def bin_names(inner: npt.NDArray[np.float64]) -> list[str]:
-    """Names such as `<=30`, `(30, 50]`, `>50` for the bins between inner edges."""
-    edges = [f"{edge:.3g}" for edge in inner]
-    if not edges:
-        return ["any"]
-    middle = [f"({low}, {high}]" for low, high in itertools.pairwise(edges)]
-    return [f"<={edges[0]}", *middle, f">{edges[-1]}"]
 
 
 def refusal(mask: Bools, params: SliceParams) -> str | None:
@@ -263,32 +128,56 @@ def positives_in(test: Scored, mask: Bools) -> int | None:
     return int(test.positives[mask, test.table.schema.critical_index].sum())
 
 
-def slice_rows(
-    test: Scored,
-    part: Slice,
-    params: SliceParams,
-    resamples: Resamples,
-    intervals_params: IntervalParams,
-) -> list[dict[str, object]]:
-    """One row per measure: inside the slice, and inside minus the rest, both with intervals.
+@dataclass(frozen=True, eq=False)
+class Cutter:
+    """The whole test role with what every slice of it shares."""
 
-    The p-value of the gap is from a permutation of slice membership between groups: a bootstrap of
-    a slice in which all or none are right says nothing about chance.
-    """
-    level = intervals_params.level
-    inside = replicated(test, part.mask, params, resamples)
-    outside = replicated(test, ~part.mask, params, resamples)
-    whole = {each.name: each for each in slice_measures(test)}
-    masks = permuted_masks(
-        part.mask,
-        test.table.group_ids,
-        replicates=intervals_params.replicates,
-        seed=intervals_params.seed,
-    )
+    test: Scored
+    params: SliceParams
+    resamples: Resamples
+    intervals_params: IntervalParams
+    done: dict[bytes, dict[str, intervals.Replicated]] = field(default_factory=dict)
+
+    @cached_property
+    def whole(self) -> dict[str, Measure]:
+        """Measures of the whole role, for permutation."""
+        return {each.name: each for each in slice_measures(self.test)}
+
+    def part(self, mask: Bools) -> dict[str, intervals.Replicated]:
+        """The measures of a part, computed once: two values of a column are each other's rest."""
+        key = mask.tobytes()
+        if key not in self.done:
+            self.done[key] = replicated(self.test, mask, self.params, self.resamples)
+        return self.done[key]
+
+    def p_values(self, part: Slice) -> dict[str, float]:
+        """How often a random part of the groups lies as far from the rest, for tested measures.
+
+        A bootstrap of a slice in which all or none are right says nothing about chance.
+        """
+        masks = permuted_masks(
+            part.mask,
+            self.test.table.group_ids,
+            replicates=self.intervals_params.replicates,
+            seed=self.intervals_params.seed,
+        )
+        names = self.params.tested or (self.params.primary, *OVERALL)
+        return {
+            name: gap_p_value(self.whole[name].statistic, part.mask, masks)
+            for name in dict.fromkeys(names)
+            if name in self.whole
+        }
+
+
+def slice_rows(cutter: Cutter, part: Slice) -> list[dict[str, object]]:
+    """One row per measure: inside the slice, and inside minus the rest, both with intervals."""
+    level = cutter.intervals_params.level
+    inside, outside = cutter.part(part.mask), cutter.part(~part.mask)
+    drawn, p_values = cutter.resamples.subset(part.mask), cutter.p_values(part)
     rows: list[dict[str, object]] = []
     for name, each in inside.items():
-        estimate = intervals.interval(each, resamples.subset(part.mask), level=level)
-        gap = intervals.paired(each, outside[name], resamples, level=level)
+        estimate = intervals.interval(each, drawn, level=level)
+        gap = intervals.paired(each, outside[name], cutter.resamples, level=level)
         defined = np.isfinite(gap.value) and np.isfinite(gap.low)
         rows.append(
             {
@@ -299,9 +188,7 @@ def slice_rows(
                 "gap": gap.value,
                 "gap_low": gap.low,
                 "gap_high": gap.high,
-                "p_value": gap_p_value(whole[name].statistic, part.mask, masks)
-                if defined
-                else np.nan,
+                "p_value": p_values.get(name, np.nan) if defined else np.nan,
                 "direction": each.measure.direction,
             }
         )
@@ -320,7 +207,7 @@ def replicated(
 
     A measure that rests on fewer cases than asked for is undefined.
     """
-    part = Scored(test.table.where(mask), test.points)
+    part = test.part(mask)
     found = [
         each
         if each.n_positive is None or each.n_positive >= params.min_positives
@@ -330,7 +217,7 @@ def replicated(
     return intervals.replicate(found, resamples.subset(mask))
 
 
-def undefined(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def undefined(weights: Floats) -> Floats:
     """A statistic that is never defined."""
     return np.full(len(weights), np.nan)
 
@@ -358,9 +245,9 @@ def primary_table(found: pd.DataFrame, metric: str) -> pd.DataFrame:
 def headline(
     found: pd.DataFrame, *, primary: str, n_slices: int, n_refused: int
 ) -> dict[str, Scalar]:
-    """The worst slice by gap for the primary measure and for accuracy; n is what it rests on."""
+    """The worst slice by gap for the primary measure and overall; n is what it rests on."""
     scalars: dict[str, Scalar] = {"n_slices": n_slices, "n_refused": n_refused}
-    for metric in dict.fromkeys((primary, "accuracy")):
+    for metric in dict.fromkeys((primary, *OVERALL)):
         chosen = found[found["metric"] == metric].dropna(subset=["gap"])
         if chosen.empty:
             continue
@@ -369,6 +256,8 @@ def headline(
         scalars |= {
             f"worst_{metric}_slice": str(worst["slice"]),
             f"worst_{metric}": float(worst["value"]),
+            f"worst_{metric}_ci_low": float(worst["low"]),
+            f"worst_{metric}_ci_high": float(worst["high"]),
             f"worst_{metric}_gap": float(worst["gap"]),
             f"worst_{metric}_gap_ci_low": float(worst["gap_low"]),
             f"worst_{metric}_gap_ci_high": float(worst["gap_high"]),

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from medaudit.audits import intervals
 from medaudit.audits.judging import Bools, Judged, judge
-from medaudit.stats.proportions import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from medaudit.audits.intervals import IntervalParams
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
 
@@ -33,20 +34,22 @@ def taxonomy(
     points: OperatingPoints,
     *,
     confident: float,
+    intervals_params: IntervalParams,
 ) -> pd.DataFrame:
     """How many test samples come out in every way; the modes exclude each other and sum to n.
 
-    Columns: mode; n; n_groups; share of the test samples with its Wilson interval `share_low` and
+    Columns: mode; n; n_groups; share of the test samples with its interval `share_low` and
     `share_high`; `n_critical` members whose critical class is true; `n_flagged` members that the
     frozen threshold of the critical class flags whatever is called, and `n_critical_flagged` of
     them that it flags rightly; definition.
     """
     test, stressed = judge(clean, corrupted, points)
     groups = test.scored.table.group_ids
+    resamples = intervals.resamples_of(test.scored.table, intervals_params)
     rows = []
     for mode in modes(test, stressed, confident=confident):
         n = int(mode.members.sum())
-        share = wilson(n, len(groups))
+        share = intervals.share(mode.members, resamples, level=intervals_params.level)
         rows.append(
             {
                 "mode": mode.name,
@@ -86,13 +89,13 @@ def error_modes(test: Judged, *, confident: float) -> tuple[Mode, ...]:
     if name is None:
         return errors
     return (
-        Mode("confident_critical_miss", f"{name} called something else {limit}", missed & sure),
+        Mode("confident_critical_miss", f"{name} not called, {limit}", missed & sure),
         Mode(
             "uncertain_critical_miss",
-            f"{name} called something else with less probability",
+            f"{name} not called, with less probability",
             missed & ~sure,
         ),
-        Mode("false_alarm", f"something else called {name}", alarm),
+        Mode("false_alarm", f"{name} called where it is absent", alarm),
         *errors,
     )
 
@@ -117,8 +120,8 @@ def largest_pair(test: Judged, members: Bools) -> str:
     """The most frequent confusion among the members, in words."""
     if not members.any():
         return "there is none"
-    classes = test.scored.table.schema.classes
-    pairs = pd.Series(zip(test.truth[members], test.called[members], strict=True)).value_counts()
+    found = zip(test.truth_names[members], test.called_names[members], strict=True)
+    pairs = pd.Series(found).value_counts()
     count = int(pairs.max())
     truth, call = min(pairs.index[pairs == count])
-    return f"most often {classes[truth]} called {classes[call]} ({count} of {int(members.sum())})"
+    return f"most often {truth} called {call} ({count} of {int(members.sum())})"

@@ -20,6 +20,11 @@ def text(words: str) -> Block:
     return {"kind": "text", "text": words}
 
 
+def note(words: str) -> Block:
+    """A footnote."""
+    return {"kind": "note", "text": words}
+
+
 def bullets(items: Iterable[str]) -> Block:
     """A list of sentences."""
     return {"kind": "bullets", "items": list(items)}
@@ -61,8 +66,13 @@ def figure(name: str, caption: str) -> Block:
 
 
 def pair(left: Block, right: Block) -> Block:
-    """Two blocks side by side where there is room."""
+    """Two blocks side by side where there is room; one that stays alone keeps its half."""
     return {"kind": "pair", "blocks": [left, right]}
+
+
+def stack(*blocks: Block) -> Block:
+    """Blocks one below the other, as one half of a pair."""
+    return {"kind": "stack", "blocks": list(blocks)}
 
 
 def details(summary: str, *blocks: Block) -> Block:
@@ -77,6 +87,4 @@ def pruned(block: Block, drawn: Iterable[str]) -> Block | None:
     if "blocks" not in block:
         return block
     left = [kept for each in block["blocks"] if (kept := pruned(each, drawn)) is not None]
-    if block["kind"] == "pair" and len(left) == 1:
-        return left[0]
     return {**block, "blocks": left} if left else None

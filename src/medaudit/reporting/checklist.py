@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medaudit.audits.calibration import BASELINE
+from medaudit.audits.reliability import MEAN
 from medaudit.errors import DataError, lookup
 from medaudit.params import read_yaml
-from medaudit.reporting import labels, narrative
-from medaudit.reporting.numbers import UNDEFINED, count, difference, estimate, number, plain, real
+from medaudit.reporting import deferrals, labels, narrative
+from medaudit.reporting.numbers import UNDEFINED, count, difference, estimate, plain, real
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,6 +79,9 @@ def answer(item: Item, evidence: Evidence) -> Answer:
     """The computed answer; `not measured` where there is no check or nothing to check."""
     if item.check is None:
         return Answer("not measured", item.note)
+    stage = RESTS_ON.get(item.check, "evaluate")
+    if stage not in evidence.stages:
+        return Answer("not measured", f"this audit has no {stage} stage")
     return CHECKS[item.check](item, evidence)
 
 
@@ -90,11 +94,11 @@ def at_least(item: Item, evidence: Evidence) -> Answer:
     """The lower end of the interval of a test measure reaches the bound."""
     found = evidence.measure(item.metric)
     if not found.defined:
-        return Answer("not measured", f"{labels.words(item.metric)} is {UNDEFINED} here")
-    rests_on = found.n if found.n_positive is None else found.n_positive
+        name = labels.short(item.metric, evidence.critical or "a critical class")
+        return Answer("not measured", f"{name}: {UNDEFINED} here")
     return verdict(
         found.low >= item.bound,
-        f"{estimate(found)}, n={count(rests_on)}; lower end asked: {item.bound:g}",
+        f"{estimate(found)}, n={count(found.rests_on)}; lower end asked: {item.bound:g}",
     )
 
 
@@ -109,9 +113,9 @@ def realised_specificity(_item: Item, evidence: Evidence) -> Answer:
 
 def no_worse_slice(_item: Item, evidence: Evidence) -> Answer:
     """No slice is worse than the rest after Holm."""
-    changes = [each for each in narrative.slice_changes(evidence) if each.defined]
+    changes = [each for each in narrative.slice_changes(evidence) if each.comparable]
     if not changes:
-        return Answer("not measured", "no slice is large enough")
+        return Answer("not measured", "no slice is large enough to have an interval")
     worse = [each for each in changes if each.shown_worse]
     if not worse:
         widest = max(each.high - each.low for each in changes)
@@ -127,10 +131,11 @@ def mild_stress(item: Item, evidence: Evidence) -> Answer:
     changes = [
         each
         for each in narrative.stress_changes(evidence, item.metric)
-        if each.name.endswith("-1") and each.defined
+        if each.name.endswith("-1") and each.comparable
     ]
     if not changes:
-        return Answer("not measured", "no condition of severity 1")
+        name = labels.short(item.metric, evidence.critical or "a critical class")
+        return Answer("not measured", f"{name}: not under a condition of severity 1")
     worse = [each for each in changes if each.shown_worse]
     if not worse:
         return verdict(True, f"0 of {len(changes)} conditions, n={count(changes[0].n)}")
@@ -147,7 +152,7 @@ def calibrated(_item: Item, evidence: Evidence) -> Answer:
     Those are uncalibrated: thresholds, deferral and cases rest on them. What a calibrator reaches
     stands beside it and is not judged.
     """
-    rows = evidence.rows("calibrate", "noise_floor")
+    rows = evidence.rows("calibrate", "noise_floor", event=MEAN)
     (audited,) = (row for row in rows if row["calibrator"] == BASELINE)
     beside = [row for row in rows if row["calibrator"] != BASELINE][-1:]
     ece = evidence.number("calibrate", "summary", calibrator=BASELINE, metric="ece")
@@ -164,11 +169,10 @@ def against_floor(evidence: Evidence, row: Mapping[str, Any]) -> str:
 
 def recall_among_kept(item: Item, evidence: Evidence) -> Answer:
     """The lower end of the critical recall among the kept reaches the bound."""
-    row = evidence.rows("selective", "deferral")[0]
-    found = number(narrative.triple(row, "critical_recall_kept"))
+    found = deferrals.realised(evidence, "critical_recall_kept")
     if not found.defined:
         return Answer("not measured", "no critical class among the kept")
-    coverage = plain(real(row["coverage"]), 2)
+    coverage = plain(deferrals.realised(evidence, "coverage").value, 2)
     return verdict(
         found.low >= item.bound,
         f"{estimate(found)} at coverage {coverage}; lower end asked: {item.bound:g}",
@@ -209,3 +213,13 @@ CHECKS: dict[str, Callable[[Item, Evidence], Answer]] = {
     "labels_agree": labels_agree,
     "enough_positives": enough_positives,
 }
+
+RESTS_ON: dict[str, str] = {
+    "no_worse_slice": "slice",
+    "mild_stress": "stress",
+    "calibrated": "calibrate",
+    "recall_among_kept": "selective",
+    "no_leak": "prepare",
+    "labels_agree": "prepare",
+}
+"""The stage behind a check, where that is not `evaluate`."""

@@ -9,64 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from medaudit import findings
-from medaudit.errors import DataError, listed
+from medaudit.errors import lookup
 from medaudit.files import read_json
 from medaudit.params import read_yaml
+from medaudit.reporting import series
 from medaudit.reporting.numbers import Number, number
-from medaudit.tables import manifest, operating_points
+from medaudit.reporting.series import STAGES
+from medaudit.tables import manifest, operating_points, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from medaudit.findings import Scalar
     from medaudit.tables.manifest import Preparation
     from medaudit.tables.operating_points import OperatingPoints
 
-STAGES = (
-    "prepare",
-    "train",
-    "evaluate",
-    "stress",
-    "slice",
-    "calibrate",
-    "selective",
-    "cases",
-)
-_ESTIMATE = "value low high n n_positive"
-NEEDED: dict[str, dict[str, str]] = {
-    "prepare": {
-        "class_counts": "class role images groups",
-        "missing": "column missing unknown",
-        "ledger": "step reason rows_in rows_out",
-        "duplicates": "",
-    },
-    "train": {"curves": "epoch split loss"},
-    "evaluate": {
-        "metrics": f"metric {_ESTIMATE}",
-        "per_class": f"class metric threshold {_ESTIMATE}",
-    },
-    "stress": {
-        "conditions": f"condition corruption severity metric delta delta_low delta_high p_holm "
-        f"{_ESTIMATE}",
-        "severity": "metric corruption severity value low high",
-        "predicted": "condition class share",
-    },
-    "slice": {
-        "slices": f"slice metric gap gap_low gap_high direction p_holm {_ESTIMATE}",
-        "refused": "slice n n_positive reason",
-    },
-    "calibrate": {
-        "summary": f"calibrator metric delta delta_low delta_high {_ESTIMATE}",
-        "reliability": "stage event bin_lo bin_hi confidence accuracy count",
-        "noise_floor": "calibrator mean p95",
-    },
-    "selective": {
-        "summary": f"score metric {_ESTIMATE}",
-        "risk_coverage": "method coverage risk",
-        "deferral": "score threshold n coverage selective_risk",
-    },
-    "cases": {"taxonomy": "mode n n_groups share n_critical n_flagged definition"},
-}
 PREPARED = Path("artifacts/prepared")
 POINTS = Path("artifacts/operating_points.json")
 MODEL_CARD = Path("artifacts/model/model.json")
@@ -81,9 +38,10 @@ class Evidence:
 
     Args:
         root: folder that holds `metrics`, `plots` and `artifacts`.
+        stages: those whose findings were read; the others are absent on purpose.
         preparation: task, classes, critical class, data set.
         points: thresholds frozen on the calibration role.
-        backbone: name of the model's backbone.
+        backbone: name of the model's backbone; empty where no model is known.
         params: all of `params.yaml`.
         scalars: headline numbers by stage.
         series: tables by stage and file stem.
@@ -93,6 +51,7 @@ class Evidence:
     """
 
     root: Path
+    stages: tuple[str, ...]
     preparation: Preparation
     points: OperatingPoints
     backbone: str
@@ -114,13 +73,32 @@ class Evidence:
         return self.preparation.schema.critical_class
 
     @property
+    def exclusive(self) -> bool:
+        """Whether every image has exactly one class."""
+        return tasks.get(self.preparation.schema.task).exclusive
+
+    @property
+    def nouns(self) -> tuple[str, str]:
+        """What an output is called, one and many."""
+        return ("class", "classes") if self.exclusive else ("label", "labels")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every stage is there."""
+        return set(self.stages) == set(STAGES)
+
+    @property
     def cases(self) -> Records:
         """The explained cases."""
-        return list(self.dossier["cases"])
+        return list(self.dossier.get("cases", ()))
+
+    def tables(self, stage: str) -> Mapping[str, pd.DataFrame]:
+        """Every series of a stage; none where the stage is absent."""
+        return self.series.get(stage, {})
 
     def table(self, stage: str, name: str) -> pd.DataFrame:
         """A series of a stage; an empty table where the stage wrote none of that name."""
-        return self.series[stage].get(name, pd.DataFrame())
+        return self.tables(stage).get(name, pd.DataFrame())
 
     def rows(self, stage: str, name: str, **where: object) -> Records:
         """The rows of a series in which the columns have the asked values."""
@@ -136,70 +114,76 @@ class Evidence:
         rows = self.rows(stage, name, **where)
         return number(rows[0]) if rows else Number()
 
+    def names(self, stage: str, name: str, column: str) -> list[str]:
+        """The values of a column, each once, in their order."""
+        found = self.table(stage, name)
+        return [str(each) for each in found[column].unique()] if column in found else []
+
     def measure(self, metric: str) -> Number:
         """A measure of the clean test role."""
         return self.number("evaluate", "metrics", metric=metric)
 
+    def of_class(self, name: str, metric: str) -> Number:
+        """A measure of one class or label on the clean test role."""
+        return self.number("evaluate", "per_class", **{"class": name, "metric": metric})
+
     def scalar(self, stage: str, name: str) -> Scalar:
         """A headline number, or `None`."""
-        return self.scalars[stage].get(name)
+        return self.scalars.get(stage, {}).get(name)
 
 
-def read(root: Path = Path()) -> Evidence:
-    """Read everything; an error names the stage to run where something is missing."""
-    rows = manifest.read_manifest(root / PREPARED)
+def read(root: Path = Path(), *, only: tuple[str, ...] | None = None) -> Evidence:
+    """Read what the stages found; an error names the stage to run where something is missing.
+
+    Args:
+        root: folder that holds `metrics`, `plots` and `artifacts`.
+        only: the stages that there are, for predictions made elsewhere; all of them by default.
+    """
+    stages = STAGES if only is None else _in_order(only)
     return Evidence(
         root=root,
+        stages=stages,
         preparation=manifest.read_preparation(root / PREPARED),
         points=operating_points.read(root / POINTS),
-        backbone=str(read_json(root / MODEL_CARD, stage="train").get("backbone", "unknown")),
-        params=read_yaml(root / "params.yaml"),
-        scalars={stage: findings.read_scalars(stage, root=root) for stage in STAGES},
-        series={stage: _series(stage, root) for stage in STAGES},
-        dossier=read_json(root / CASES / "cases.json", stage="cases", keys=["cases"]),
-        groups_in_two_roles=_leaks(rows),
-        runtime=_runtime(root),
+        backbone=_backbone(root) if "train" in stages else "",
+        params=_params(root, strict=only is None),
+        scalars={stage: findings.read_scalars(stage, root=root) for stage in stages},
+        series={stage: series.read(stage, root) for stage in stages},
+        dossier=_dossier(root) if "cases" in stages else {},
+        groups_in_two_roles=_leaks(root, strict="prepare" in stages),
+        runtime=_runtime(root, stages),
     )
 
 
-def _series(stage: str, root: Path) -> dict[str, pd.DataFrame]:
-    folder = root / "plots" / stage
-    for name in NEEDED[stage]:
-        if not (folder / f"{name}.csv").exists():
-            raise DataError(
-                f"{folder / name}.csv: not found; run the {stage} stage first (`dvc repro {stage}`)"
-            )
-    found = {path.stem: _csv(path, stage=stage) for path in sorted(folder.glob("*.csv"))}
-    for name, columns in NEEDED[stage].items():
-        missing = [column for column in columns.split() if column not in found[name]]
-        if missing:
-            raise DataError(
-                f"{folder / name}.csv: lacks the columns {listed(missing)}; "
-                f"run the {stage} stage again (`dvc repro -f -s {stage}`)"
-            )
-    return found
+def _in_order(asked: Iterable[str]) -> tuple[str, ...]:
+    for stage in (wanted := tuple(asked)):
+        lookup("stage", stage, dict.fromkeys(STAGES))
+    return tuple(stage for stage in STAGES if stage in wanted)
 
 
-def _csv(path: Path, *, stage: str) -> pd.DataFrame:
-    # A class or a site may be called "NA" or "None"; only an empty field is undefined.
-    try:
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise DataError(
-            f"{path}: not a readable table ({' '.join(str(error).split())}); "
-            f"run the {stage} stage again (`dvc repro -f -s {stage}`)"
-        ) from None
+def _backbone(root: Path) -> str:
+    return str(read_json(root / MODEL_CARD, stage="train").get("backbone", "unknown"))
 
 
-def _leaks(rows: pd.DataFrame) -> tuple[str, ...]:
-    roles = rows.groupby("group_id")["role"].nunique()
+def _params(root: Path, *, strict: bool) -> dict[str, Any]:
+    path = root / "params.yaml"
+    return read_yaml(path) if strict or path.exists() else {}
+
+
+def _dossier(root: Path) -> dict[str, Any]:
+    return read_json(root / CASES / "cases.json", stage="cases", keys=["cases"])
+
+
+def _leaks(root: Path, *, strict: bool) -> tuple[str, ...]:
+    folder = root / PREPARED
+    if not strict and not (folder / "manifest.parquet").exists():
+        return ()
+    roles = manifest.read_manifest(folder).groupby("group_id")["role"].nunique()
     return tuple(str(name) for name in roles.index[roles > 1])
 
 
-def _runtime(root: Path) -> dict[str, dict[str, Any]]:
-    paths = {stage: root / "runtime" / f"{stage}.json" for stage in STAGES}
+def _runtime(root: Path, stages: Iterable[str]) -> dict[str, dict[str, Any]]:
+    paths = {stage: root / "runtime" / f"{stage}.json" for stage in stages}
     return {
         stage: read_json(path, stage=stage, keys=("seconds", "machine", "versions"))
         for stage, path in paths.items()

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from medaudit.reporting import labels
+from medaudit.audits.calibration import BASELINE
+from medaudit.audits.reliability import MEAN
+from medaudit.reporting import deferrals, headline, labels
 from medaudit.reporting.figures import slices as slice_figure
 from medaudit.reporting.figures import stress as stress_figure
 from medaudit.reporting.numbers import (
+    MINUS,
     Change,
     Number,
     between,
@@ -20,10 +23,10 @@ from medaudit.reporting.numbers import (
     count,
     difference,
     estimate,
-    number,
+    p_value,
+    percent,
     plain,
     real,
-    share,
 )
 
 if TYPE_CHECKING:
@@ -34,46 +37,23 @@ if TYPE_CHECKING:
 
 
 def summary(evidence: Evidence) -> list[str]:
-    """What we found, in about seven sentences."""
+    """What we found, in about seven sentences; nothing about stages that are absent."""
+    there = evidence.stages
     found = [
-        performance(evidence),
-        critical_class(evidence),
+        *(
+            (headline.performance(evidence), headline.operating_points(evidence))
+            if "evaluate" in there
+            else ()
+        ),
         *(
             stress(stress_changes(evidence, name), name, evidence.critical)
             for name in stress_figure.primaries(evidence)
         ),
-        slices(slice_changes(evidence), slice_figure.primary(evidence), evidence.critical),
-        calibration(evidence),
-        deferral(evidence),
+        *((slice_sentence(evidence),) if slice_figure.was_cut(evidence) else ()),
+        *((calibration(evidence),) if "calibrate" in there else ()),
+        *((deferral(evidence),) if "selective" in there else ()),
     ]
     return [sentence for sentence in found if sentence]
-
-
-def performance(evidence: Evidence) -> str:
-    """The headline of the clean test role."""
-    rows = evidence.rows("evaluate", "metrics")
-    first, accuracy = number(rows[0]), evidence.measure("balanced_accuracy")
-    name = labels.metric(str(rows[0]["metric"]), None)
-    more = f" and balanced accuracy {estimate(accuracy)}" if accuracy.defined else ""
-    return (
-        f"On {count(first.n)} clean test images of {count(first.n_groups)} groups, {name} is "
-        f"{estimate(first)}{more}."
-    )
-
-
-def critical_class(evidence: Evidence) -> str:
-    """The operating point of the critical class and what it realises."""
-    found = evidence.measure("critical_sensitivity")
-    if evidence.critical is None:
-        return ""
-    realised, target = evidence.measure("critical_specificity"), evidence.points.specificity
-    verdict = "in accord with" if realised.holds(target) else "which is not"
-    return (
-        f"At the threshold frozen on calibration, sensitivity for {evidence.critical} is "
-        f"{estimate(found)} (n={count(found.n_positive)}) and realised specificity is "
-        f"{estimate(realised)} (n={count(realised.n_positive)}), {verdict} the {target:g} that the "
-        f"threshold was chosen for."
-    )
 
 
 def stress_changes(evidence: Evidence, metric: str) -> list[Change]:
@@ -94,16 +74,22 @@ def slice_changes(evidence: Evidence) -> list[Change]:
     ]
 
 
+def slice_sentence(evidence: Evidence) -> str:
+    """Which slices are worse in the primary measure."""
+    return slices(slice_changes(evidence), slice_figure.primary(evidence), evidence.critical)
+
+
 def stress(changes: Sequence[Change], metric: str, critical: str | None) -> str:
     """Which conditions change a measure, as far as shown."""
     name = labels.metric(metric, critical)
-    known = [each for each in changes if each.defined]
+    known = [each for each in changes if each.comparable]
     if not known:
         return f"{name}: no condition could be compared with clean."
     worse = [each for each in known if each.shown_worse]
     if not worse:
+        under = f"any of {len(known)} conditions" if len(known) > 1 else "the one condition"
         return (
-            f"{name}: no loss against clean could be shown under any of {len(known)} conditions "
+            f"{name}: no loss against clean could be shown under {under} "
             f"({behind(known[0])}, Holm-corrected)."
         )
     largest = max(worse, key=lambda each: each.harm)
@@ -117,21 +103,49 @@ def stress(changes: Sequence[Change], metric: str, critical: str | None) -> str:
 def slices(changes: Sequence[Change], metric: str, critical: str | None) -> str:
     """Which slices are worse than the rest, as far as shown."""
     name = labels.metric(metric, critical)
-    known = [each for each in changes if each.defined]
+    known = [each for each in changes if each.comparable]
     if not known:
         return f"{name}: no slice is large enough to be compared with the rest of the test role."
+    unknown = len(changes) - len(known)
+    more = f"; {unknown} more have no interval" if unknown else ""
     worse = [each for each in known if each.shown_worse]
     if not worse:
         smallest = min(known, key=lambda each: each.n or 0)
         return (
             f"{name}: no slice could be shown to be worse than the rest of the test role "
-            f"({len(known)} slices, Holm-corrected, the smallest with n={count(smallest.n)})."
+            f"({len(known)} slices, Holm-corrected, the smallest with n={count(smallest.n)}{more})."
         )
     largest = max(worse, key=lambda each: each.harm)
     return (
         f"{name} is lower than in the rest of the test role in {len(worse)} of {len(known)} slices "
-        f"(Holm-corrected); the largest gap measured is {difference(largest)} in {largest.name} "
-        f"({behind(largest)}){rival(largest, worse, str)}."
+        f"(Holm-corrected{more}); the largest gap measured is {difference(largest)} in "
+        f"{largest.name} ({behind(largest)}){rival(largest, worse, str)}."
+    )
+
+
+def trends(rows: Sequence[Mapping[str, Any]], metric: str, critical: str | None) -> str:
+    """Corruptions under which a measure moves one way with every step of severity.
+
+    Said only where Kendall's tau reaches the least p-value that so few severities allow.
+    """
+    certain = [
+        row
+        for row in rows
+        if row["metric"] == metric and real(row["p_value"]) <= real(row["least_p_value"]) < 1
+    ]
+    ways = {
+        "falls": [str(row["corruption"]) for row in certain if row["tau"] < 0],
+        "rises": [str(row["corruption"]) for row in certain if row["tau"] > 0],
+    }
+    said = [
+        f"{way} under {', '.join(map(labels.words, names))}" for way, names in ways.items() if names
+    ]
+    if not said:
+        return ""
+    n, least = count(certain[0]["n_severities"]), p_value(real(certain[0]["least_p_value"]))
+    return (
+        f"With every step of severity {labels.short(metric, critical)} {' and '.join(said)} "
+        f"(Kendall's tau at {MINUS}1 or +1; p={least}, the least that {n} severities allow)."
     )
 
 
@@ -154,22 +168,31 @@ def behind(found: Number) -> str:
 
 def calibration(evidence: Evidence) -> str:
     """ECE against its noise floor, and what the calibrators change."""
-    floors = evidence.rows("calibrate", "noise_floor")
+    floors = evidence.rows("calibrate", "noise_floor", event=MEAN)
     first = floors[0]
     ece = evidence.number("calibrate", "summary", calibrator=first["calibrator"], metric="ece")
     changes = [calibrator_clause(evidence, row["calibrator"]) for row in floors[1:]]
-    return " ".join([ece_sentence(ece, real(first["p95"])), *changes])
+    said = ece_sentence(ece, real(first["p95"]), mean_over=mean_over(evidence))
+    return " ".join([said, *changes])
 
 
-def ece_sentence(ece: Number, floor: float) -> str:
+def mean_over(evidence: Evidence) -> str:
+    """Of what the ECE is the mean, where there are several events."""
+    n = len(evidence.rows("calibrate", "noise_floor", event=MEAN, calibrator=BASELINE))
+    many = len(evidence.rows("calibrate", "noise_floor", calibrator=BASELINE)) - n
+    return f" (mean over {many} labels)" if many > 1 else ""
+
+
+def ece_sentence(ece: Number, floor: float, *, mean_over: str = "") -> str:
     """Whether miscalibration is shown."""
     if not (ece.defined and math.isfinite(floor)):
         return "The ECE is undefined."
     above = ece.value > floor
     verdict = "miscalibration is shown" if above else "no miscalibration could be shown"
+    place = "above" if above else "not above"
     return (
-        f"The ECE before calibration is {estimate(ece)}, {'above' if above else 'not above'} "
-        f"{plain(floor)}, the 95th percentile of a perfectly calibrated model with these "
+        f"The ECE before calibration{mean_over} is {estimate(ece)}, {place} {plain(floor)}, the "
+        f"95th percentile of a perfectly calibrated model with these "
         f"confidences (n={count(ece.n)}): {verdict}."
     )
 
@@ -187,26 +210,30 @@ def calibrator_clause(evidence: Evidence, calibrator: str) -> str:
 
 def deferral(evidence: Evidence) -> str:
     """What the frozen deferral leaves, overall and for the critical class."""
-    row = evidence.rows("selective", "deferral")[0]
-    risk = evidence.number("selective", "summary", score=row["score"], metric="risk")
-    kept = number(triple(row, "selective_risk"))
-    text = (
-        f"Keeping {share(real(row['coverage']))} of the cases by {labels.words(str(row['score']))} "
-        f"(threshold frozen on calibration) leaves an error of {estimate(kept)} "
-        f"{compared(kept, risk)} {estimate(risk)} without deferral"
-    )
-    return f"{text}{critical_clause(row, evidence.critical)}."
-
-
-def critical_clause(row: Mapping[str, Any], critical: str | None) -> str:
-    """The same for the recall of the critical class."""
-    if critical is None or "critical_recall_kept" not in row:
-        return ""
-    kept, all_cases = (number(triple(row, f"critical_recall{end}")) for end in ("_kept", ""))
-    deferred = real(row["critical_deferred_share"])
+    score = deferrals.primary(evidence)
+    risk = evidence.number("selective", "summary", score=score, metric="risk")
+    kept = deferrals.realised(evidence, "selective_risk")
+    loss = "an error" if evidence.exclusive else "a risk (weighted share of wrong calls)"
     return (
-        f"; recall of {critical} among the kept is {estimate(kept)} {compared(kept, all_cases)} "
-        f"{estimate(all_cases)} before, with {share(deferred)} of {critical} deferred"
+        f"Keeping {percent(deferrals.realised(evidence, 'coverage'))} of the cases by "
+        f"{labels.words(score)} (threshold frozen on calibration) leaves {loss} of "
+        f"{estimate(kept)} {compared(kept, risk)} {estimate(risk)} without deferral"
+        f"{critical_clause(evidence)}."
+    )
+
+
+def critical_clause(evidence: Evidence) -> str:
+    """The same for the recall of the critical class."""
+    critical = evidence.critical
+    if critical is None:
+        return ""
+    kept, everyone = (
+        deferrals.realised(evidence, f"critical_recall{end}") for end in ("_kept", "")
+    )
+    deferred = deferrals.realised(evidence, "critical_deferred_share")
+    return (
+        f"; recall of {critical} among the kept is {estimate(kept)} {compared(kept, everyone)} "
+        f"{estimate(everyone)} before, with {percent(deferred)} of {critical} deferred"
     )
 
 
@@ -217,11 +244,6 @@ def compared(first: Number, second: Number) -> str:
     if first.low > second.high:
         return "and so more than"
     return "beside"
-
-
-def triple(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The columns `name`, `name_low`, `name_high` as those of a number."""
-    return {"value": row.get(name), "low": row.get(f"{name}_low"), "high": row.get(f"{name}_high")}
 
 
 def mode(row: Mapping[str, Any]) -> str:

@@ -14,11 +14,16 @@ UNDEFINED = "undefined"
 MINUS = "\N{MINUS SIGN}"
 RANGE = "\N{EN DASH}"
 ALPHA = 0.05
+MARKS = {"few_positive_groups": "\N{DAGGER}", "undefined_replicates": "\N{DOUBLE DAGGER}"}
+"""Signs that stand behind a number whose interval is to be read with care, by the reason."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A value, its 95 % interval, and what it rests on; NaN means undefined."""
+    """A value, its 95 % interval, and what it rests on; NaN means undefined.
+
+    `caution` says why the interval is to be read with care, and is empty where it is not.
+    """
 
     value: float = math.nan
     low: float = math.nan
@@ -26,11 +31,22 @@ class Number:
     n: int | None = None
     n_groups: int | None = None
     n_positive: int | None = None
+    caution: str = ""
 
     @property
     def defined(self) -> bool:
         """Whether there is a value."""
         return math.isfinite(self.value)
+
+    @property
+    def rests_on(self) -> int | None:
+        """The cases behind the value: its positives, or else all rows."""
+        return self.n if self.n_positive is None else self.n_positive
+
+    @property
+    def mark(self) -> str:
+        """The sign of its caution; empty where there is none."""
+        return MARKS.get(self.caution, "")
 
     def holds(self, target: float) -> bool:
         """Whether the interval contains a number; an undefined interval contains nothing."""
@@ -44,6 +60,11 @@ class Change(Number):
     name: str = ""
     p_holm: float = math.nan
     direction: int = 1
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is a difference with an interval."""
+        return self.defined and math.isfinite(self.low)
 
     @property
     def shown(self) -> bool:
@@ -74,6 +95,7 @@ def number(row: Mapping[str, Any], prefix: str = "") -> Number:
         n=whole(row.get("n")),
         n_groups=whole(row.get("n_groups")),
         n_positive=whole(row.get("n_positive")),
+        caution=word(row.get("caution")),
     )
 
 
@@ -87,6 +109,7 @@ def change(row: Mapping[str, Any], value: str, *, name: str, ends: tuple[str, st
         n=whole(row.get("n")),
         n_groups=whole(row.get("n_groups")),
         n_positive=whole(row.get("n_positive")),
+        caution=word(row.get("caution")),
         name=name,
         p_holm=real(row.get("p_holm")),
         direction=whole(row.get("direction")) or 1,
@@ -102,6 +125,11 @@ def whole(value: object) -> int | None:
     """An int; `None` for what is absent."""
     found = real(value)
     return int(found) if math.isfinite(found) else None
+
+
+def word(value: object) -> str:
+    """A word; empty for what is absent."""
+    return value if isinstance(value, str) else ""
 
 
 def plain(value: float, digits: int = 3) -> str:
@@ -127,10 +155,10 @@ def between(low: float, high: float, digits: int = 3) -> str:
 
 
 def estimate(found: Number, digits: int = 3) -> str:
-    """A value with its interval, or `undefined`."""
+    """A value with its interval and the mark of its caution, or `undefined`."""
     if not found.defined:
         return UNDEFINED
-    return f"{plain(found.value, digits)} ({between(found.low, found.high, digits)})"
+    return f"{plain(found.value, digits)} ({between(found.low, found.high, digits)}){found.mark}"
 
 
 def difference(found: Number, digits: int = 3) -> str:
@@ -138,9 +166,9 @@ def difference(found: Number, digits: int = 3) -> str:
     if not found.defined:
         return UNDEFINED
     if not math.isfinite(found.low):
-        return f"{signed(found.value, digits)} (no interval)"
+        return f"{signed(found.value, digits)} (no interval){found.mark}"
     ends = f"{signed(found.low, digits)} to {signed(found.high, digits)}"
-    return f"{signed(found.value, digits)} ({ends})"
+    return f"{signed(found.value, digits)} ({ends}){found.mark}"
 
 
 def p_value(value: float) -> str:
@@ -159,3 +187,11 @@ def count(value: object) -> str:
 def share(value: float) -> str:
     """A share as percent."""
     return f"{value:.1%}".replace("%", " %") if math.isfinite(value) else UNDEFINED
+
+
+def percent(found: Number) -> str:
+    """A share with its interval as percent, and the mark of its caution."""
+    if not found.defined:
+        return UNDEFINED
+    ends = between(100 * found.low, 100 * found.high, 1)
+    return f"{100 * found.value:.1f} % ({ends}){found.mark}"

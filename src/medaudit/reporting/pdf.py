@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.typ"
 MOST_PAGES = 6
-SIZES = (9.0, 8.5, 8.25, 8.0, 7.75, 7.5, 7.0, 6.5)
+SIZES = (9.0, 8.5, 8.25, 8.0, 7.75, 7.5, 7.25, 7.0, 6.75, 6.5)
 """Sizes of the text in points; the first with which the report fits its pages is taken."""
 
 

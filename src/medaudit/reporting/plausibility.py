@@ -39,16 +39,13 @@ def too_good(evidence: Evidence) -> Iterator[str]:
     """A nearly perfect score is more often a leak than a triumph."""
     found = evidence.measure("macro_auroc")
     if found.value > TOO_GOOD:
-        yield f"Macro AUROC {plain(found.value)} is too good to be believed: check for leakage."
+        yield f"Macro AUROC {estimate(found)} is too good to be believed: check for leakage."
 
 
 def contradictions(evidence: Evidence) -> Iterator[str]:
     """A class that ranks well but is never found: the wrong score or threshold is used."""
     for name in evidence.classes:
-        auroc, found = (
-            evidence.number("evaluate", "per_class", **{"class": name, "metric": metric})
-            for metric in ("auroc", "sensitivity")
-        )
+        auroc, found = (evidence.of_class(name, metric) for metric in ("auroc", "sensitivity"))
         if auroc.value > RANKS_WELL and found.value < FINDS_NOTHING:
             yield (
                 f"{name}: AUROC {plain(auroc.value)} with sensitivity {plain(found.value)} at its "
@@ -62,7 +59,7 @@ def surprises(evidence: Evidence, expected: Mapping[str, tuple[float, float]]) -
         found = evidence.measure(name)
         if found.defined and not low <= found.value <= high:
             yield (
-                f"{labels.metric(name, evidence.critical)} {plain(found.value)} is outside of "
+                f"{labels.metric(name, evidence.critical)} {estimate(found)} is outside of "
                 f"{low:g} to {high:g}, where comparable studies lie."
             )
 
@@ -83,15 +80,16 @@ def few_positives(evidence: Evidence) -> Iterator[str]:
     few = [r for r in rows if real(r["n_positive"]) < FEW_POSITIVES]
     if few:
         names = ", ".join(f"{row['class']} ({count(row['n_positive'])})" for row in few)
-        yield f"Fewer than {FEW_POSITIVES} test images: {names}; their numbers are unstable."
+        yield (
+            f"Fewer than {FEW_POSITIVES} positive test images: {names}; their numbers are unstable."
+        )
 
 
 def resolution(evidence: Evidence) -> Iterator[str]:
     """A bootstrap with too few replicates can never show anything after Holm."""
     replicates = (evidence.params.get("intervals") or {}).get("replicates")
-    conditions = evidence.table("stress", "conditions")["condition"].nunique() - 1
-    slices = evidence.table("slice", "slices")
-    family = max(conditions, slices["slice"].nunique() if len(slices) else 0)
+    conditions = len(evidence.names("stress", "conditions", "condition")) - 1
+    family = max(conditions, len(evidence.names("slice", "slices", "slice")), 0)
     least = 2 * family / (replicates + 1) if isinstance(replicates, int) else 0.0
     if least >= ALPHA:
         yield (

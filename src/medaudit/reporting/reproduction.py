@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medaudit.params import read_yaml
-from medaudit.reporting.evidence import STAGES
+from medaudit.reporting.series import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

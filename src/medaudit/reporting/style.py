@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 FULL, HALF = 6.85, 3.35
 """Widths in inches: the text of an A4 page, and half of it."""
 
+CHARACTER = 0.055
+"""Width of a character of a tick label in inches."""
+
 BLUE, RED, GREY, LIGHT = "#33638d", "#c1433c", "#6b7280", "#d6dae0"
+PALE = "#a9b4c2"
+"""For values that have no interval."""
+
 # Paul Tol's "bright", then his "muted" for data sets of many classes.
 CLASS_COLOURS = (
     *("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#9A9A9A"),
@@ -94,6 +100,15 @@ def class_colours(classes: Sequence[str]) -> dict[str, str]:
 def severity_colour(severity: int) -> str:
     """Darker with severity."""
     return SEVERITY_COLOURS[min(max(severity, 1), len(SEVERITY_COLOURS)) - 1]
+
+
+def name_columns(ax: Axes, names: Sequence[str]) -> None:
+    """Names below the columns of a grid, upright where they would run into each other."""
+    room = ax.get_figure(root=True).get_figwidth() * 0.72 / max(len(names), 1)  # type: ignore[union-attr]  # axes are in a figure
+    crowded = max(map(len, names), default=0) * CHARACTER > room
+    ax.set_xticks(range(len(names)), names)
+    if crowded:
+        ax.tick_params(axis="x", labelrotation=90)
 
 
 def blank(axes: Iterator[Axes] | Sequence[Axes]) -> None:

@@ -7,13 +7,13 @@ from typer.testing import CliRunner
 
 from medaudit.audits.calibration import CalibrateParams
 from medaudit.audits.cases import CasesParams
+from medaudit.audits.cuts import SliceParams
 from medaudit.audits.evaluation import EvaluateParams
 from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.robustness import StressParams
 from medaudit.audits.selection import SelectiveParams
-from medaudit.audits.slices import SliceParams
 from medaudit.cli import app
-from medaudit.data.datasets import DataParams
+from medaudit.data import datasets
 from medaudit.data.manifest import PrepareParams
 from medaudit.model.cached import PredictParams
 from medaudit.model.compute import ComputeParams
@@ -25,7 +25,6 @@ from medaudit.reporting.context import ReportParams
 ROOT = Path(__file__).resolve().parents[3]
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 SECTIONS = (
-    DataParams,
     PrepareParams,
     ComputeParams,
     TrainParams,
@@ -58,9 +57,10 @@ def call(*words):
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
 def test_every_profile_is_complete_and_nothing_else(profile):
+    datasets.read_params(profile)
     for section in SECTIONS:
         load(section, profile)
-    assert set(read_yaml(profile)) == {section.section for section in SECTIONS}
+    assert set(read_yaml(profile)) == {"data", *(section.section for section in SECTIONS)}
     assert corruptions.conditions(load(StressParams, profile).corruptions)
 
 

@@ -19,3 +19,15 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def found(study: Path) -> Evidence:
     """The same, read."""
     return evidence.read(study)
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for images with any of four labels, none of them critical."""
+    return synthetic_evidence.write_evidence(tmp_path_factory.mktemp("labelled"), n_labels=4)
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an audit of given predictions leaves: no data, no model, no images."""
+    return synthetic_evidence.write_audit(tmp_path_factory.mktemp("elsewhere"))

@@ -7,86 +7,50 @@ import numpy as np
 import pandas as pd
 import yaml
 from PIL import Image
+from synthetic_tables import (
+    ROLES,
+    STRENGTHS,
+    clean_table,
+    corrupted,
+    schema_of,
+    truth_of,
+)
 
 from medaudit import findings
-from medaudit.audits import calibration, casebook, evaluation, robustness, selection, slices
+from medaudit.audits import (
+    calibration,
+    case_findings,
+    casebook,
+    dossier,
+    evaluation,
+    robustness,
+    selection,
+    slices,
+)
 from medaudit.audits.cases import CasesParams
+from medaudit.audits.cuts import SliceParams
 from medaudit.audits.intervals import IntervalParams
 from medaudit.files import write_json
 from medaudit.findings import Findings
 from medaudit.tables import manifest, operating_points
-from medaudit.tables.conditions import Condition
-from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.operating_points import OperatingPoints
+from medaudit.tables.predictions import PredictionTable
 
-CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-SHARES = (0.06, 0.08, 0.14, 0.04, 0.16, 0.47, 0.05)
-ROLES = {"train": 0.4, "tune": 0.1, "calibration": 0.2, "test": 0.3}
-STRENGTHS = {
-    "gaussian_noise": 1.4,
-    "gaussian_blur": 1.0,
-    "jpeg": 0.15,
-    "brightness_up": 0.5,
-    "brightness_down": 0.6,
-    "contrast_up": 0.2,
-    "contrast_down": 0.4,
-    "colour_cast_warm": 0.7,
-    "colour_cast_blue": 0.5,
-    "down_up_sampling": 0.3,
-}
 REPOSITORY = Path(__file__).parents[3]
 
 
-def rows(n: int, rng: np.random.Generator) -> pd.DataFrame:
-    groups = np.sort(rng.integers(0, int(n * 0.7), n))
-    names = list(ROLES)
-    role = np.array(names)[
-        np.searchsorted(np.cumsum(list(ROLES.values()))[:-1], groups / groups.max())
-    ]
-    return pd.DataFrame(
-        {
-            "sample_id": [f"TEST_{i:05}" for i in range(n)],
-            "group_id": [f"L{g:05}" for g in groups],
-            "role": role,
-            "age": np.where(rng.random(n) < 0.05, np.nan, rng.integers(4, 18, n) * 5.0),
-            "sex": rng.choice(["female", "male", "unknown"], n, p=[0.47, 0.5, 0.03]),
-            "localization": rng.choice(["back", "face", "lower extremity", "trunk"], n),
-            "dataset": rng.choice(["source_a", "source_b", "source_c"], n, p=[0.45, 0.35, 0.2]),
-            "brightness": rng.normal(0.6, 0.1, n),
-        }
-    )
-
-
-def clean_table(n: int, schema: Schema) -> PredictionTable:
-    rng = np.random.default_rng(3)
-    frame = rows(n, rng)
-    targets = rng.choice(len(CLASSES), n, p=SHARES)
-    logits = rng.normal(size=(n, len(CLASSES)))
-    logits[np.arange(n), targets] += np.where(frame["dataset"] == "source_c", 0.8, 2.6)
-    logits *= 1.6
-    return PredictionTable(schema, frame, targets.astype(np.int64), logits[None].astype(np.float32))
-
-
-def corrupted(clean: PredictionTable, name: str, severity: int) -> PredictionTable:
-    rng = np.random.default_rng([severity, len(name)])
-    test = clean.role("test")
-    noise = rng.normal(size=test.logits.shape) * severity * STRENGTHS[name]
-    noise[..., CLASSES.index("nv")] += severity * STRENGTHS[name]
-    logits = (test.logits + noise).astype(np.float32)
-    return PredictionTable(
-        clean.schema, test.rows, test.targets, logits, condition=Condition(name, severity)
-    )
-
-
 def prepare(clean: PredictionTable) -> Findings:
-    truth = np.array(CLASSES)[clean.targets]
-    frame = clean.rows.assign(**{"class": truth})
-    counts = frame.groupby(["class", "role"]).agg(
-        images=("sample_id", "size"), groups=("group_id", "nunique")
-    )
-    full = pd.MultiIndex.from_product([CLASSES, ROLES], names=["class", "role"])
+    truth, classes = truth_of(clean), clean.schema.classes
+    frame = clean.rows
+    counted = [
+        (name, role, len(part), part["group_id"].nunique())
+        for k, name in enumerate(classes)
+        for role in ROLES
+        for part in [frame[truth[:, k] & (frame["role"] == role)]]
+    ]
     n = len(clean)
     series = {
-        "class_counts": counts.reindex(full, fill_value=0).reset_index(),
+        "class_counts": pd.DataFrame(counted, columns=["class", "role", "images", "groups"]),
         "missing": pd.DataFrame(
             {
                 "column": ["age", "sex", "localization", "dataset"],
@@ -118,9 +82,7 @@ def prepare(clean: PredictionTable) -> Findings:
         "n_images": n,
         "n_groups": int(frame["group_id"].nunique()),
         "n_images_largest_group": int(frame["group_id"].value_counts().max()),
-        "imbalance_ratio": float(
-            frame["class"].value_counts().max() / frame["class"].value_counts().min()
-        ),
+        "imbalance_ratio": float(truth.sum(axis=0).max() / truth.sum(axis=0).min()),
         "n_missing_values": int(frame["age"].isna().sum()),
         "n_duplicate_pairs": 1,
         "n_duplicate_pairs_across_groups": 1,
@@ -149,10 +111,10 @@ def train() -> Findings:
     return Findings({"best_epoch": 7, "epochs_run": 8, "n_parameters": 1234}, {"curves": curves})
 
 
-def cases(clean, stressed, points, root: Path) -> Findings:
+def cases(clean, stressed, points, root: Path, few: IntervalParams) -> Findings:
     """The true case book over made-up edits: every edit is noise on the logits."""
     params = CasesParams()
-    book = casebook.study([clean, *stressed], points, params)
+    book = casebook.study([clean, *stressed], points, params, intervals_params=few)
     edits = {"hair_filled": ("undo", "hair"), "lesion_replaced": ("remove", "context_shortcut")}
     rng = np.random.default_rng(0)
 
@@ -183,10 +145,10 @@ def cases(clean, stressed, points, root: Path) -> Findings:
             images,
             {"lesion_share": 0.3, "cam_predicted_energy": 0.2, "cam_true_energy": None},
         )
-        entries.append(casebook.entry(book, page, drawn=drawn, questions={}))
-    found = casebook.findings(book, pages, controls, focus)
-    dossier = casebook.dossier(book, entries, found, questions=dict.fromkeys(edits, "?"))
-    write_json(root / "artifacts/cases/cases.json", dossier)
+        entries.append(dossier.entry(book, page, drawn=drawn, questions={}))
+    found = case_findings.findings(book, pages, controls, focus)
+    told = dossier.dossier(book, entries, found, questions=dict.fromkeys(edits, "?"))
+    write_json(root / "artifacts/cases/cases.json", told)
     return found
 
 
@@ -200,47 +162,98 @@ def picture(root: Path, name: str, number: int) -> str:
     return name
 
 
-def write_evidence(root: Path, *, large: bool = False, critical: bool = True) -> Path:
+def write_evidence(
+    root: Path, *, large: bool = False, critical: bool = True, n_labels: int | None = None
+) -> Path:
     """Write metrics, plots and artifacts of a made-up study into a folder.
 
     In the small one the replicates just let corrected p-values reach 0.05.
     """
     few = IntervalParams(replicates=200 if large else 400)
     names = list(STRENGTHS)[: 10 if large else 3]
+    schema = schema_of(n_labels, critical=critical)
+    clean = clean_table(1500 if large else 1000, schema)
+    write_parameters(root, schema)
+    points = write_facts(clean, root)
+    stressed = [corrupted(clean, name, s) for name in names for s in (1, 2, 3)]
+    everything = {
+        "prepare": prepare(clean),
+        "train": train(),
+        **audited(clean, stressed, points, few, large=large),
+        "cases": cases(clean, stressed, points, root, few),
+    }
+    for stage, found in everything.items():
+        findings.write(found, stage, root=root)
+    write_machine(root)
+    checklist = REPOSITORY / "report/deployment_checklist.yaml"
+    (root / "report").mkdir(exist_ok=True)
+    shutil.copy(checklist, root / "report")
+    return root
+
+
+def write_audit(root: Path, *, n_labels: int | None = 4, stress: bool = False) -> Path:
+    """What an audit of predictions made elsewhere leaves: no data, no model, no images."""
+    few = IntervalParams(replicates=200)
+    schema = schema_of(n_labels, critical=True)
+    clean = clean_table(1000, schema)
+    points = write_facts(clean, root)
+    write_parameters(root, schema, data=False)
+    stressed = [corrupted(clean, "jpeg", 1)] if stress else []
+    for stage, found in audited(clean, stressed, points, few, large=False).items():
+        findings.write(found, stage, root=root)
+    return root
+
+
+def audited(clean, stressed, points, few: IntervalParams, *, large: bool) -> dict[str, Findings]:
+    """The audits that read nothing but prediction tables."""
+    methods = ("identity", "temperature", "affine") if large else ("identity", "temperature")
+    calibrate = calibration.CalibrateParams(methods=methods, floor_replicates=50)
     quantiles = {"age": 4, "brightness": 4} if large else {"brightness": 3}
     columns = ("dataset", "sex", *(("localization",) if large else ()))
+    slicing = SliceParams(columns=columns, quantiles=quantiles)
+    selecting = selection.SelectiveParams()
+    same = {"intervals_params": few}
+    fitted = calibration.fit(clean, calibrate)
+    stages = {
+        "evaluate": evaluation.audit(clean, points, **same),
+        "slice": slices.audit(clean, points, clean.role("train").rows, slicing, **same),
+        "calibrate": calibration.audit(clean, fitted, calibrate, **same),
+        "selective": selection.audit(clean, points, selecting, **same),
+    }
+    if stressed:
+        stages["stress"] = robustness.audit(clean, stressed, points, **same)
+    return stages
+
+
+def write_parameters(root: Path, schema, *, data: bool = True) -> None:
+    """Those of the phantom; those of an audit name no data."""
     profile = yaml.safe_load((REPOSITORY / "profiles/phantom.yaml").read_text())
-    (root / "params.yaml").parent.mkdir(parents=True, exist_ok=True)
+    if schema.critical_class is None:
+        profile["slice"]["primary"] = "macro_sensitivity"
+    if not data:
+        del profile["data"]
+    root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
-    schema = Schema("multiclass", CLASSES, "mel" if critical else None)
-    clean = clean_table(1500 if large else 1000, schema)
-    prepared = root / "artifacts/prepared"
-    manifest.write_manifest(clean.rows.assign(target=clean.targets), prepared)
-    train_counts = np.bincount(clean.role("train").targets, minlength=len(CLASSES))
-    counts = dict(zip(CLASSES, train_counts.tolist(), strict=True))
-    facts = manifest.Preparation(schema, 112, counts, "made_up", "lesion", ("Made-up test data.",))
+
+
+def write_facts(clean: PredictionTable, root: Path) -> OperatingPoints:
+    """Manifest, schema, model card and thresholds."""
+    prepared, schema = root / "artifacts/prepared", clean.schema
+    manifest.write_manifest(clean.rows.assign(target=list(clean.targets)), prepared)
+    counts = truth_of(clean.role("train")).sum(axis=0).tolist()
+    named = dict(zip(schema.classes, counts, strict=True))
+    meaning = "lesion" if schema.task == "multiclass" else "patient"
+    notes = ("Made-up test data.",)
+    facts = manifest.Preparation(schema, 112, named, "made_up", meaning, notes)
     manifest.write_preparation(facts, prepared)
     write_json(root / "artifacts/model/model.json", {"backbone": "tiny_net"})
     points = operating_points.choose(clean.role("calibration"), specificity=0.95)
     operating_points.write(points, root / "artifacts/operating_points.json")
-    stressed = [corrupted(clean, name, s) for name in names for s in (1, 2, 3)]
-    calibrate = calibration.CalibrateParams(floor_replicates=50)
-    slicing = slices.SliceParams(columns=columns, quantiles=quantiles)
-    train_rows = clean.role("train").rows
-    everything = {
-        "prepare": prepare(clean),
-        "train": train(),
-        "evaluate": evaluation.audit(clean, points, intervals_params=few),
-        "stress": robustness.audit(clean, stressed, points, intervals_params=few),
-        "slice": slices.audit(clean, points, train_rows, slicing, intervals_params=few),
-        "calibrate": calibration.audit(
-            clean, calibration.fit(clean, calibrate), calibrate, intervals_params=few
-        ),
-        "selective": selection.audit(clean, selection.SelectiveParams(), intervals_params=few),
-        "cases": cases(clean, stressed, points, root),
-    }
-    for stage, found in everything.items():
-        findings.write(found, stage, root=root)
+    return points
+
+
+def write_machine(root: Path) -> None:
+    """What one stage noted about its run."""
     machine = {"processor": "Test CPU", "cores": 2, "system": "Linux", "python": "3.11.2"}
     record = {
         "stage": "train",
@@ -249,8 +262,3 @@ def write_evidence(root: Path, *, large: bool = False, critical: bool = True) ->
         "versions": {"torch": "2.13.0"},
     }
     write_json(root / "runtime/train.json", record)
-    checklist = REPOSITORY / "report/deployment_checklist.yaml"
-    if checklist.exists():
-        (root / "report").mkdir(exist_ok=True)
-        shutil.copy(checklist, root / "report")
-    return root

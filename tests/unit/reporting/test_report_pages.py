@@ -11,7 +11,7 @@ from medaudit.errors import DataError
 from medaudit.reporting import checklist, content, evidence, figures, html, pdf
 from medaudit.reporting.context import Context, ReportParams
 from medaudit.reporting.reproduction import Commit
-from medaudit.reporting.sections import stress
+from medaudit.reporting.sections import slices
 
 COMMIT = Commit("0123456789abcdef", dirty=True)
 MEGABYTE = 2**20
@@ -23,6 +23,7 @@ def context_of(root, **params):
         params=ReportParams(title="Test <report>", **params),
         checklist=checklist.read(root / "report/deployment_checklist.yaml"),
         commit=COMMIT,
+        source="made here",
     )
 
 
@@ -133,7 +134,9 @@ class TestPdf:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{"large": True}, {"critical": False}])
+@pytest.mark.parametrize(
+    "options", [{"large": True}, {"critical": False}, {"large": True, "n_labels": 14}]
+)
 def test_large_and_uncritical_studies_are_set_as_well(options, tmp_path):
     root = synthetic_evidence.write_evidence(tmp_path / "study", **options)
     drawn = figures.draw_all(evidence.read(root), tmp_path / "figures")
@@ -185,7 +188,7 @@ class TestEvidence:
         path.write_text(path.read_text().splitlines()[0] + "\n")
         drawn = figures.draw_all(evidence.read(root), tmp_path / "figures")
         assert set(figures.FIGURES) - set(drawn) == {"slices"}
-        assert stress.slice_caption(evidence.read(root)) == "Every slice was refused."
+        assert slices.slice_caption(evidence.read(root)) == "Every slice was refused."
         page = html.render(
             content.build(context_of(root), drawn=drawn),
             figures=drawn,

@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 HIDDEN = ("epoch", "split", "loss", "learning_rate")
 
 
-def class_counts_figure(evidence: Evidence) -> Figure:
+def class_counts_figure(evidence: Evidence) -> Figure | None:
     """Images per class, stacked by role."""
-    figure, (ax,) = style.canvas(style.HALF, 0.75 + 0.19 * len(evidence.classes))
+    if evidence.table("prepare", "class_counts").empty:
+        return None
+    figure, (ax,) = style.canvas(style.HALF, 0.75 + bars_height(len(evidence.classes)))
     draw_class_counts(evidence.table("prepare", "class_counts"), ax)
     return figure
+
+
+def bars_height(n: int) -> float:
+    """Inches for so many bars: thick ones, thinner where there are many."""
+    return max(min(0.19 * n, 1.5), 0.115 * n)
 
 
 def draw_class_counts(table: pd.DataFrame, ax: Axes) -> None:
@@ -41,10 +48,12 @@ def draw_class_counts(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderpad=0, columnspacing=0.9)
 
 
-def training_figure(evidence: Evidence) -> Figure:
+def training_figure(evidence: Evidence) -> Figure | None:
     """Loss of both roles, and the scores of the tune role, over epochs."""
-    figure, (left, right) = style.canvas(style.HALF, 1.9, columns=2)
     table = evidence.table("train", "curves")
+    if table.empty:
+        return None
+    figure, (left, right) = style.canvas(style.HALF, 1.9, columns=2)
     best = evidence.scalar("train", "best_epoch")
     draw_loss(table, left)
     draw_scores(table, right)
@@ -71,7 +80,7 @@ def draw_scores(table: pd.DataFrame, ax: Axes) -> None:
     tune = table[table["split"] == "tune"]
     scores = [name for name in tune if name not in HIDDEN and tune[name].notna().any()]
     for name, colour in zip(scores, style.CLASS_COLOURS, strict=False):
-        ax.plot(tune["epoch"], tune[name], color=colour, label=labels.metric(str(name), None))
+        ax.plot(tune["epoch"], tune[name], color=colour, label=labels.short(str(name), None))
     ax.set(xlabel="epoch", ylabel="score", title="Tune role")
     ax.margins(y=0.12)
     ax.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")

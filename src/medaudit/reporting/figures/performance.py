@@ -19,29 +19,36 @@ if TYPE_CHECKING:
     from medaudit.reporting.evidence import Evidence
 
 PANELS = ("auroc", "auprc", "recall", "sensitivity")
+LABEL_PANELS = ("auroc", "auprc", "sensitivity", "specificity")
+FROZEN = ("sensitivity", "specificity")
 SHOWN_RATE = 0.005
+MANY = 8
+"""Above so many classes, tables are printed in percent and legends in small type."""
 
 
 def per_class_figure(evidence: Evidence) -> Figure:
     """Every class against the rest, with intervals."""
     table = evidence.table("evaluate", "per_class")
-    metrics = [name for name in PANELS if name in set(table["metric"])]
-    height = 0.52 + 0.165 * len(evidence.classes)
+    asked = PANELS if evidence.exclusive else LABEL_PANELS
+    metrics = [name for name in asked if name in set(table["metric"])]
+    n = len(evidence.classes)
+    height = 0.5 + (0.165 if n <= MANY else 0.125) * n
     figure, axes = style.canvas(style.FULL, height, columns=len(metrics), sharey=True)
     for ax, name in zip(axes, metrics, strict=True):
         draw_per_class(table[table["metric"] == name], ax, metric=name, critical=evidence.critical)
+    counted = table[table["metric"] == metrics[0]]
+    pairs = zip(counted["class"], counted["n_positive"], strict=True)
+    axes[0].set_yticks(range(len(counted)), [f"{name} ({int(n):,})" for name, n in pairs])
     return figure
 
 
 def draw_per_class(table: pd.DataFrame, ax: Axes, *, metric: str, critical: str | None) -> None:
     """One row per class: value with its interval; the critical class in red."""
-    names = [f"{c} ({int(n):,})" for c, n in zip(table["class"], table["n_positive"], strict=True)]
     for place, row in enumerate(table.itertuples()):
         colour = style.RED if row[1] == critical else style.BLUE
         draw_interval(ax, place, row.value, row.low, row.high, colour=colour)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    title = "Sensitivity (frozen)" if metric == "sensitivity" else labels.metric(metric, None)
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    title = f"{labels.metric(metric)} (frozen)" if metric in FROZEN else labels.metric(metric)
     ax.set(xlim=(-0.02, 1.02), title=title)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     ax.grid(axis="x")
@@ -57,9 +64,10 @@ def draw_interval(
     colour: str,
     filled: bool = True,
 ) -> None:
-    """A point with its interval on one row; an undefined one is left out."""
+    """A point with its interval on one row, pale without one; an undefined one is left out."""
     ends = np.array([value, low, high], dtype=np.float64)
-    if not np.isfinite(ends).all():
+    if not np.isfinite(ends[1:]).all():
+        ax.plot(ends[0], place, "o", markersize=2.6, color=style.PALE)
         return
     ax.plot(ends[1:], [place, place], color=colour, linewidth=1.1, solid_capstyle="butt")
     face = colour if filled else "white"
@@ -72,7 +80,8 @@ def curves_figure(evidence: Evidence) -> Figure | None:
     pr = evidence.table("evaluate", "precision_recall")
     if roc.empty or pr.empty:
         return None
-    figure, (left, right) = style.canvas(style.HALF, 2.15, columns=2)
+    many = len(evidence.classes) > MANY
+    figure, (left, right) = style.canvas(style.HALF, 2.75 if many else 2.15, columns=2)
     colours = style.class_colours(evidence.classes)
     draw_curves(roc, left, x="fpr", y="tpr", colours=colours, critical=evidence.critical)
     draw_curves(pr, right, x="recall", y="precision", colours=colours, critical=evidence.critical)
@@ -80,7 +89,14 @@ def curves_figure(evidence: Evidence) -> Figure | None:
     left.set(xlabel=f"1 {MINUS} specificity", ylabel="sensitivity", title="ROC")
     right.set(xlabel="recall", ylabel="precision", title="Precision, recall")
     handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=5, columnspacing=1.0)
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=3 if many else 5,
+        columnspacing=1.0,
+        fontsize=5.5 if many else 6.5,
+    )
     return figure
 
 
@@ -106,29 +122,44 @@ def draw_curves(
 
 
 def confusion_figure(evidence: Evidence) -> Figure | None:
-    """Share of every true class that is called each class."""
+    """Share of the images with every true class for which each class is called."""
     table = evidence.table("evaluate", "confusion")
     if table.empty:
         return None
-    figure, (ax,) = style.canvas(style.HALF, 0.75 + 0.22 * len(evidence.classes))
-    draw_confusion(table, ax)
+    many = table["truth"].nunique() > MANY
+    height = 1.2 if many else 0.75
+    figure, (ax,) = style.canvas(
+        style.HALF, height + (0.15 if many else 0.22) * table["truth"].nunique()
+    )
+    draw_confusion(table, ax, percent=many)
     return figure
 
 
-def draw_confusion(table: pd.DataFrame, ax: Axes) -> None:
-    """Rows are the truth and add up to 1; the row label tells how many there are."""
-    rates = table.pivot_table(index="truth", columns="predicted", values="rate", sort=False)
-    totals = table.groupby("truth", sort=False)["count"].sum()
+def draw_confusion(table: pd.DataFrame, ax: Axes, *, percent: bool) -> None:
+    """Rows are the truth; the row label tells how many there are."""
+    rates = table.pivot_table(
+        index="truth", columns="predicted", values="rate", sort=False, dropna=False
+    )
+    totals = truths(table)
     ax.imshow(rates.to_numpy(dtype=np.float64), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (i, j), rate in np.ndenumerate(rates.to_numpy(dtype=np.float64)):
         if rate >= SHOWN_RATE:
             shade = "white" if rate > 0.55 else "#222222"
-            ax.text(j, i, f"{rate:.2f}", ha="center", va="center", fontsize=6, color=shade)
-    ax.set_xticks(range(rates.shape[1]), list(rates.columns))
-    ax.set_yticks(range(len(rates)), [f"{c} ({totals[c]:,})" for c in rates.index])
-    ax.set(xlabel="called", ylabel="truth (n)")
+            words = f"{100 * rate:.0f}" if percent else f"{rate:.2f}"
+            size = 5.5 if percent else 6
+            ax.text(j, i, words, ha="center", va="center", fontsize=size, color=shade)
+    style.name_columns(ax, [str(name) for name in rates.columns])
+    ax.set_yticks(range(len(rates)), [f"{c} ({totals[str(c)]:,})" for c in rates.index])
+    ax.set(xlabel="called (percent)" if percent else "called", ylabel="truth (n)")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+
+
+def truths(table: pd.DataFrame) -> dict[str, int]:
+    """How many images hold every truth; a call of several labels stands in several columns."""
+    best = table.dropna(subset=["rate"]).sort_values("rate").groupby("truth").last()
+    known = {str(name): round(row["count"] / row["rate"]) for name, row in best.iterrows()}
+    return {str(name): known.get(str(name), 0) for name in table["truth"].unique()}
 
 
 def threshold_figure(evidence: Evidence) -> Figure | None:

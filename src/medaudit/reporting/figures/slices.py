@@ -18,23 +18,34 @@ if TYPE_CHECKING:
 
     from medaudit.reporting.evidence import Evidence
 
-MOST_ROWS = 24
-SECOND = "accuracy"
+MOST_ROWS, FEW_ROWS = 24, 12
+OVERALL = ("accuracy", "exact_match")
+
+
+def was_cut(evidence: Evidence) -> bool:
+    """Whether any slice was asked for, be it refused."""
+    return any(len(evidence.table("slice", name)) for name in ("slices", "refused"))
+
+
+def second(evidence: Evidence) -> str:
+    """The measure of the whole call: accuracy, or the share of samples without any error."""
+    known = evidence.names("slice", "slices", "metric")
+    return next((name for name in OVERALL if name in known), OVERALL[0])
 
 
 def primary(evidence: Evidence) -> str:
-    """The measure that the slice stage was asked to judge by; accuracy where it has none."""
-    asked = str((evidence.params.get("slice") or {}).get("primary", SECOND))
-    return asked if evidence.rows("slice", "slices", metric=asked) else SECOND
+    """The measure that the slice stage was asked to judge by; the overall one where it has none."""
+    asked = (evidence.params.get("slice") or {}).get("primary")
+    return str(asked) if asked in evidence.names("slice", "slices", "metric") else second(evidence)
 
 
 def metrics(evidence: Evidence) -> list[str]:
-    """The measures of the slice figure: the primary one, and accuracy beside it."""
+    """The measures of the slice figure: the primary one, and the overall one beside it."""
     table = evidence.table("slice", "slices")
     if table.empty:
         return []
     defined = set(table.dropna(subset=["value"])["metric"])
-    return [name for name in dict.fromkeys((primary(evidence), SECOND)) if name in defined]
+    return [n for n in dict.fromkeys((primary(evidence), second(evidence))) if n in defined]
 
 
 def shown_slices(table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
@@ -51,7 +62,7 @@ def slices_figure(evidence: Evidence) -> Figure | None:
     if not wanted:
         return None
     order = shown_slices(table, wanted)
-    height = 0.6 + 0.135 * len(order)
+    height = 0.6 + (0.135 if len(order) <= FEW_ROWS else 0.115) * len(order)
     figure, axes = style.canvas(style.FULL, height, columns=len(wanted), sharey=True)
     for ax, name in zip(axes, wanted, strict=True):
         draw_slices(table[table["metric"] == name], ax, order=order)
@@ -59,7 +70,8 @@ def slices_figure(evidence: Evidence) -> Figure | None:
         if math.isfinite(whole):
             ax.axvline(whole, color="#222222", linewidth=0.7, linestyle="--")
         ax.set_title(labels.metric(name, evidence.critical))
-    _name_rows(table, axes[0], order=order, critical=evidence.critical)
+    behind = table[table["metric"] == wanted[0]]
+    _name_rows(behind, axes[0], order=order, critical=evidence.critical)
     return figure
 
 
@@ -85,11 +97,11 @@ def draw_slices(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:
 def _name_rows(
     table: pd.DataFrame, ax: Axes, *, order: Sequence[str], critical: str | None
 ) -> None:
-    counts = table.drop_duplicates("slice").set_index("slice")
+    counts = table.set_index("slice")
     names = []
     for name in order:
         row = counts.loc[name]
         positives = row["n_positive"]
-        behind = f", {int(positives)} {critical}" if math.isfinite(positives) else ""
+        behind = f", {int(positives)} {critical}" if critical and math.isfinite(positives) else ""
         names.append(f"{name.replace('_', ' ')} ({int(row['n']):,}{behind})")
     ax.set_yticks(range(len(names)), names, fontsize=6)

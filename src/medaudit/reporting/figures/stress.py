@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medaudit.reporting import labels, style
 from medaudit.reporting.figures.performance import draw_interval
 from medaudit.reporting.numbers import ALPHA
@@ -17,14 +19,15 @@ if TYPE_CHECKING:
 
     from medaudit.reporting.evidence import Evidence
 
-COLUMNS = 5
-STEP = 0.235
+COLUMNS, LEAST_COLUMNS = 5, 3
+FEW, STEP, DENSE_STEP = 6, 0.235, 0.195
+SMALLEST = 1e-9
 
 
 def primaries(evidence: Evidence) -> list[str]:
     """The measures that the stress stage follows over severity, those of all classes first."""
-    names = [str(name) for name in evidence.table("stress", "severity")["metric"].unique()]
-    return sorted(names, key=lambda name: name.startswith("critical"))
+    names = evidence.names("stress", "severity", "metric")
+    return sorted(names, key=lambda name: (name.startswith("critical"), names.index(name)))
 
 
 def metric_colours(names: Sequence[str]) -> dict[str, str]:
@@ -33,14 +36,17 @@ def metric_colours(names: Sequence[str]) -> dict[str, str]:
     return {name: style.RED if name.startswith("critical") else next(plain) for name in names}
 
 
-def severity_figure(evidence: Evidence) -> Figure:
+def severity_figure(evidence: Evidence) -> Figure | None:
     """One panel per corruption: the primary measures from clean over the severities."""
     table = evidence.table("stress", "severity")
+    if table.empty:
+        return None
     names = list(table["corruption"].unique())
-    lines = -(-len(names) // COLUMNS)
+    columns = min(COLUMNS, max(LEAST_COLUMNS, len(names)))
+    lines = -(-len(names) // columns)
     colours = metric_colours(primaries(evidence))
     figure, axes = style.canvas(
-        style.FULL, 0.35 + 1.1 * lines, rows=lines, columns=COLUMNS, sharex=True, sharey=True
+        style.FULL, 0.35 + 1.1 * lines, rows=lines, columns=columns, sharex=True, sharey=True
     )
     for ax, name in zip(axes, names, strict=False):
         part = table[table["corruption"] == name]
@@ -48,7 +54,7 @@ def severity_figure(evidence: Evidence) -> Figure:
         ax.set_title(labels.words(name))
         ax.tick_params(labelbottom=True)
     style.blank(axes[len(names) :])
-    for ax in axes[::COLUMNS]:
+    for ax in axes[::columns]:
         ax.set(ylabel="value", ylim=(0, 1.04))
     figure.supxlabel("severity (0 = clean)", fontsize=7)
     handles, words = axes[0].get_legend_handles_labels()
@@ -71,13 +77,15 @@ def draw_severity(
     ax.grid(axis="y")
 
 
-def delta_figure(evidence: Evidence) -> Figure:
+def delta_figure(evidence: Evidence) -> Figure | None:
     """Condition minus clean with intervals, one panel per primary measure."""
     table = evidence.table("stress", "conditions")
+    if table.empty:
+        return None
     table = table[table["severity"] > 0]
     names = list(table["corruption"].unique())
     metrics = primaries(evidence)
-    height = 0.75 + STEP * len(names)
+    height = 0.75 + (STEP if len(names) <= FEW else DENSE_STEP) * len(names)
     figure, axes = style.canvas(style.FULL, height, columns=len(metrics), sharey=True)
     for ax, name in zip(axes, metrics, strict=True):
         draw_delta(table[table["metric"] == name], ax, names=names)
@@ -127,15 +135,42 @@ def _severity_keys(severities: Sequence[int]) -> list[object]:
     ]
 
 
-def predicted_figure(evidence: Evidence) -> Figure:
+def predicted_figure(evidence: Evidence) -> Figure | None:
     """What is called under clean and under every corruption at its greatest severity."""
     table = evidence.table("stress", "predicted")
-    conditions = evidence.table("stress", "conditions")
-    worst = conditions.sort_values("severity").groupby("corruption", sort=False)["condition"].last()
-    order = [name for name in conditions["condition"].unique() if name in set(worst)]
-    figure, (ax,) = style.canvas(style.FULL, 0.6 + 0.145 * len(order))
-    draw_predicted(table, ax, order=order, colours=style.class_colours(evidence.classes))
+    if table.empty:
+        return None
+    order = greatest(evidence.table("stress", "conditions"))
+    keys = 0.3 + 0.125 * len(evidence.classes)
+    figure, (ax,) = style.canvas(style.FULL, max(0.6 + 0.145 * len(order), keys))
+    if evidence.exclusive:
+        draw_predicted(table, ax, order=order, colours=style.class_colours(evidence.classes))
+    else:
+        figure.set_figheight(0.95 + 0.145 * len(order))
+        draw_called(table, ax, order=order)
     return figure
+
+
+def greatest(conditions: pd.DataFrame) -> list[str]:
+    """Clean, and every corruption at its greatest severity."""
+    worst = conditions.sort_values("severity").groupby("corruption", sort=False)["condition"].last()
+    return [str(name) for name in conditions["condition"].unique() if name in set(worst)]
+
+
+def draw_called(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:
+    """Percent of the images for which every label is called; darker where more than elsewhere."""
+    wide = table.pivot_table(index="condition", columns="class", values="share", sort=False)
+    shares = wide.loc[list(order)].to_numpy(dtype=np.float64)
+    # Each label on its own scale: rare ones would all be white beside a frequent one.
+    scaled = shares / np.maximum(shares.max(axis=0), SMALLEST)
+    ax.imshow(scaled, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
+    for (i, j), share in np.ndenumerate(shares):
+        words = f"{100 * share:.1f}" if share < 0.0995 else f"{100 * share:.0f}"
+        ax.text(j, i, words, ha="center", va="center", fontsize=6, color="#222222")
+    style.name_columns(ax, [str(name) for name in wide.columns])
+    ax.set_yticks(range(len(order)), [labels.condition(name) for name in order])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
 
 
 def draw_predicted(

@@ -13,28 +13,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from medaudit.reporting.context import Context
+    from medaudit.reporting.evidence import Evidence
 
 IMAGES = {
     "image": "clean image",
     "corrupted": "{condition}",
     "counterfactual": "after the cited edit",
-    "cam_predicted": "Grad-CAM, called {predicted}",
-    "cam_true": "Grad-CAM, true {truth}",
+    "cam_predicted": "Grad-CAM, {predicted}",
+    "cam_true": "Grad-CAM, {truth}",
 }
 FOCUS = {
-    "lesion_share": "the lesion covers a share of the image of",
-    "cam_predicted_energy": "of the Grad-CAM of the call, the share on the lesion is",
+    "lesion_share": "the {region} covers a share of the image of",
+    "cam_predicted_energy": "of the Grad-CAM of the call, the share on the {region} is",
     "cam_true_energy": "of that of the truth",
 }
 HIGHEST = 3
+BETWEEN, NOTHING = " + ", "(none)"
+"""How several labels of one image are joined, and what stands where there is none."""
 
 
-def section(context: Context) -> Block:
+def section(context: Context) -> Block | None:
     """Every case as a block of its own."""
-    found = context.evidence.cases
+    evidence = context.evidence
+    if "cases" not in evidence.stages:
+        return None
+    found = evidence.cases
     withheld = context.params.case_images == "withhold"
     note = " Images are withheld in this copy." if withheld else ""
-    controls = context.evidence.dossier.get("n_controls", {})
+    controls = evidence.dossier.get("n_controls", {})
     against = " and ".join(f"{n} {kind}" for kind, n in controls.items())
     return part(
         "Cases",
@@ -43,34 +49,44 @@ def section(context: Context) -> Block:
             f"where the same intervention leaves most of the controls ({against} predictions) as "
             f"they are. Grad-CAM is an illustration, not evidence.{note}"
         ),
-        *(case(entry, withheld=withheld) for entry in found),
+        *(case(entry, withheld=withheld, region=region(evidence)) for entry in found),
     )
 
 
-def case(entry: Mapping[str, Any], *, withheld: bool) -> Block:
+def region(evidence: Evidence) -> str:
+    """What masks mark: lesions where the data are lesions."""
+    return "lesion" if "lesion" in evidence.preparation.group_meaning else "marked region"
+
+
+def case(entry: Mapping[str, Any], *, withheld: bool, region: str) -> Block:
     """One case."""
     condition = labels.condition(str(entry["condition"]))
     return {
         "kind": "case",
         "title": f"{entry['number']}. {labels.words(str(entry['kind'])).capitalize()}",
         "id": entry["sample_id"],
-        "verdict": f"true {entry['truth']}, called {entry['predicted']} ({condition})",
+        "verdict": f"true {said(entry['truth'])}, called {said(entry['predicted'])} ({condition})",
         "right": entry["truth"] == entry["predicted"],
         "images": [] if withheld else list(images(entry)),
         "probabilities": list(probabilities(entry)),
         "facts": facts(entry),
-        "lines": [{"label": name, "text": words} for name, words in lines(entry)],
-        "blocks": [details("All evidence about this case", evidence(entry))],
+        "lines": [{"label": name, "text": words} for name, words in lines(entry, region)],
+        "blocks": [details("All evidence about this case", evidence_table(entry))],
     }
 
 
-def evidence(entry: Mapping[str, Any]) -> Block:
+def said(labels_of_image: str) -> str:
+    """All labels of an image in words."""
+    return "nothing" if labels_of_image == NOTHING else labels_of_image
+
+
+def evidence_table(entry: Mapping[str, Any]) -> Block:
     """What every intervention did to the prediction, and what that is worth."""
     rows = [
         (
             str(row["intervention"]),
             str(row["kind"]),
-            f"{row['predicted_before']} to {row['predicted_after']}",
+            f"{said(row['predicted_before'])} to {said(row['predicted_after'])}",
             f"{plain(real(row['p_true_before']), 2)} to {plain(real(row['p_true_after']), 2)}",
             "yes" if row["turned"] else "no",
             worth(row),
@@ -78,8 +94,12 @@ def evidence(entry: Mapping[str, Any]) -> Block:
         )
         for row in entry["evidence"]
     ]
-    columns = ("intervention", "kind", "call", f"P({entry['truth']})", "turned", "base rate")
+    single = entry["truth"] in entry["probabilities"]
+    followed = f"P({entry['truth']})" if single else "P"
+    columns = ("intervention", "kind", "call", followed, "turned", "base rate")
     caption = "Base rate: how often it does as much to controls (Wilson interval)"
+    if not single:
+        caption += "; P: probability of the true label, or of the most probable one if none is true"
     return table(caption, (*columns, "is evidence"), rows, align="lllrrrr")
 
 
@@ -94,24 +114,30 @@ def worth(row: Mapping[str, Any]) -> str:
 def images(entry: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Pictures in the order in which they are read, with what they show."""
     names = {"condition": labels.condition(str(entry["condition"]))}
-    names |= {"truth": str(entry["truth"]), "predicted": str(entry["predicted"])}
-    same = {"cam_true"} if entry["truth"] == entry["predicted"] else set()
+    known = entry["probabilities"]
+    truth, call = str(entry["truth"]), str(entry["predicted"])
+    names |= {
+        "truth": f"true {truth}" if truth in known else str(entry["focus_truth"]),
+        "predicted": f"called {call}" if call in known else str(entry["focus_predicted"]),
+    }
+    same = {"cam_true"} if entry["focus_truth"] == entry["focus_predicted"] else set()
     for what, caption in IMAGES.items():
         if what in entry["images"] and what not in same:
             yield {"file": entry["images"][what], "label": caption.format(**names)}
 
 
 def probabilities(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The highest probabilities, and that of the truth."""
+    """The highest probabilities, and those of all that is true."""
+    true = str(entry["truth"]).split(BETWEEN)
     ranked = sorted(entry["probabilities"].items(), key=lambda item: -real(item[1]))
     shown = ranked[:HIGHEST]
-    shown += [each for each in ranked[HIGHEST:] if each[0] == entry["truth"]]
+    shown += [each for each in ranked[HIGHEST:] if each[0] in true]
     for name, value in shown:
         yield {
             "class": name,
             "value": plain(real(value), 2),
             "width": round(100 * real(value), 1),
-            "truth": name == entry["truth"],
+            "truth": name in true,
         }
 
 
@@ -127,13 +153,13 @@ def shown(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def lines(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def lines(entry: Mapping[str, Any], region: str) -> Iterator[tuple[str, str]]:
     """Why it was chosen, what the evidence says, what to do, what stays."""
     found = entry["diagnosis"]
     yield "Chosen", sentence(entry["reason"])
     yield "Evidence", found["statement"]
     focus = [
-        f"{FOCUS.get(name, labels.words(name))} {plain(real(value), 2)}"
+        f"{FOCUS.get(name, labels.words(name)).format(region=region)} {plain(real(value), 2)}"
         for name, value in entry["focus"].items()
         if value is not None
     ]

@@ -6,45 +6,104 @@ from typing import TYPE_CHECKING
 
 from medaudit.reporting.blocks import Block, bullets, details, figure, pair, table, text
 from medaudit.reporting.blocks import section as part
+from medaudit.reporting.figures import slices as slice_figure
 from medaudit.reporting.labels import ROLES
-from medaudit.reporting.numbers import count, plain, real
+from medaudit.reporting.numbers import count, plain, real, share
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from medaudit.reporting.context import Context
     from medaudit.reporting.evidence import Evidence
 
+ABSENT = {
+    "prepare": "the data were prepared elsewhere (no row ledger, no search for duplicates)",
+    "train": "the model was trained elsewhere",
+    "stress": "no predictions under other conditions were given (nothing on corruptions or shifts)",
+    "slice": "no slice columns were given",
+    "calibrate": "calibration was not audited",
+    "selective": "deferral was not audited",
+    "cases": "no images were given: no case studies",
+}
+
 
 def section(context: Context) -> Block:
-    """Counts, ledger, missing values, duplicates, training."""
+    """Counts, ledger, missing values, duplicates, training; what is not in this report."""
     evidence = context.evidence
     notes = [bullets(note.replace("`", "") for note in evidence.preparation.notes)]
+    prepared = "prepare" in evidence.stages
     return part(
         "Problem and data",
         text(problem(evidence)),
         *(notes if evidence.preparation.notes else ()),
+        *absent(evidence),
+        *(prepared_blocks(evidence) if prepared else test_blocks(evidence)),
+    )
+
+
+def absent(evidence: Evidence) -> Iterator[Block]:
+    """One line on the stages that are not there."""
+    missing = [
+        why
+        for stage, why in ABSENT.items()
+        if stage not in evidence.stages or (stage == "slice" and not slice_figure.was_cut(evidence))
+    ]
+    if missing:
+        yield text(f"Left out of this report: {'; '.join(missing)}.")
+
+
+def problem(evidence: Evidence) -> str:
+    """What is decided about what."""
+    critical = evidence.critical
+    one, many = evidence.nouns
+    must = f" The {one} that must not be missed is {critical}." if critical else ""
+    several = "" if evidence.exclusive else "; an image may have several of them, or none"
+    return (
+        f"A {evidence.preparation.schema.task} problem with {len(evidence.classes)} {many} "
+        f"({', '.join(evidence.classes)}){several}.{must} {images(evidence)}"
+    )
+
+
+def images(evidence: Evidence) -> str:
+    """How many images there are, of whom, and how unequal the classes are."""
+    meaning = evidence.preparation.group_meaning
+    if "prepare" not in evidence.stages:
+        n, groups = (count(evidence.scalar("evaluate", name)) for name in ("n", "n_groups"))
+        return f"The test role holds {n} images of {groups} groups (by {meaning})."
+    n, groups = (count(evidence.scalar("prepare", name)) for name in ("n_images", "n_groups"))
+    imbalance = plain(real(evidence.scalar("prepare", "imbalance_ratio")), 1)
+    size, noun = evidence.preparation.image_size, evidence.nouns[0]
+    return (
+        f"{n} images of {groups} groups (a group is a {meaning}) were split into roles by group; "
+        f"the most frequent {noun} has {imbalance} times the images of the rarest. Images enter at "
+        f"{size} by {size} pixels."
+    )
+
+
+def prepared_blocks(evidence: Evidence) -> list[Block]:
+    """Counts, training, ledger, gaps and duplicates of data that this pipeline prepared."""
+    noun = evidence.nouns[0]
+    return [
         pair(
-            figure("class_counts", "Images per class, by role. Roles never share a group."),
+            figure("class_counts", f"Images per {noun}, by role. Roles never share a group."),
             figure("training", "Training; the dotted line marks the epoch that was kept."),
         ),
         pair(ledger(evidence), missing(evidence)),
         text(duplicates(evidence)),
-        details("Images and groups per class and role", counts(evidence)),
-    )
+        details(f"Images and groups per {noun} and role", counts(evidence)),
+    ]
 
 
-def problem(evidence: Evidence) -> str:
-    """What is decided about what, and how unequal the classes are."""
-    critical = evidence.critical
-    must = f" The class that must not be missed is {critical}." if critical else ""
-    imbalance = plain(real(evidence.scalar("prepare", "imbalance_ratio")), 1)
-    return (
-        f"A {evidence.preparation.schema.task} problem with {len(evidence.classes)} classes "
-        f"({', '.join(evidence.classes)}).{must} {count(evidence.scalar('prepare', 'n_images'))} "
-        f"images of {count(evidence.scalar('prepare', 'n_groups'))} groups (a group is a "
-        f"{evidence.preparation.group_meaning}) were split into roles by group; the largest class "
-        f"has {imbalance} times the images of the smallest. Images enter at "
-        f"{evidence.preparation.image_size} by {evidence.preparation.image_size} pixels."
-    )
+def test_blocks(evidence: Evidence) -> list[Block]:
+    """What is known of data that were prepared elsewhere: who is positive on test."""
+    # Labels have a table of their own in the section on performance.
+    if not evidence.exclusive:
+        return []
+    rows = [
+        (str(row["class"]), count(row["n_positive"]), share(real(row["prevalence"])))
+        for row in evidence.rows("evaluate", "per_class", metric="auroc")
+    ]
+    return [table("Classes of the test role", ("class", "images", "prevalence"), rows)]
 
 
 def ledger(evidence: Evidence) -> Block:
@@ -71,9 +130,15 @@ def duplicates(evidence: Evidence) -> str:
     if found.empty:
         return "No duplicate images were found."
     across, differ = (int(found[c].astype(bool).sum()) for c in ("across_groups", "labels_differ"))
+    torn = int(found["across_roles"].astype(bool).sum()) if "across_roles" in found else 0
+    roles = (
+        f"of these {torn} stand in two roles, as the given split has them"
+        if torn
+        else "merged into one group, so that no pair stands in two roles"
+    )
     return (
-        f"Duplicate pairs found: {len(found)}; across groups: {across} (merged into one group, so "
-        f"that no pair stands in two roles); with labels that differ: {differ}."
+        f"Duplicate pairs found: {len(found)}; across groups: {across} ({roles}); with labels that "
+        f"differ: {differ}."
     )
 
 
@@ -84,4 +149,5 @@ def counts(evidence: Evidence) -> Block:
         for row in evidence.rows("prepare", "class_counts")
     }
     rows = [(name, *(cells.get((name, role), "0") for role in ROLES)) for name in evidence.classes]
-    return table("Images (groups) per class and role", ("class", *ROLES), rows)
+    noun = evidence.nouns[0]
+    return table(f"Images (groups) per {noun} and role", (noun, *ROLES), rows)

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from medaudit.reporting.context import Context
 
 
-def section(context: Context) -> Block:
+def section(context: Context) -> Block | None:
     """Every question with its status and the number behind it."""
+    if context.checklist is None:
+        return None
     answers = [(item, checklist.answer(item, context.evidence)) for item in context.checklist.items]
     counts = [
         f"{sum(found.status == status for _, found in answers)} {status}"

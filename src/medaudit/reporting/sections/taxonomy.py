@@ -11,13 +11,20 @@ from medaudit.reporting.numbers import count
 
 if TYPE_CHECKING:
     from medaudit.reporting.context import Context
+    from medaudit.reporting.evidence import Evidence
 
 
-def section(context: Context) -> Block:
+COLUMNS = ("mode", "definition", "n", "groups", "share (interval)")
+ALIGN, WIDTHS = "llrrr", (2.0, 4.6, 0.6, 0.8, 1.9)
+
+
+def section(context: Context) -> Block | None:
     """How often every way of failing happens."""
     evidence = context.evidence
     modes = evidence.rows("cases", "taxonomy")
-    total = sum(int(row["n"]) for row in modes)
+    if not modes:
+        return None
+    critical = evidence.critical
     rows = [
         (
             labels.words(str(row["mode"])),
@@ -25,25 +32,34 @@ def section(context: Context) -> Block:
             count(row["n"]),
             count(row["n_groups"]),
             narrative.mode(row),
-            count(row["n_critical"]),
-            count(row["n_flagged"]),
+            *((count(row["n_critical"]), count(row["n_flagged"])) if critical else ()),
         )
         for row in modes
     ]
-    critical = evidence.critical or "critical"
-    columns = ("mode", "definition", "n", "groups", f"share ({context.level} interval)")
+    more = (critical, "flagged") if critical else ()
     return part(
         "Failure taxonomy",
-        text(
-            f"Every one of {count(total)} test images falls into exactly one mode; intervals of "
-            f"the shares are Wilson's. “Flagged” counts the images that the frozen threshold would "
-            f"flag as {critical} whatever is called."
-        ),
+        text(explanation(evidence, sum(int(row["n"]) for row in modes), context.level)),
         table(
             "Failure modes of the test role",
-            (*columns, f"{critical}", "flagged"),
+            (*COLUMNS, *more),
             rows,
-            align="llrrrrr",
-            widths=(2.0, 4.6, 0.6, 0.8, 1.9, 0.6, 0.9),
+            align=ALIGN + "r" * len(more),
+            widths=(*WIDTHS, *((0.6, 0.9) if critical else ())),
         ),
+    )
+
+
+def explanation(evidence: Evidence, total: int, level: str) -> str:
+    """What the modes are shares of, and what counts as right and as flagged."""
+    right = "" if evidence.exclusive else " Right is an image with no label called wrongly."
+    flagged = (
+        f" “Flagged” counts the images that the frozen threshold would flag as "
+        f"{evidence.critical} whatever is called."
+        if evidence.critical and evidence.exclusive
+        else ""
+    )
+    return (
+        f"Every one of {count(total)} test images falls into exactly one mode; brackets hold "
+        f"{level} intervals of a bootstrap over groups.{right}{flagged}"
     )

@@ -1,0 +1,200 @@
+"""Whether new images look like those that a model was trained on; no label is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ks_2samp
+
+from medaudit.audits import intervals
+from medaudit.findings import Findings, Scalar
+from medaudit.metrics.weighting import weighted_mean
+from medaudit.stats.multiplicity import holm
+from medaudit.stats.resample import cluster_resamples
+from medaudit.tables.tasks.base import Bools, Floats, Measure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from medaudit.audits.intervals import IntervalParams
+    from medaudit.stats.resample import Resamples
+
+RANGE = (0.005, 0.995)
+QUANTILES = (0.05, 0.5, 0.95)
+TRAIN, CONFIDENCE, SIGNIFICANT = "train", "confidence", 0.05
+CAUTION = (
+    "The p-values of the Kolmogorov-Smirnov test assume independent images. Several images of a "
+    "patient or of one machine make them too small, and with thousands of images any difference is "
+    "significant: read the statistic itself (0 equal, 1 apart) and the share outside first."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What a model said of n images, without asking whether it is true.
+
+    Args:
+        classes: names of the outputs, k of them.
+        called: which outputs were called, (n, k).
+        confidence: confidence score, (n,).
+        group_ids: patient or lesion of every image, (n,).
+    """
+
+    classes: tuple[str, ...]
+    called: Bools
+    confidence: Floats
+    group_ids: npt.NDArray[np.str_]
+
+
+def audit(
+    images: pd.DataFrame,
+    train: pd.DataFrame,
+    said: Said,
+    known: Mapping[str, Said],
+    *,
+    columns: Sequence[str],
+    intervals_params: IntervalParams,
+) -> Findings:
+    """Compare statistics of new images with the train role, and what is said with what was said.
+
+    Args:
+        images: statistics of the new images, a row each.
+        train: the same columns of the train role.
+        said: of the new images, in their order.
+        known: by role, what the same model said of the images that it was audited with.
+        columns: the statistics.
+        intervals_params: replicates, level and seed of the bootstrap over groups.
+    """
+    resamples = resamples_of(said, intervals_params)
+    pairs: list[tuple[str, str, Floats, Floats]] = [
+        (name, TRAIN, _numbers(images[name]), _numbers(train[name])) for name in columns
+    ]
+    pairs += [(CONFIDENCE, role, said.confidence, each.confidence) for role, each in known.items()]
+    rows = [
+        statistic_row(*pair, resamples=resamples, level=intervals_params.level) for pair in pairs
+    ]
+    statistics = pd.DataFrame(rows)
+    statistics["p_holm"] = holm(statistics["p_value"].to_numpy())
+    spoken = pd.DataFrame(
+        row
+        for source, each in {"new": said, **known}.items()
+        for row in said_rows(source, each, intervals_params)
+    )
+    return Findings(headline(statistics, spoken), {"statistics": statistics, "said": spoken})
+
+
+def resamples_of(said: Said, params: IntervalParams) -> Resamples:
+    """Resampled groups of the images."""
+    return cluster_resamples(said.group_ids, replicates=params.replicates, seed=params.seed)
+
+
+def usual_range(values: Floats) -> tuple[float, float]:
+    """The middle 99 % of values (n,): their quantiles at 0.5 and 99.5 %."""
+    low, high = np.quantile(values, RANGE)
+    return float(low), float(high)
+
+
+def outside(values: Floats, limits: tuple[float, float]) -> Bools:
+    """Which values lie outside of closed limits, (n,)."""
+    low, high = limits
+    return np.asarray((values < low) | (values > high))
+
+
+def statistic_row(
+    name: str, reference: str, new: Floats, known: Floats, *, resamples: Resamples, level: float
+) -> dict[str, object]:
+    """One statistic, new against known: means, quantiles, KS distance, share outside the range.
+
+    The share outside is that of the new images; 1 % is to be expected.
+    """
+    limits = usual_range(known)
+    distance, p_value = kolmogorov_smirnov(new, known)
+    beyond = intervals.share(outside(new, limits), resamples, level=level)
+    return {
+        "statistic": name,
+        "reference": reference,
+        "n_new": len(new),
+        "n_reference": len(known),
+        "mean_new": float(new.mean()),
+        "mean_reference": float(known.mean()),
+        **{f"q{100 * q:02.0f}_new": float(np.quantile(new, q)) for q in QUANTILES},
+        **{f"q{100 * q:02.0f}_reference": float(np.quantile(known, q)) for q in QUANTILES},
+        "range_low": limits[0],
+        "range_high": limits[1],
+        "share_outside": beyond.value,
+        "share_outside_low": beyond.low,
+        "share_outside_high": beyond.high,
+        "ks_distance": distance,
+        "p_value": p_value,
+    }
+
+
+def kolmogorov_smirnov(new: Floats, known: Floats) -> tuple[float, float]:
+    """Distance of two samples (n,) and (m,), sup |F_new − F_known| in [0, 1], and its p-value.
+
+    The p-value is asymptotic, for independent values; with ties it is too large.
+
+    Reference: Hodges 1958, Ark. Mat. 3:469-486.
+    """
+    if len(new) == len(known) == 1:  # two values say nothing, and the asymptotic law has no size
+        return float(new[0] != known[0]), 1.0
+    found = ks_2samp(new, known, method="asymp")
+    return float(found.statistic), float(found.pvalue)
+
+
+def said_rows(source: str, said: Said, params: IntervalParams) -> Iterator[dict[str, object]]:
+    """Share of the images in which each output is called, and the mean confidence."""
+    resamples = resamples_of(said, params)
+    for k, name in enumerate(said.classes):
+        found = intervals.share(said.called[:, k], resamples, level=params.level)
+        yield {
+            "source": source,
+            "quantity": "share called",
+            "class": name,
+            **intervals.columns(found),
+        }
+    measure = Measure("mean_confidence", partial(weighted_mean, said.confidence), 0)
+    replicated = intervals.replicate([measure], resamples)["mean_confidence"]
+    mean = intervals.interval(replicated, resamples, level=params.level)
+    yield {"source": source, "quantity": "mean confidence", "class": "", **intervals.columns(mean)}
+
+
+def headline(statistics: pd.DataFrame, spoken: pd.DataFrame) -> dict[str, Scalar]:
+    """The statistic that is furthest apart, how many differ, and the mean confidence."""
+    furthest = statistics.loc[statistics["ks_distance"].idxmax()]
+    new = spoken[(spoken["source"] == "new") & (spoken["quantity"] == "mean confidence")].iloc[0]
+    return {
+        "n": int(furthest["n_new"]),
+        "n_statistics": len(statistics),
+        "n_significant": int((statistics["p_holm"] < SIGNIFICANT).sum()),
+        "furthest_statistic": f"{furthest['statistic']} against {furthest['reference']}",
+        "furthest_ks_distance": float(furthest["ks_distance"]),
+        "furthest_p_holm": float(furthest["p_holm"]),
+        "largest_share_outside": float(statistics["share_outside"].max()),
+        "mean_confidence": float(new["value"]),
+        "mean_confidence_ci_low": float(new["low"]),
+        "mean_confidence_ci_high": float(new["high"]),
+    }
+
+
+def sentence(found: Findings) -> str:
+    """The headline in words."""
+    distance, p, beyond = (
+        float(found.scalars[name] or 0.0)
+        for name in ("furthest_ks_distance", "furthest_p_holm", "largest_share_outside")
+    )
+    return (
+        f"Furthest from what is known is {found.scalars['furthest_statistic']} (distance "
+        f"{distance:.2f}, p {p:.2g} after Holm, as if images were independent); at most "
+        f"{beyond:.1%} of the new images lie outside the usual range of a statistic."
+    )
+
+
+def _numbers(values: pd.Series[float]) -> Floats:
+    return np.asarray(values, dtype=np.float64)

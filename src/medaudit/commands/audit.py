@@ -1,0 +1,268 @@
+"""Audit predictions that were made elsewhere: the pipeline's audits and report, without a model."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from tqdm import tqdm
+
+from medaudit import findings
+from medaudit.audits import calibration, evaluation, robustness, selection, slices
+from medaudit.audits.calibration import CalibrateParams
+from medaudit.audits.cuts import SliceParams
+from medaudit.audits.evaluation import EvaluateParams
+from medaudit.audits.intervals import IntervalParams
+from medaudit.audits.selection import SelectiveParams
+from medaudit.data.external import join as joining
+from medaudit.data.external.join import MetadataColumns, Split
+from medaudit.data.external.outputs import Kind, Outputs, read_outputs
+from medaudit.data.external.truth import TruthColumns, read_truth
+from medaudit.data.manifest import whole_folder
+from medaudit.errors import ParamsError, listed
+from medaudit.files import write_json, write_text
+from medaudit.params import Section, parse, read_yaml
+from medaudit.reporting import write as reporting
+from medaudit.reporting.context import ReportParams
+from medaudit.tables import manifest, operating_points, predictions
+from medaudit.tables.conditions import Condition
+from medaudit.tables.manifest import Preparation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from medaudit.findings import Findings
+    from medaudit.tables.operating_points import OperatingPoints
+    from medaudit.tables.predictions import PredictionTable
+
+S = TypeVar("S", bound=Section)
+SIDE_BY_SIDE = 2
+STAGES = ("evaluate", "stress", "slice", "calibrate", "selective")
+SECTIONS: tuple[type[Section], ...] = (
+    IntervalParams,
+    EvaluateParams,
+    SliceParams,
+    CalibrateParams,
+    SelectiveParams,
+    ReportParams,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an audit.
+
+    Args:
+        predictions: outputs of the clean samples.
+        kind: what these numbers are.
+        targets: file of the truth.
+        truth: where it stands there.
+        metadata: groups, roles and slices.
+        out: folder to write; must be absent or empty.
+        id_column: of `predictions`; its first column if `None`.
+        prefix: of the output columns.
+        names: outputs to read; needed for `.npy`.
+        ids: file of ids; needed for `.npy`.
+        conditions: files of outputs under corruptions or shifts, by name of the condition.
+        quantiles: numeric columns to cut at quantiles, and into how many bins.
+        critical: class that must not be missed.
+        split: how samples are divided where no role column is named.
+        params: parameter file whose audit sections are used; defaults without one.
+        title: of the report.
+    """
+
+    predictions: Path
+    kind: Kind
+    targets: Path
+    truth: TruthColumns
+    metadata: MetadataColumns
+    out: Path
+    id_column: str | None = None
+    prefix: str = ""
+    names: tuple[str, ...] = ()
+    ids: Path | None = None
+    conditions: Mapping[str, Path] = field(default_factory=dict)
+    quantiles: Mapping[str, int] = field(default_factory=dict)
+    critical: str | None = None
+    split: Split = field(default_factory=Split)
+    params: Path | None = None
+    title: str | None = None
+
+
+def audit(request: Request) -> None:
+    """Read, join, audit and report; the folder appears whole or not at all."""
+    check_free(request.out)
+    params = Settings.read(request)
+    clean, conditions, notes = read_tables(request)
+    log.info("%d samples, %d conditions", len(clean), len(conditions))
+    with whole_folder(request.out) as folder:
+        points = operating_points.choose(
+            clean.role("calibration"), specificity=params.evaluate.specificity
+        )
+        operating_points.write(points, folder / "artifacts/operating_points.json")
+        for stage, found in audits(clean, conditions, points, params):
+            findings.write(found, stage, root=folder)
+        write_facts(clean, params, notes, request, folder / "artifacts/prepared")
+        params.write(folder / "params.yaml")
+        stages = tuple(stage for stage in STAGES if stage != "stress" or conditions)
+        reporting.report(
+            folder,
+            folder / "report",
+            stages=stages,
+            params=params.report,
+            source=f"predictions made elsewhere, read from {request.predictions.name}",
+        )
+    log.info("report: %s", request.out / "report" / "report.html")
+
+
+def check_free(out: Path) -> None:
+    """Refuse to write over anything."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ParamsError(f"{out}: exists and is not an empty folder; name another one")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameter sections that audits read."""
+
+    intervals: IntervalParams
+    evaluate: EvaluateParams
+    slice: SliceParams
+    calibrate: CalibrateParams
+    selective: SelectiveParams
+    report: ReportParams
+
+    @staticmethod
+    def read(request: Request) -> Settings:
+        """The sections of the parameter file, with what the command line says on top."""
+        content = read_yaml(request.params) if request.params else {}
+        source = request.params or request.out
+        found = {
+            model.section: parse(model, {model.section: content.get(model.section)}, source=source)
+            for model in SECTIONS
+        }
+        columns = tuple(c for c in request.metadata.slices if c not in request.quantiles)
+        found["slice"] = parse(
+            SliceParams,
+            {
+                "slice": {
+                    **found["slice"].model_dump(),
+                    "columns": columns,
+                    "quantiles": dict(request.quantiles),
+                    "primary": "critical_sensitivity" if request.critical else "macro_sensitivity",
+                }
+            },
+            source=source,
+        )
+        if request.title:
+            found["report"] = found["report"].model_copy(update={"title": request.title})
+        return Settings(**found)  # type: ignore[arg-type]
+
+    def write(self, path: Path) -> None:
+        """Keep what was used beside the results."""
+        content: dict[str, Any] = {
+            name: getattr(self, name).model_dump(mode="json") for name in self.__annotations__
+        }
+        write_text(path, yaml.safe_dump(content, sort_keys=False))
+
+
+def read_tables(
+    request: Request,
+) -> tuple[PredictionTable, list[PredictionTable], tuple[str, ...]]:
+    """The clean table, those of the conditions, and what the report must say of the data."""
+    outputs = _outputs(request, request.predictions)
+    if request.critical is not None and request.critical not in outputs.names:
+        raise ParamsError(
+            f"no output {request.critical!r} that could be critical; outputs: "
+            f"{listed(outputs.names, limit=20)}"
+        )
+    truth = read_truth(
+        request.targets, request.truth, names=outputs.names, critical=request.critical
+    )
+    joined = joining.join(outputs, truth, request.metadata, request.split)
+    clean = joining.prediction_table(outputs, joined, truth, kind=request.kind)
+    conditions = [
+        joining.prediction_table(
+            _outputs(request, path), joined, truth, kind=request.kind, condition=condition(name)
+        )
+        for name, path in request.conditions.items()
+    ]
+    return clean, conditions, joined.notes
+
+
+def condition(name: str) -> Condition:
+    """`gaussian_blur-2` is severity 2; a name without a number, such as a site, severity 1."""
+    stem, _, end = name.rpartition("-")
+    if stem and end.isdigit() and int(end) > 0:
+        return Condition(stem, int(end))
+    return Condition(name, 1)
+
+
+def audits(
+    clean: PredictionTable,
+    conditions: list[PredictionTable],
+    points: OperatingPoints,
+    params: Settings,
+) -> Iterator[tuple[str, Findings]]:
+    """The same audits as in the pipeline, each with its stage, as they end.
+
+    They run side by side: nearly all of their time is spent in numpy, which lets others work.
+    """
+    same = {"intervals_params": params.intervals}
+    reference = clean.role("calibration").rows
+    jobs: dict[str, Callable[[], Findings]] = {
+        "slice": lambda: slices.audit(clean, points, reference, params.slice, **same),
+        "calibrate": lambda: calibration.audit(
+            clean, calibration.fit(clean, params.calibrate), params.calibrate, **same
+        ),
+        "selective": lambda: selection.audit(clean, points, params.selective, **same),
+        "evaluate": lambda: evaluation.audit(clean, points, **same),
+    }
+    if conditions:
+        jobs["stress"] = lambda: robustness.audit(clean, conditions, points, **same)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        running = {pool.submit(job): stage for stage, job in jobs.items()}
+        for done in tqdm(as_completed(running), total=len(jobs), desc="audits", disable=None):
+            yield running[done], done.result()
+
+
+def write_facts(
+    clean: PredictionTable,
+    params: Settings,
+    notes: tuple[str, ...],
+    request: Request,
+    folder: Path,
+) -> None:
+    """Manifest, schema, predictions and calibrators, as the pipeline leaves them."""
+    rows = clean.rows.assign(target=list(clean.targets))
+    manifest.write_manifest(rows, folder)
+    facts = Preparation(
+        schema=clean.schema,
+        image_size=0,
+        class_counts_train={},
+        dataset=request.targets.name,
+        group_meaning=request.metadata.group or "sample",
+        notes=notes,
+    )
+    manifest.write_preparation(facts, folder)
+    predictions.write(clean, folder.parent / "predictions/clean.parquet")
+    fitted = calibration.fit(clean, params.calibrate)
+    write_json(
+        folder.parent / "calibrators.json", {name: each.facts() for name, each in fitted.items()}
+    )
+
+
+def _outputs(request: Request, path: Path) -> Outputs:
+    return read_outputs(
+        path,
+        id_column=request.id_column,
+        prefix=request.prefix,
+        names=request.names,
+        ids=request.ids,
+    )

@@ -1,0 +1,131 @@
+"""The failure suite on new images whose truth is known, with everything frozen beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from medaudit.audits import calibration, deferral, evaluation, intervals, selection, slices
+from medaudit.errors import DataError
+from medaudit.findings import Findings
+from medaudit.model.card import weights_digest
+from medaudit.tables import manifest, operating_points, predictions
+from medaudit.tables.predictions import PredictionTable
+from medaudit.tables.scoring import Scored
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medaudit.audits.intervals import IntervalParams
+    from medaudit.audits.selection import SelectiveParams
+    from medaudit.commands.audit import Settings
+    from medaudit.commands.frozen import Frozen
+    from medaudit.commands.labels import Labels
+    from medaudit.commands.new_images import Seen
+    from medaudit.tables.manifest import Preparation
+    from medaudit.tables.operating_points import OperatingPoints
+
+STAGES = ("evaluate", "slice", "calibrate", "selective")
+
+
+def table_of(seen: Seen, labels: Labels, frozen: Frozen, *, model_folder: Path) -> PredictionTable:
+    """Predictions of the images that could be read and whose truth is known, as the test role.
+
+    Raises:
+        DataError: there are none.
+    """
+    if labels.targets is None:
+        raise ValueError("a prediction table needs targets")
+    known = labels.rows.assign(place=np.arange(len(labels.rows)))
+    rows = seen.facts.assign(logit=np.arange(len(seen.facts))).merge(known, on="sample_id")
+    if rows.empty:
+        raise DataError("no image that could be read has a label")
+    return PredictionTable(
+        schema=frozen.schema,
+        rows=rows.assign(role="test").drop(columns=["place", "logit"]),
+        targets=labels.targets[rows["place"].to_numpy()],
+        logits=seen.logits[:, rows["logit"].to_numpy()],
+        provenance={
+            "predictor": "plain",
+            "engine": seen.engine,
+            "backbone": frozen.card.backbone,
+            "weights": weights_digest(model_folder),
+        },
+    )
+
+
+def edges_from(train: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    """Rows that quantile edges are taken from: the train role.
+
+    For numbers that are not known of it, they are taken from the new images themselves.
+    """
+    known = train.select_dtypes("number").dropna(axis=1, how="all").reset_index(drop=True)
+    own = labels.rows[[name for name in labels.by_quantile if name not in known]]
+    return known.join(own.reset_index(drop=True), how="outer")
+
+
+def audits(
+    table: PredictionTable, labels: Labels, frozen: Frozen, params: Settings
+) -> list[tuple[str, Findings]]:
+    """The audits of the pipeline, each with its stage; nothing is chosen or fitted anew."""
+    points, same = frozen.points, {"intervals_params": params.intervals}
+    edges = edges_from(frozen.train, labels)
+    return [
+        ("evaluate", evaluation.audit(table, points, **same)),
+        ("slice", slices.audit(table, points, edges, params.slice, **same)),
+        ("calibrate", calibration.audit(table, frozen.calibrators, params.calibrate, **same)),
+        ("selective", deferred(table, frozen, params.selective, **same)),
+    ]
+
+
+def deferred(
+    table: PredictionTable,
+    frozen: Frozen,
+    params: SelectiveParams,
+    *,
+    intervals_params: IntervalParams,
+) -> Findings:
+    """How confidence ranks the new images, and what the frozen deferral threshold keeps."""
+    test, primary = Scored(table.role("test"), frozen.points), frozen.deferral.score
+    threshold, level = frozen.deferral.threshold, intervals_params.level
+    resamples = intervals.resamples_of(test.table, intervals_params)
+    parts = {name: selection.deferrable(test, name, params) for name in params.scores}
+    found = {
+        name: intervals.replicate(selection.measures(each, params), resamples)
+        for name, each in parts.items()
+    }
+    summary = selection.summary_table(found, primary, resamples, level=level)
+    kept = pd.DataFrame(
+        deferral.deferral_rows(parts[primary], primary, threshold, resamples, level)
+    )
+    curves = [selection.curve_table(each, name) for name, each in parts.items()]
+    series = {
+        "summary": summary,
+        "risk_coverage": pd.concat(curves, ignore_index=True),
+        "deferral": kept,
+        "per_class": deferral.per_class_table(parts[primary], threshold, resamples, level=level),
+        "by_coverage": deferral.coverage_table(parts[primary]),
+    }
+    return Findings(selection.headline(summary, kept, params, n=len(test.table)), series)
+
+
+def preparation(
+    frozen: Frozen, labels: Labels, *, dataset: str, notes: tuple[str, ...]
+) -> Preparation:
+    """What the report says of the data: those of the model, and whose images are new."""
+    return replace(
+        frozen.preparation, dataset=dataset, group_meaning=labels.group_meaning, notes=notes
+    )
+
+
+def write_facts(
+    table: PredictionTable, facts: Preparation, points: OperatingPoints, *, folder: Path
+) -> None:
+    """Manifest, schema, thresholds and predictions, as the pipeline leaves them."""
+    manifest.write_manifest(table.rows.assign(target=list(table.targets)), folder / "prepared")
+    manifest.write_preparation(facts, folder / "prepared")
+    operating_points.write(points, folder / "operating_points.json")
+    predictions.write(table, folder / "predictions/new.parquet")

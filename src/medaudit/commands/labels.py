@@ -1,0 +1,206 @@
+"""The table that may come with new images: truth, groups and slice columns."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from medaudit.commands.matching import match
+from medaudit.data.datasets import base, tables
+from medaudit.data.datasets.base import NO_GROUPS
+from medaudit.data.datasets.csv_file import FEW_ROWS, MOST_LEVELS
+from medaudit.data.external.outputs import column_of, ids_of, read_frame
+from medaudit.data.external.truth import TruthColumns, read_truth
+from medaudit.errors import ParamsError, listed
+from medaudit.tables import tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from medaudit.tables.predictions import Schema
+
+IMAGE_COLUMN = "image_path"
+FEW_NUMBERS = 10  # values of a column of numbers that is sliced by its values, at most
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """Where things stand in the table; what is not given is looked for.
+
+    Args:
+        image: paths or names of the images; else `image_path`, else the first column.
+        label: class names; else the one column that holds them.
+        labels: columns of 0 and 1; else those that are called like the labels of the model.
+        group: patient or lesion; without it every image stands alone.
+        slices: columns to slice by; else all others of a few values or of numbers.
+    """
+
+    image: str | None = None
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    group: str | None = None
+    slices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What is known of new images.
+
+    Args:
+        rows: `sample_id`, `group_id` and slice columns; a row for each image that the table knows.
+        targets: as the task understands them, in the order of `rows`; `None` without labels.
+        by_value: slice columns that are cut by value.
+        by_quantile: slice columns that are cut at quantiles.
+        group_meaning: what a group is, for people.
+        notes: what a reader must know.
+    """
+
+    rows: pd.DataFrame
+    targets: npt.NDArray[np.int64] | None = None
+    by_value: tuple[str, ...] = ()
+    by_quantile: tuple[str, ...] = ()
+    group_meaning: str = "image"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_labelled(self) -> int:
+        """Images whose truth is known."""
+        return 0 if self.targets is None else len(self.targets)
+
+    def group_ids(self, sample_ids: Sequence[str]) -> list[str]:
+        """Group of every image; one that the table does not know stands alone."""
+        known = dict(zip(self.rows["sample_id"], self.rows["group_id"], strict=True))
+        return [str(known.get(name, name)) for name in sample_ids]
+
+
+def nothing() -> Labels:
+    """Where no table came with the images."""
+    return Labels(pd.DataFrame({"sample_id": [], "group_id": []}, dtype=object))
+
+
+def read_labels(
+    path: Path, columns: LabelColumns, *, schema: Schema, folder: Path, sample_ids: Sequence[str]
+) -> Labels:
+    """Read the table and match its rows with the images.
+
+    Args:
+        path: of the table.
+        columns: where things stand.
+        schema: task and classes of the model.
+        folder: of the images.
+        sample_ids: of the images.
+
+    Raises:
+        DataError: unknown columns, classes or paths, doubled rows, or paths out of the folder.
+    """
+    frame = read_frame(path)
+    frame.columns = frame.columns.map(str)
+    image = _image_column(frame, columns, path=path)
+    where = truth_columns(frame, columns, schema, image=image, path=path)
+    ids = match(ids_of(frame, image, path=path).tolist(), sample_ids, folder=folder, path=path)
+    kept = np.flatnonzero([name is not None for name in ids])
+    cells = frame.iloc[kept].reset_index(drop=True)
+    rows = pd.DataFrame({"sample_id": [ids[row] for row in kept]}, dtype=object)
+    rows["group_id"] = _groups(cells.assign(sample_id=rows["sample_id"]), columns, path=path)
+    values, numbers = slice_columns(cells, columns, meant=_meant(columns, image, where), path=path)
+    rows = rows.join(cells[list(values)].astype(object))
+    rows = rows.join(pd.DataFrame({name: tables.typed(cells, name) for name in numbers}))
+    targets = None
+    if where is not None:
+        truth = read_truth(path, where, names=schema.classes, critical=schema.critical_class)
+        targets = truth.targets[kept]
+    meaning = columns.group.removesuffix("_id") if columns.group else "image"
+    notes = () if columns.group else (NO_GROUPS,)
+    return Labels(rows, targets, values, numbers, meaning, notes)
+
+
+def truth_columns(
+    frame: pd.DataFrame, columns: LabelColumns, schema: Schema, *, image: str, path: Path
+) -> TruthColumns | None:
+    """Where the truth stands, as named or as found; `None` where there is none."""
+    exclusive = tasks.get(schema.task).exclusive
+    if columns.labels if exclusive else columns.label:
+        wanted = "one column of class names" if exclusive else "columns of 0 and 1, one per label"
+        raise ParamsError(f"{path}: the model is {schema.task}; name {wanted}")
+    if exclusive:
+        label = columns.label or _class_column(frame, schema, path=path)
+        found = None if label is None else TruthColumns(label=label, id_column=image)
+    else:
+        present = schema.classes if any(name in frame for name in schema.classes) else ()
+        labels = columns.labels or present
+        found = TruthColumns(labels=labels, id_column=image) if labels else None
+    if found is None:
+        log.warning(
+            "%s: no column holds the labels of the model (%s); going on without labels",
+            path,
+            listed(schema.classes, limit=20),
+        )
+    return found
+
+
+def slice_columns(
+    cells: pd.DataFrame, columns: LabelColumns, *, meant: set[str], path: Path
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns that are sliced by value, and those that are sliced at quantiles."""
+    for name in columns.slices:
+        column_of(cells, name, path=path, what="slices")
+    base.refuse_taken_names(cells[list(columns.slices)], path=path)
+    others = [name for name in cells if name not in meant and name not in base.TAKEN]
+    kinds = {name: _kind(cells, name) for name in columns.slices or others}
+    unfit = [name for name, kind in kinds.items() if kind == "unfit"]
+    if unfit and not columns.slices:
+        log.info("%s: columns that are not sliced: %s", path, listed(unfit))
+    by_value = {"values", "unfit"} if columns.slices else {"values"}
+    values = tuple(name for name, kind in kinds.items() if kind in by_value)
+    return values, tuple(name for name, kind in kinds.items() if kind == "numbers")
+
+
+def _image_column(frame: pd.DataFrame, columns: LabelColumns, *, path: Path) -> str:
+    usual = IMAGE_COLUMN if IMAGE_COLUMN in frame else None
+    return column_of(frame, columns.image or usual, path=path, what="images")
+
+
+def _class_column(frame: pd.DataFrame, schema: Schema, *, path: Path) -> str | None:
+    """The one column of which at least half of the cells are class names."""
+    known = set(schema.classes)
+    fits = [name for name in frame if frame[name].dropna().astype(str).isin(known).mean() >= 0.5]
+    if len(fits) > 1:
+        raise ParamsError(
+            f"{path}: columns {listed(fits)} all hold class names; say which is the truth"
+        )
+    if fits:
+        log.info("%s: the truth is read from column `%s`", path, fits[0])
+    return str(fits[0]) if fits else None
+
+
+def _meant(columns: LabelColumns, image: str, where: TruthColumns | None) -> set[str]:
+    """Columns that are no slices."""
+    truth = (where.label, *where.labels) if where else ()
+    return {name for name in (image, columns.group, *truth) if name is not None}
+
+
+def _groups(cells: pd.DataFrame, columns: LabelColumns, *, path: Path) -> pd.Series[str]:
+    if columns.group is None:
+        log.warning("NO GROUPS: %s Name the column of the patient to mend it.", NO_GROUPS)
+        return cells["sample_id"]
+    column_of(cells, columns.group, path=path, what="groups")
+    base.require_filled(cells, (columns.group,), path=path)
+    return cells[columns.group].astype(str)
+
+
+def _kind(cells: pd.DataFrame, name: str) -> str:
+    """`values`, `numbers`, or `unfit` for ids, free text and empty columns."""
+    values = tables.typed(cells, name).dropna()
+    levels = values.nunique()
+    if values.dtype != float or levels <= FEW_NUMBERS:
+        return "values" if 0 < levels <= MOST_LEVELS else "unfit"
+    whole = bool((values % 1 == 0).all())
+    return "unfit" if whole and levels == len(values) >= FEW_ROWS else "numbers"

@@ -1,0 +1,96 @@
+"""Marks beside numbers whose intervals are to be read with care, and what the marks mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from medaudit.audits.intervals import FEW_POSITIVE_GROUPS
+from medaudit.reporting.blocks import Block, note
+from medaudit.reporting.numbers import MARKS, count, share
+from medaudit.stats.estimate import MAX_UNDEFINED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from medaudit.reporting.evidence import Evidence
+
+FEW, UNDEFINED = MARKS["few_positive_groups"], MARKS["undefined_replicates"]
+
+
+def footnotes(words: Iterable[str], evidence: Evidence, stages: Iterable[str]) -> list[str]:
+    """What the marks in some words mean, with the numbers of the stages behind them."""
+    found = " ".join(words)
+    present = [reason for reason, mark in MARKS.items() if mark in found]
+    rows = marked_rows(evidence, stages) if present else pd.DataFrame()
+    return [EXPLAINED[reason](rows[rows["caution"] == reason]) for reason in present]
+
+
+def marked_rows(evidence: Evidence, stages: Iterable[str]) -> pd.DataFrame:
+    """Every row with a caution in the series of some stages."""
+    columns = ["caution", "n_positive_groups", "undefined_share"]
+    tables = [
+        table[table["caution"].isin(MARKS)].reindex(columns=columns)
+        for stage in stages
+        for table in evidence.tables(stage).values()
+        if "caution" in table
+    ]
+    held = [table for table in tables if len(table)]
+    return pd.concat(held, ignore_index=True) if held else pd.DataFrame(columns=columns)
+
+
+def few(rows: pd.DataFrame) -> str:
+    """Footnote of numbers that rest on few groups."""
+    least = rows["n_positive_groups"].min()
+    fewest = f", here as few as {count(least)}" if pd.notna(least) else ""
+    return (
+        f"{FEW} fewer than {FEW_POSITIVE_GROUPS} groups of positives (of negatives for "
+        f"a specificity, of the rarest for a mean){fewest}: in simulation "
+        f"(docs/results/coverage) 95 % intervals covered less than 93 %."
+    )
+
+
+def incomplete(rows: pd.DataFrame) -> str:
+    """Footnote of numbers that are undefined in some resamples."""
+    low, high = (share(float(rows["undefined_share"].agg(which))) for which in ("min", "max"))
+    which = f"{low}" if low == high else f"between {low} and {high}, by number,"
+    return (
+        f"{UNDEFINED} {which} of the resamples lack a class or label and are left out; above "
+        f"{100 * MAX_UNDEFINED:g} % there is no interval."
+    )
+
+
+EXPLAINED: dict[str, Callable[[pd.DataFrame], str]] = {
+    "few_positive_groups": few,
+    "undefined_replicates": incomplete,
+}
+
+
+def explained(section: Block, evidence: Evidence, stages: Iterable[str]) -> Block:
+    """A section with its footnotes: below it, and inside every folded part for itself."""
+    chosen = tuple(stages)
+    blocks = [
+        _with_notes(block, evidence, chosen) if block["kind"] == "details" else block
+        for block in section["blocks"]
+    ]
+    open_ones = [block for block in blocks if block["kind"] != "details"]
+    notes = footnotes(strings(open_ones), evidence, chosen)
+    return {**section, "blocks": [*blocks, *map(note, notes)]}
+
+
+def _with_notes(block: Block, evidence: Evidence, stages: tuple[str, ...]) -> Block:
+    notes = footnotes(strings(block), evidence, stages)
+    return {**block, "blocks": [*block["blocks"], *map(note, notes)]}
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every word in nested lists and dicts."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from strings(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from strings(each)

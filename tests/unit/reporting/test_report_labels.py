@@ -1,0 +1,165 @@
+"""Images with several labels, and predictions that were made elsewhere."""
+
+import re
+import shutil
+
+import pytest
+import synthetic_evidence
+
+from medaudit.errors import DataError, UnknownNameError
+from medaudit.reporting import cautions, content, evidence, figures, narrative, write
+from medaudit.reporting.context import Context, ReportParams
+from medaudit.reporting.reproduction import Commit
+from medaudit.reporting.sections import cases, corruptions, performance
+
+AUDITED = ("evaluate", "slice", "calibrate", "selective")
+SOURCE = "made elsewhere, read from p.csv"
+
+
+def content_of(root, folder, only=None):
+    found = evidence.read(root, only=only)
+    context = Context(
+        evidence=found,
+        params=ReportParams(title="Test"),
+        checklist=write.questions(found),
+        commit=Commit("", dirty=False),
+        source=SOURCE,
+    )
+    return content.build(context, drawn=figures.draw_all(found, folder))
+
+
+def words_of(report):
+    return " ".join(cautions.strings([report["summary"], report["alerts"], report["sections"]]))
+
+
+@pytest.fixture(scope="module")
+def report(labelled, tmp_path_factory):
+    return content_of(labelled, tmp_path_factory.mktemp("figures"))
+
+
+@pytest.fixture(scope="module")
+def audit(elsewhere, tmp_path_factory):
+    return content_of(elsewhere, tmp_path_factory.mktemp("figures"), AUDITED)
+
+
+class TestLabels:
+    def test_no_sentence_of_ours_supposes_one_class_or_a_lesion(self, report):
+        titles = ("Problem and data", "Performance on clean images", "Stress and slices")
+        chosen = [each for each in report["sections"] if each["title"] in titles]
+        said = " ".join(cautions.strings([report["summary"], chosen]))
+        assert not re.search(r"\bclass(es)?\b", said.replace("lack a class or label", ""))
+        assert "lesion" not in said
+        assert "None" not in said
+
+    def test_one_row_per_label_with_prevalence_and_what_it_rests_on(self, labelled):
+        found = evidence.read(labelled)
+        block = performance.by_label(found)
+        assert [row[0] for row in block["rows"]] == list(found.classes)
+        assert block["columns"][1:3] == ["prevalence", "n"]
+        assert len(block["columns"]) == len(block["rows"][0]) == 10
+        first = found.of_class("Infiltration", "auroc")
+        assert block["rows"][0][2] == str(first.n_positive)
+
+    def test_the_range_over_labels_is_said(self, labelled):
+        assert "By label it was measured from" in narrative.summary(evidence.read(labelled))[0]
+
+    def test_co_occurrence_counts_every_image_of_a_label(self, labelled):
+        found = evidence.read(labelled)
+        totals = figures.performance.truths(found.table("evaluate", "confusion"))
+        for name in found.classes:
+            assert totals[name] == found.of_class(name, "auroc").n_positive
+
+    def test_reliability_has_a_panel_per_label(self, labelled):
+        found = evidence.read(labelled)
+        figure = figures.trust.reliability_figure(found)
+        drawn = [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes]
+        assert [each.splitlines()[0] for each in drawn if each] == list(found.classes)
+
+    def test_without_a_critical_label_its_recall_is_not_drawn(self, labelled):
+        figure = figures.trust.risk_coverage_figure(evidence.read(labelled))
+        assert [ax.get_title() for ax in figure.axes] == ["Risk", "Generalised risk"]
+
+    def test_several_labels_of_a_case_are_all_marked_as_true(self):
+        entry = {"probabilities": {"A": 0.1, "B": 0.7, "C": 0.2}, "truth": "A + B"}
+        shown = {each["class"]: each["truth"] for each in cases.probabilities(entry)}
+        assert shown == {"B": True, "C": False, "A": True}
+
+
+class TestElsewhere:
+    def test_only_what_there_is_evidence_for(self, audit):
+        titles = [each["title"] for each in audit["sections"]]
+        assert titles == [
+            "Problem and data",
+            "Performance on clean images",
+            "Slices",
+            "Uncertainty and calibration",
+            "Reproduction notes",
+        ]
+        assert [each["number"] for each in audit["sections"]] == [1, 2, 3, 4, 5]
+
+    def test_what_is_left_out_is_said(self, audit):
+        said = words_of(audit)
+        assert "no images were given: no case studies" in said
+        assert "no predictions under other conditions were given" in said
+
+    def test_the_title_says_where_predictions_came_from(self, audit):
+        assert ["Predictions", SOURCE] in audit["facts"]
+        assert "Model" not in [name for name, _ in audit["facts"]]
+
+    def test_both_files_are_written(self, elsewhere, tmp_path):
+        params = ReportParams(title="Test")
+        write.report(elsewhere, tmp_path, stages=AUDITED, params=params, source=SOURCE)
+        assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+        assert SOURCE in (tmp_path / "report.html").read_text()
+
+    def test_the_pipeline_stays_strict(self, elsewhere):
+        with pytest.raises(DataError, match="not found"):
+            evidence.read(elsewhere)
+
+    def test_a_stage_that_is_named_must_be_there(self, elsewhere):
+        with pytest.raises(DataError, match="run the stress stage"):
+            evidence.read(elsewhere, only=(*AUDITED, "stress"))
+        with pytest.raises(UnknownNameError, match="unknown stage 'strss'"):
+            evidence.read(elsewhere, only=("strss",))
+
+    def test_neither_manifest_nor_parameters_are_needed(self, elsewhere, tmp_path):
+        root = shutil.copytree(elsewhere, tmp_path / "copy")
+        (root / "params.yaml").unlink()
+        (root / "artifacts/prepared/manifest.parquet").unlink()
+        assert len(content_of(root, tmp_path / "figures", AUDITED)["sections"]) == 5
+
+    def test_conditions_may_be_given(self, tmp_path):
+        root = synthetic_evidence.write_audit(tmp_path / "audit", n_labels=None, stress=True)
+        made = content_of(root, tmp_path / "figures", (*AUDITED, "stress"))
+        assert "Conditions are predictions of the same test images" in words_of(made)
+
+
+class TestTrends:
+    def said(self, **changes):
+        row = {
+            "corruption": "gaussian_blur",
+            "metric": "macro_auroc",
+            "tau": -1.0,
+            "p_value": 0.083333,
+            "n_severities": 4,
+            "least_p_value": 0.083333,
+        }
+        return narrative.trends([row | changes], "macro_auroc", None)
+
+    def test_said_where_the_least_p_value_is_reached(self):
+        # 2 of the 4! = 24 orders are as extreme: p = 2/24 = 0.083
+        assert "Macro AUROC falls under gaussian blur" in self.said()
+        assert "p=0.083, the least that 4 severities allow" in self.said()
+        assert "rises under gaussian blur" in self.said(tau=1.0)
+
+    def test_silent_otherwise(self):
+        assert self.said(p_value=0.33, tau=-0.67) == ""
+
+    def test_a_single_severity_allows_nothing(self):
+        # 2/2! = 1: two points always lie on one line
+        assert self.said(p_value=1.0, least_p_value=1.0, n_severities=2) == ""
+
+
+def test_errors_relative_to_a_reference_are_shown_where_there_is_one(found):
+    assert corruptions.quantities(found) == ["balanced_error"]
+    assert corruptions.errors_table(found)["columns"] == ["corruption", "balanced error"]
