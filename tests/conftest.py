@@ -20,6 +20,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 CLASSES = ("akiec", "bcc", "mel", "nv")
 SCHEMA = Schema("multiclass", CLASSES, "mel")
+LABELS = ("edema", "effusion", "mass", "hernia")
+PREVALENCES = (0.3, 0.4, 0.2, 0.06)
 TableMaker = Callable[..., PredictionTable]
 
 
@@ -71,6 +73,55 @@ def table(make_table: TableMaker) -> PredictionTable:
 def points(table: PredictionTable) -> OperatingPoints:
     """Thresholds at 95 % specificity on the calibration role of `table`."""
     return operating_points.choose(table.role("calibration"), specificity=0.95)
+
+
+@pytest.fixture
+def make_multilabel_table() -> TableMaker:
+    """Studies of four labels, the last one rare; two studies a group, all four roles."""
+
+    def make(
+        *,
+        n: int = 600,
+        signal: float = 2.0,
+        noise: float = 0.0,
+        seed: int = 0,
+        condition: Condition | None = None,
+        critical: str | None = None,
+    ) -> PredictionTable:
+        base = np.random.default_rng(2)
+        targets = (base.random((n, len(LABELS))) < PREVALENCES).astype(np.int64)
+        logits = base.normal(size=targets.shape) + signal * (targets - 0.5) - 0.5
+        logits += noise * np.random.default_rng(seed).normal(size=logits.shape)
+        rows = pd.DataFrame(
+            {
+                "sample_id": [f"s{i:04}" for i in range(n)],
+                "group_id": [f"g{i // 2:04}" for i in range(n)],
+                "role": np.repeat(["train", "tune", "calibration", "test"], n // 4),
+                "view": base.choice(["AP", "PA"], n),
+                "age": np.where(base.random(n) < 0.1, np.nan, base.integers(20, 80, n)),
+            }
+        )
+        return PredictionTable(
+            schema=Schema("multilabel", LABELS, critical),
+            rows=rows,
+            targets=targets,
+            logits=logits[None].astype(np.float32),
+            condition=condition or Condition.clean(),
+        )
+
+    return make
+
+
+@pytest.fixture
+def multilabel_table(make_multilabel_table: TableMaker) -> PredictionTable:
+    """The default clean table of several labels."""
+    return make_multilabel_table()
+
+
+@pytest.fixture
+def multilabel_points(multilabel_table: PredictionTable) -> OperatingPoints:
+    """Thresholds at 90 % specificity on the calibration role of `multilabel_table`."""
+    return operating_points.choose(multilabel_table.role("calibration"), specificity=0.9)
 
 
 @pytest.fixture(scope="session")

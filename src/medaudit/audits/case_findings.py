@@ -11,13 +11,13 @@ import pandas as pd
 from medaudit.audits import evidence, intervals
 from medaudit.findings import Findings, Scalar
 from medaudit.metrics.weighting import weighted_mean
-from medaudit.stats.estimate import Estimate, estimate
-from medaudit.stats.resample import cluster_resamples
+from medaudit.tables.tasks.base import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medaudit.audits.casebook import Page, Study
+    from medaudit.stats.estimate import Estimate
 
 HEADLINE_MODES = ("confident_critical_miss", "false_alarm", "fragile")
 
@@ -103,8 +103,7 @@ def focus_scalars(book: Study, focus: pd.DataFrame) -> dict[str, Scalar]:
 def control_mean(book: Study, part: pd.DataFrame, column: str) -> Estimate:
     """Mean of a column over controls, with an interval over their groups."""
     groups = book.test.scored.table.group_ids[book.test.rows_of(part["sample_id"])]
-    params = book.intervals_params
-    resamples = cluster_resamples(groups, replicates=params.replicates, seed=params.seed)
-    return estimate(
-        partial(weighted_mean, part[column].to_numpy(np.float64)), resamples, level=params.level
-    )
+    resamples = intervals.drawn(groups, book.intervals_params)
+    measure = Measure(column, partial(weighted_mean, part[column].to_numpy(np.float64)), 0)
+    (found,) = intervals.replicate([measure], resamples).values()
+    return intervals.interval(found, resamples, level=book.intervals_params.level)

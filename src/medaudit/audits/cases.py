@@ -172,11 +172,13 @@ def flips(test: Judged, stressed: Sequence[Judged], params: CasesParams) -> Iter
     for each in stressed:
         turned = test.right & ~each.right
         for row in np.flatnonzero(turned).tolist():
+            lost = each.truth[row]
+            fall = each.scored.probabilities[row, lost] - test.scored.probabilities[row, lost]
             rank = (
                 bool(test.confidence[row] < params.confident),
                 not test.critical[row],
                 each.condition.severity,
-                float(each.p_true[row] - test.p_true[row]),
+                float(fall),
                 str(test.ids[row]),
                 each.condition.name,
             )

@@ -93,7 +93,7 @@ def mean_deltas(
 def plain(parts: Sequence[Replicated]) -> Replicated:
     """The mean of changes, which no longer lie on the scale of the measure."""
     found = intervals.averaged(parts)
-    measure = replace(found.measure, logit=False, biased=False, proportion=False)
+    measure = replace(found.measure, logit=False, biased=False, proportion=False, smooth=False)
     return replace(found, measure=measure)
 
 
@@ -126,6 +126,7 @@ def error(tested: Tested) -> Replicated:
     found = tested.found[ERROR]
     return replace(
         found,
+        measure=replace(found.measure, name="balanced_error", direction=-1, smooth=False),
         value=float(robustness.balanced_error(found.value)),
         replicates=robustness.balanced_error(found.replicates),
     )

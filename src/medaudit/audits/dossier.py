@@ -117,7 +117,7 @@ def dose_response(book: Study, case: Chosen) -> list[dict[str, Any]]:
             "condition": each.condition.name,
             "severity": each.condition.severity,
             "predicted": str(each.called_names[row]),
-            "p_true": on_disk(float(each.p_true[row])),
+            "p_true": on_disk(float(each.scored.probabilities[row, case.true_index])),
         }
         for each in (book.test, *doses)
     ]

@@ -100,13 +100,18 @@ def undo_evidence(
 
 
 def transition(before: Judged, after: Judged, rows: Ints) -> pd.DataFrame:
-    """Truth, call and probability of the truth in two tables of equal row order."""
+    """Truth, call and probability of the truth in two tables of equal row order.
+
+    Where several outputs are true the probability is that of the one that is lost, at both ends.
+    """
+    output = np.where(before.right, after.truth, before.truth)[rows]
     return pd.DataFrame(
         {
             "sample_id": before.ids[rows],
             **facts_before(before, rows),
+            "p_true_before": before.scored.probabilities[rows, output],
             "predicted_after": after.called_names[rows],
-            "p_true_after": after.scored.probabilities[rows, before.truth[rows]],
+            "p_true_after": after.scored.probabilities[rows, output],
         }
     )
 

@@ -30,6 +30,8 @@ from medaudit.tables.tasks.base import Measure
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from numpy.typing import ArrayLike
+
     from medaudit.tables.predictions import PredictionTable
 
 Floats = npt.NDArray[np.float64]
@@ -79,9 +81,27 @@ class Replicated:
     n_positive_groups: int | None = None
 
 
-def resamples_of(table: PredictionTable, params: IntervalParams) -> Resamples:
+@dataclass(frozen=True, eq=False)
+class Drawn(Resamples):
+    """Resamples that know how intervals are read off them."""
+
+    method: Method = "adjusted"
+
+    def subset(self, rows: ArrayLike) -> Drawn:
+        """The same draws seen by some rows."""
+        part = super().subset(rows)
+        return Drawn(part.weights, part.groups, self.method)
+
+
+def resamples_of(table: PredictionTable, params: IntervalParams) -> Drawn:
     """Resampled groups of a table; equal group ids in equal order give equal resamples."""
-    return cluster_resamples(table.group_ids, replicates=params.replicates, seed=params.seed)
+    return drawn(table.group_ids, params)
+
+
+def drawn(group_ids: ArrayLike, params: IntervalParams) -> Drawn:
+    """Resampled groups."""
+    found = cluster_resamples(group_ids, replicates=params.replicates, seed=params.seed)
+    return Drawn(found.weights, found.groups, params.method)
 
 
 def replicate(measures: Iterable[Measure], resamples: Resamples) -> dict[str, Replicated]:
@@ -115,14 +135,13 @@ def n_groups(resamples: Resamples, rows: Bools) -> int:
     return len(np.unique(resamples.groups[rows]))
 
 
-def interval(
-    found: Replicated, resamples: Resamples, *, level: float, method: Method = "adjusted"
-) -> Estimate:
+def interval(found: Replicated, resamples: Resamples, *, level: float) -> Estimate:
     """The value with its interval.
 
     Recentred for measures that noise can only raise; Wilson's for a share of 0 or 1, where every
-    resample says the same. All others by `method`; see `IntervalParams`.
+    resample says the same. All others by the method of the resamples; see `IntervalParams`.
     """
+    method = resamples.method if isinstance(resamples, Drawn) else "adjusted"
     estimate = estimate_from(
         found.value,
         found.replicates,
@@ -134,7 +153,7 @@ def interval(
     estimate = replace(estimate, n_positive_groups=found.n_positive_groups)
     if found.measure.biased:
         return recentred(estimate, found.replicates)
-    if found.measure.proportion and estimate.low == estimate.high:
+    if found.measure.proportion and (estimate.low == estimate.high or estimate.value in (0, 1)):
         return at_the_bound(estimate, level=level)
     return METHODS[method](estimate, found, resamples, level)
 
@@ -210,7 +229,11 @@ def changed(after: Replicated, before: Replicated) -> Replicated:
 def paired(
     first: Replicated, second: Replicated, resamples: Resamples, *, level: float
 ) -> Difference:
-    """First minus second on the same resamples, as wide as few groups ask for."""
+    """First minus second on the same resamples, as wide as few groups ask for.
+
+    Percentiles as they are where the resamples are not read in the `adjusted` way: a difference of
+    two correlated values has no BCa interval here.
+    """
     found = difference_from(
         first.value,
         second.value,
@@ -221,10 +244,12 @@ def paired(
         level=level,
         n_positive=first.measure.n_positive,
     )
-    drawn = first.replicates - second.replicates
+    changes = first.replicates - second.replicates
     n_independent = min(first.n_independent, second.n_independent)
-    found = expanded(found, drawn, n_independent=n_independent, level=level)
-    return resolved(found, drawn, n_independent=n_independent)
+    if isinstance(resamples, Drawn) and resamples.method != "adjusted":
+        return found
+    found = expanded(found, changes, n_independent=n_independent, level=level)
+    return resolved(found, changes, n_independent=n_independent)
 
 
 def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | str | None]:

@@ -189,9 +189,9 @@ def read_tables(
     clean = joining.prediction_table(outputs, joined, truth, kind=request.kind)
     conditions = [
         joining.prediction_table(
-            _outputs(request, path), joined, truth, kind=request.kind, condition=condition(name)
+            _outputs(request, path), joined, truth, kind=request.kind, condition=each
         )
-        for name, path in request.conditions.items()
+        for each, path in conditions_of(request).items()
     ]
     return clean, conditions, joined.notes
 
@@ -199,9 +199,26 @@ def read_tables(
 def condition(name: str) -> Condition:
     """`gaussian_blur-2` is severity 2; a name without a number, such as a site, severity 1."""
     stem, _, end = name.rpartition("-")
-    if stem and end.isdigit() and int(end) > 0:
-        return Condition(stem, int(end))
-    return Condition(name, 1)
+    if stem and end.isdecimal() and int(end) > 0:
+        name, severity = stem, int(end)
+    else:
+        severity = 1
+    try:
+        return Condition(name, severity)
+    except ValueError as error:
+        raise ParamsError(f"--conditions: {error}") from None
+
+
+def conditions_of(request: Request) -> dict[Condition, Path]:
+    """The files of all conditions; two names of one condition are refused."""
+    found: dict[Condition, Path] = {}
+    for name, path in request.conditions.items():
+        if condition(name) in found:
+            raise ParamsError(
+                f"--conditions: {name!r} is {condition(name).name} once more; name every one once"
+            )
+        found[condition(name)] = path
+    return found
 
 
 def audits(

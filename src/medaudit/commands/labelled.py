@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medaudit.audits import calibration, deferral, evaluation, intervals, selection, slices
+from medaudit.commands.new_images import ASPECT
 from medaudit.errors import DataError
 from medaudit.findings import Findings
 from medaudit.model.card import weights_digest
@@ -39,15 +40,18 @@ def table_of(seen: Seen, labels: Labels, frozen: Frozen, *, model_folder: Path) 
     """
     if labels.targets is None:
         raise ValueError("a prediction table needs targets")
-    known = labels.rows.assign(place=np.arange(len(labels.rows)))
-    rows = seen.facts.assign(logit=np.arange(len(seen.facts))).merge(known, on="sample_id")
-    if rows.empty:
+    place = {name: row for row, name in enumerate(labels.rows["sample_id"])}
+    chosen = np.array([row for row, name in enumerate(seen.sample_ids) if name in place], int)
+    if not len(chosen):
         raise DataError("no image that could be read has a label")
+    told = np.array([place[seen.sample_ids[row]] for row in chosen])
+    facts = seen.facts.drop(columns=ASPECT).iloc[chosen].reset_index(drop=True)
+    known = labels.rows.drop(columns="sample_id").iloc[told].reset_index(drop=True)
     return PredictionTable(
         schema=frozen.schema,
-        rows=rows.assign(role="test").drop(columns=["place", "logit"]),
-        targets=labels.targets[rows["place"].to_numpy()],
-        logits=seen.logits[:, rows["logit"].to_numpy()],
+        rows=facts.join(known).assign(role="test"),
+        targets=labels.targets[told],
+        logits=seen.logits[:, chosen],
         provenance={
             "predictor": "plain",
             "engine": seen.engine,

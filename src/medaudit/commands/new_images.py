@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from medaudit.model.compute import ComputeParams
     from medaudit.pixels.ingest import Ingested
 
-COLUMNS = (*STATISTICS, "width", "height", "aspect_ratio")
+ASPECT = "aspect_ratio"
+COLUMNS = (*STATISTICS, "width", "height", ASPECT)
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +63,12 @@ def images_of(folder: Path) -> list[Source]:
     found = [
         Source(path.relative_to(folder).as_posix(), path) for path in places.images_below([folder])
     ]
+    known = listed(sorted(places.IMAGE_SUFFIXES), limit=len(places.IMAGE_SUFFIXES))
     if not found:
-        known = listed(sorted(places.IMAGE_SUFFIXES), limit=len(places.IMAGE_SUFFIXES))
         raise DataError(f"{folder}: no image files in it or below it; expected {known}")
+    others = sum(path.is_file() for path in folder.rglob("*")) - len(found)
+    if others:
+        log.warning("%s: %d other files are not looked at; images end in %s", folder, others, known)
     return sorted(found, key=lambda source: source.sample_id)
 
 
@@ -117,4 +121,4 @@ def require_some(found: Ingested, unreadable: dict[str, str]) -> None:
 
 def with_aspect(facts: pd.DataFrame) -> pd.DataFrame:
     """Image statistics with `aspect_ratio` = width / height, which stretching to a square hides."""
-    return facts.assign(aspect_ratio=facts["width"] / facts["height"])
+    return facts.assign(**{ASPECT: facts["width"] / facts["height"]})

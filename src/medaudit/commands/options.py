@@ -38,7 +38,7 @@ def paths(items: Iterable[str], *, option: str) -> dict[str, Path]:
 def counts(items: Iterable[str], *, option: str) -> dict[str, int]:
     """`name=number` items with whole numbers."""
     found = pairs(items, option=option)
-    wrong = [f"{name}={value}" for name, value in found.items() if not value.isdigit()]
+    wrong = [f"{name}={value}" for name, value in found.items() if not value.isdecimal()]
     if wrong:
         raise ParamsError(f"{option}: expected whole numbers, got {', '.join(wrong)}")
     return {name: int(value) for name, value in found.items()}

@@ -136,6 +136,8 @@ def recentred(found: Estimate, replicates: ArrayLike, *, floor: float = 0.0) -> 
     For statistics that noise can only raise, such as an ECE: a resample is noisier than the sample,
     its values lie too high by about mean(replicates) − value (Efron & Tibshirani 1993, chapter 10).
     """
+    if not math.isfinite(found.low):
+        return found
     bias = float(np.nanmean(np.asarray(replicates, dtype=np.float64))) - found.value
     low, high = max(floor, found.low - bias), max(floor, found.high - bias)
     return replace(found, low=low, high=high, method=RECENTRED)

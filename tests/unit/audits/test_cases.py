@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from audit_tables import FEW
 from pydantic import ValidationError
 
 from medaudit.audits import cases, taxonomy
@@ -149,7 +150,9 @@ class TestChoose:
 
 class TestTaxonomy:
     def table(self, clean, corrupted):
-        return taxonomy.taxonomy(clean, corrupted, POINTS, confident=0.6).set_index("mode")
+        return taxonomy.taxonomy(
+            clean, corrupted, POINTS, confident=0.6, intervals_params=FEW
+        ).set_index("mode")
 
     def test_worked_example(self, clean, corrupted):
         # g turns under severity 1, d only under severity 2, e under nothing.

@@ -234,7 +234,7 @@ class TestNumbers:
     def test_repeated_ids_are_named(self, save):
         frame = probabilities()
         frame.loc[[8, 9], "id"] = "s07"
-        with pytest.raises(DataError, match=r"every id in `id` once.*more than once: s07") as caught:
+        with pytest.raises(DataError, match=r"`id` once.*more than once: s07") as caught:
             read_outputs(save(frame))
         assert one_line(caught)
 

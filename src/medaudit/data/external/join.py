@@ -20,7 +20,7 @@ from medaudit.data.external.outputs import (
     read_frame,
     stored_logits,
 )
-from medaudit.errors import DataError, listed
+from medaudit.errors import DataError, ParamsError, listed
 from medaudit.tables import tasks
 from medaudit.tables.conditions import Condition
 from medaudit.tables.predictions import PredictionTable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from medaudit.data.external.truth import Truth
 
 ROLES = ("calibration", "test")
+OWN_COLUMNS = ("sample_id", "group_id", "role", "target")
 SOURCE = "made elsewhere"
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,15 @@ class Split:
     calibration: float = 0.3
     seed: int = 1234
 
+    def __post_init__(self) -> None:
+        if not 0 < self.calibration < 1:
+            raise ParamsError(
+                f"the share of calibration samples must lie between 0 and 1, got "
+                f"{self.calibration:g}"
+            )
+        if self.seed < 0:
+            raise ParamsError(f"the seed must be 0 or more, got {self.seed}")
+
 
 @dataclass(frozen=True, eq=False)
 class Joined:
@@ -80,6 +90,12 @@ def join(outputs: Outputs, truth: Truth, columns: MetadataColumns, split: Split)
     Raises:
         DataError: samples without truth or metadata, or groups in two roles.
     """
+    taken = [name for name in columns.slices if name in OWN_COLUMNS]
+    if taken:
+        raise DataError(
+            f"slice columns {listed(taken)} have names that medaudit gives itself; rename them in "
+            f"the metadata"
+        )
     places = _places(outputs.ids, truth.ids, path=truth.path, what="truth")
     unused = len(truth.ids) - len(places)
     if unused:
@@ -144,9 +160,10 @@ def _places(
     place = {name: row for row, name in enumerate(known.tolist())}
     absent = [name for name in wanted.tolist() if name not in place]
     if absent:
+        example = str(known[0]) if len(known) else "none"
         raise DataError(
             f"{path}: no {what} for {len(absent)} of {len(wanted)} samples: {listed(absent)}; ids "
-            f"must be the same in both files, for example {known[0] if len(known) else 'none'!r}"
+            f"must be the same in both files, for example {example!r}"
         )
     return np.array([place[name] for name in wanted.tolist()], dtype=np.int64)
 
@@ -218,4 +235,4 @@ def _given_roles(
             f"{columns.path}: column `{columns.role}` has no rows for {listed(missing)}; "
             f"thresholds are frozen on calibration (or val) rows and judged on test rows"
         )
-    return roles.to_numpy(dtype=np.str_)
+    return np.asarray(roles, dtype=np.str_)

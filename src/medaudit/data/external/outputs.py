@@ -124,7 +124,7 @@ def ids_of(frame: pd.DataFrame, column: str, *, path: Path) -> npt.NDArray[np.st
             f"{path}: expected every id in `{column}` once, got {len(repeated)} of them more than "
             f"once: {listed(repeated)}; remove the repeated rows"
         )
-    return ids.to_numpy(dtype=np.str_)
+    return np.asarray(ids, dtype=np.str_)
 
 
 def _from_table(

@@ -1,0 +1,39 @@
+"""The study of eight samples, with its controls and its pages."""
+
+import pytest
+from audit_tables import FEW
+from evidence_tables import edits_of
+from test_cases import CLEAN, MEL, NV, PARAMS, POINTS, make, stressed
+
+from medaudit.audits import casebook
+
+
+@pytest.fixture
+def clean():
+    return make(CLEAN)
+
+
+@pytest.fixture
+def corrupted():
+    return [
+        stressed("gaussian_blur-1", {"d": (MEL, MEL, 0.6)}),
+        stressed("gaussian_blur-2", {"d": (MEL, NV, 0.9)}),
+        stressed("brightness_up-1", {"a": (MEL, MEL, 0.7)}),
+    ]
+
+
+@pytest.fixture
+def book(clean, corrupted):
+    return casebook.study([clean, *corrupted], POINTS, PARAMS, intervals_params=FEW)
+
+
+@pytest.fixture
+def pages(book):
+    tried = casebook.control_evidence(book, *edits_of(book, book.controls["sample_id"]))
+    found = [
+        casebook.case_evidence(book, each, *edits_of(book, [each.sample_id])) for each in book.cases
+    ]
+    return tried, [
+        casebook.weigh(book, each, rows, tried)
+        for each, rows in zip(book.cases, found, strict=True)
+    ]

@@ -1,0 +1,71 @@
+"""Hand-made interventions, and a study of eight samples that can be read on paper."""
+
+import pandas as pd
+
+from medaudit.audits import casebook, evidence
+from medaudit.audits.diagnosis import diagnose
+from medaudit.pixels.counterfactuals import COUNTERFACTUALS
+
+EDITS = {"hair_removed": "undo", "mirrored": "undo"}
+
+
+def row(sample, intervention, before, after, *, truth="mel", p=(0.1, 0.2), kind="undo"):
+    return {
+        "sample_id": sample,
+        "intervention": intervention,
+        "kind": kind,
+        "cause": COUNTERFACTUALS[intervention].cause,
+        "truth": truth,
+        "predicted_before": before,
+        "predicted_after": after,
+        "p_true_before": p[0],
+        "p_true_after": p[1],
+    }
+
+
+def quiet(intervention, n=10, *, turned=0, to="mel", kind="undo"):
+    """`n` right nv controls, of which the first `turned` become `to`."""
+    return [
+        row(f"r{i}", intervention, "nv", to if i < turned else "nv", truth="nv", kind=kind)
+        for i in range(n)
+    ]
+
+
+def trials(*groups):
+    return pd.DataFrame([each for group in groups for each in group])
+
+
+def case(book, kind):
+    return next(each for each in book.cases if each.kind == kind)
+
+
+def diagnosed(book, found, tried, kind="confident_critical_miss"):
+    weighed = evidence.weigh(pd.DataFrame(found), tried, max_base_rate=0.25)
+    chosen = case(book, kind)
+    return diagnose(chosen, weighed, book.taxonomy, mode=book.mode(chosen))
+
+
+def edits_of(book, ids):
+    """Edits that leave every prediction as it is."""
+    names = [(name, edit) for name in ids for edit in EDITS]
+    frame = pd.DataFrame(
+        {
+            "sample_id": [name for name, _ in names],
+            "intervention": [edit for _, edit in names],
+            "kind": [EDITS[edit] for _, edit in names],
+            "cause": [COUNTERFACTUALS[edit].cause for _, edit in names],
+        }
+    )
+    table = book.test.scored.table
+    return frame, table.logits[:, book.test.rows_of(frame["sample_id"])]
+
+
+def flip_of(book):
+    """The diagnosis of the flip, with edits that leave the corrupted prediction as it is."""
+    tried = casebook.control_evidence(book, *edits_of(book, book.controls["sample_id"]))
+    flip = case(book, "corruption_flip")
+    trials, _ = edits_of(book, [flip.sample_id])
+    corrupted = book.before(flip)
+    logits = corrupted.scored.table.logits[:, corrupted.rows_of(trials["sample_id"])]
+    found = casebook.case_evidence(book, flip, trials, logits)
+    return casebook.weigh(book, flip, found, tried).diagnosis

@@ -1,0 +1,184 @@
+"""What a whole corruption does, on eight samples that can be read on paper."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from audit_tables import FEW, at
+from test_cases import CLEAN, MEL, NV, POINTS, make, stressed
+
+from medaudit.audits import degradation, intervals, robustness
+from medaudit.audits.robustness import StressParams
+from medaudit.errors import DataError
+from medaudit.stats.estimate import estimate_from
+from medaudit.stats.small_sample import expanded
+from medaudit.tables import scoring
+from medaudit.tables.conditions import Condition
+from medaudit.tables.scoring import Scored
+
+# d is called right when clean; blur of severity 2 turns it.
+BLUR = [("blur-1", {}), ("blur-2", {"d": (MEL, NV, 0.9)})]
+REFERENCE = pd.DataFrame(
+    {
+        "corruption": ["clean", "blur", "blur", "blur"],
+        "severity": [0, 1, 2, 2],
+        "metric": [*["balanced_accuracy"] * 3, "accuracy"],
+        "value": [0.8, 0.7, 0.5, 0.1],
+    }
+)
+
+
+def audit(reference=None, conditions=BLUR):
+    tables = [stressed(name, changes) for name, changes in conditions]
+    return robustness.audit(make(CLEAN), tables, POINTS, intervals_params=FEW, reference=reference)
+
+
+class TestTrend:
+    def table(self, **curves):
+        rows = [("clean", 0, "macro_auroc", 0.9)]
+        rows += [
+            (name, severity, "macro_auroc", value)
+            for name, values in curves.items()
+            for severity, value in enumerate(values, start=1)
+        ]
+        frame = pd.DataFrame(rows, columns=["corruption", "severity", "metric", "value"])
+        return degradation.trend_table(frame, ["macro_auroc"])
+
+    def test_by_hand(self):
+        found = at(self.table(blur=[0.8, 0.85, 0.7]))
+        # 0.9, 0.8, 0.85, 0.7: five of six pairs fall, one (0.8 to 0.85) rises: (1 - 5) / 6.
+        assert found["tau"] == pytest.approx(-4 / 6)
+        # Of 24 orders 1 has no rising pair and 3 have one; the same at the other end: 8 / 24.
+        assert found["p_value"] == pytest.approx(8 / 24)
+        assert found["n_severities"] == 4
+        assert found["least_p_value"] == pytest.approx(2 / 24)
+
+    def test_one_severity_can_prove_nothing(self):
+        found = at(self.table(blur=[0.1]))
+        assert (found["tau"], found["p_value"], found["least_p_value"]) == (-1, 1, 1)
+
+    def test_an_undefined_value_leaves_the_trend_undefined(self):
+        found = self.table(blur=[0.8, np.nan], jpeg=[0.8, 0.7])
+        assert np.isnan(at(found, corruption="blur")["tau"])
+        assert at(found, corruption="jpeg")["tau"] == -1
+
+    def test_every_corruption_and_primary_measure_has_a_row(self):
+        found = audit(conditions=[*BLUR, ("jpeg-1", {})]).series["trend"]
+        assert sorted(zip(found["corruption"], found["metric"], strict=True)) == [
+            ("blur", "critical_sensitivity"),
+            ("blur", "macro_auroc"),
+            ("jpeg", "critical_sensitivity"),
+            ("jpeg", "macro_auroc"),
+        ]
+
+
+class TestMeanDelta:
+    def noisy(self, make_table):
+        return [
+            make_table(noise=1.5 * s, seed=s, condition=Condition("noise", s)).role("test")
+            for s in (1, 2)
+        ]
+
+    def test_is_the_mean_of_the_deltas(self, make_table, table, points):
+        found = robustness.audit(table, self.noisy(make_table), points, intervals_params=FEW)
+        rows = found.series["conditions"].query("severity > 0")
+        for metric in ("macro_auroc", "critical_sensitivity"):
+            deltas = rows.loc[rows["metric"] == metric, "delta"]
+            assert len(deltas) == 2
+            assert found.scalars[f"mean_{metric}_delta"] == pytest.approx(deltas.mean())
+
+    def test_its_interval_is_of_the_mean_replicate_by_replicate(self, make_table, table, points):
+        noisy = self.noisy(make_table)
+        found = robustness.audit(table, noisy, points, intervals_params=FEW).scalars
+        test = table.role("test")
+        resamples = intervals.resamples_of(test, FEW)
+        clean, *after = (
+            next(
+                measure.statistic(resamples.weights)
+                for measure in scoring.measures(Scored(each, points))
+                if measure.name == "macro_auroc"
+            )
+            for each in (test, *noisy)
+        )
+        drawn = np.mean(after, axis=0) - clean
+        plain = estimate_from(
+            found["mean_macro_auroc_delta"], drawn, n=len(test), n_groups=resamples.n_groups
+        )
+        # It rests on the groups of the rarest class.
+        fewest = min(len(set(test.group_ids[test.targets == k])) for k in range(4))
+        expected = expanded(plain, drawn, n_independent=fewest)
+        assert found["mean_macro_auroc_delta_ci_low"] == pytest.approx(expected.low)
+        assert found["mean_macro_auroc_delta_ci_high"] == pytest.approx(expected.high)
+
+    def test_is_paired(self, table, points):
+        same = [
+            dataclasses.replace(table.role("test"), condition=Condition("jpeg", s)) for s in (1, 2)
+        ]
+        found = robustness.audit(table, same, points, intervals_params=FEW).scalars
+        ends = [found[f"mean_macro_auroc_delta{end}"] for end in ("", "_ci_low", "_ci_high")]
+        assert ends == [0, 0, 0]
+
+
+class TestCorruptionErrors:
+    def test_balanced_error_by_hand(self):
+        # Recall clean: bkl 0 of 1, mel 2 of 5, nv 1 of 2: error 1 - 0.9 / 3 = 0.7. So under
+        # blur-1; under blur-2 mel 1 of 5: 1 - 0.7 / 3. Their mean: 0.7 + 0.1 / 3.
+        found = at(audit().series["corruption_errors"])
+        assert (found["corruption"], found["quantity"]) == ("blur", "balanced_error")
+        assert found["value"] == pytest.approx(0.7 + 0.1 / 3)
+
+    def test_beside_a_reference_by_hand(self):
+        found = audit(REFERENCE).series["corruption_errors"].set_index("quantity")["value"]
+        # Reference: clean 0.2, blur 0.3 and 0.5.
+        assert found["corruption_error"] == pytest.approx((1.4 + 0.2 / 3) / 0.8)
+        assert found["relative_corruption_error"] == pytest.approx((0.1 / 3) / (0.4 - 0.2))
+
+    def test_have_intervals(self, make_table, table, points):
+        noisy = make_table(noise=2.0, condition=Condition("blur", 1)).role("test")
+        found = robustness.audit(
+            table, [noisy], points, intervals_params=FEW, reference=REFERENCE
+        ).series["corruption_errors"]
+        assert len(found) == 3
+        assert (found["low"] < found["value"]).all()
+        assert (found["value"] < found["high"]).all()
+        assert (found["n_groups"] == 75).all()
+
+    def test_the_error_against_itself_is_one(self, make_table, table, points):
+        noisy = make_table(noise=2.0, condition=Condition("noise", 1)).role("test")
+        own = robustness.audit(table, [noisy], points, intervals_params=FEW).series["conditions"]
+        found = robustness.audit(
+            table, [noisy], points, intervals_params=FEW, reference=own
+        ).series["corruption_errors"]
+        ratios = found.set_index("quantity")["value"]
+        assert ratios["corruption_error"] == pytest.approx(1)
+        assert ratios["relative_corruption_error"] == pytest.approx(1)
+
+    def test_a_condition_that_the_reference_lacks_is_named(self):
+        with pytest.raises(DataError, match=r"no balanced_accuracy under blur-2;") as caught:
+            audit(REFERENCE.query("not (severity == 2 and metric == 'balanced_accuracy')"))
+        assert "\n" not in str(caught.value)
+
+    def test_a_reference_without_the_clean_images_is_refused(self):
+        with pytest.raises(DataError, match="under clean-0;"):
+            audit(REFERENCE.query("severity > 0"))
+
+    def test_another_table_is_no_reference(self):
+        with pytest.raises(DataError, match=r"conditions\.csv, without metric, value"):
+            audit(REFERENCE[["corruption", "severity"]])
+
+    @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00"])
+    def test_an_unreadable_reference_is_one_line(self, tmp_path, content):
+        file = tmp_path / "conditions.csv"
+        if content is not None:
+            file.write_bytes(content)
+        params = StressParams(corruptions=("blur",), reference=file)
+        with pytest.raises(DataError, match="is no readable table") as caught:
+            robustness.read_reference(params)
+        assert "\n" not in str(caught.value)
+
+    def test_no_reference_is_asked_for(self, tmp_path):
+        assert robustness.read_reference(StressParams(corruptions=("blur",))) is None
+        REFERENCE.to_csv(tmp_path / "conditions.csv", index=False)
+        params = StressParams(corruptions=("blur",), reference=tmp_path / "conditions.csv")
+        pd.testing.assert_frame_equal(robustness.read_reference(params), REFERENCE)

@@ -1,0 +1,287 @@
+"""Cases of several labels, whose calls are right only where every label is, read on paper."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from audit_tables import FEW
+
+from medaudit.audits import case_findings, casebook, cases, dossier, evidence, taxonomy
+from medaudit.audits.cases import CasesParams
+from medaudit.audits.judging import judge
+from medaudit.tables import tasks
+from medaudit.tables.conditions import Condition
+from medaudit.tables.operating_points import OperatingPoints
+from medaudit.tables.predictions import PredictionTable, Schema
+
+LABELS = ("edema", "effusion", "mass")
+EDEMA, EFFUSION, MASS = 0, 1, 2
+PARAMS = CasesParams(per_kind=2, confident=0.6)
+POINTS = OperatingPoints(LABELS, (0.5, 0.5, 0.5), 0.95, (10, 10, 10))
+# truth; probabilities of the labels
+CLEAN = {
+    "a": ((1, 1, 0), (0.9, 0.8, 0.1)),  # right; confidence 0.9 · 0.8 · 0.9 = 0.648
+    "b": ((1, 1, 0), (0.9, 0.3, 0.1)),  # misses effusion; 0.9 · 0.7 · 0.9 = 0.567
+    "c": ((0, 0, 0), (0.1, 0.1, 0.2)),  # right; 0.9 · 0.9 · 0.8 = 0.648
+    "d": ((0, 0, 0), (0.2, 0.1, 0.7)),  # calls mass; 0.8 · 0.9 · 0.7 = 0.504
+    "e": ((0, 0, 1), (0.6, 0.1, 0.95)),  # calls edema as well; 0.6 · 0.9 · 0.95 = 0.513
+}
+# a loses effusion, which was the less probable of its two labels.
+BLUR = {"a": ((1, 1, 0), (0.95, 0.2, 0.1))}
+
+
+def make(samples, *, condition=None, critical=None):
+    stated = np.array([p for _, p in samples.values()])
+    return PredictionTable(
+        schema=Schema("multilabel", LABELS, critical),
+        rows=pd.DataFrame(
+            {
+                "sample_id": list(samples),
+                "group_id": [f"patient_{name}" for name in samples],
+                "role": "test",
+            }
+        ),
+        targets=np.array([truth for truth, _ in samples.values()], dtype=np.int64),
+        logits=tasks.get("multilabel").logits(stated)[None].astype(np.float32),
+        condition=condition or Condition.clean(),
+    )
+
+
+def blurred(severity=1, critical=None):
+    return make(CLEAN | BLUR, condition=Condition("gaussian_blur", severity), critical=critical)
+
+
+def studied(*, critical=None):
+    return casebook.study(
+        [make(CLEAN, critical=critical), blurred(1, critical), blurred(2, critical)],
+        POINTS,
+        PARAMS,
+        intervals_params=FEW,
+    )
+
+
+def flip_of(book):
+    return next(case for case in book.cases if case.kind == "corruption_flip")
+
+
+class TestJudged:
+    def test_truth_and_call_are_sets_in_words(self):
+        test, _ = judge(make(CLEAN), [], POINTS)
+        assert test.truth_names.tolist() == [
+            "edema + effusion",
+            "edema + effusion",
+            "(none)",
+            "(none)",
+            "mass",
+        ]
+        assert test.called_names.tolist() == [
+            "edema + effusion",
+            "edema",
+            "(none)",
+            "mass",
+            "edema + mass",
+        ]
+
+    def test_right_is_the_exact_set(self):
+        test, _ = judge(make(CLEAN), [], POINTS)
+        assert test.right.tolist() == [True, False, True, False, False]
+
+    def test_one_output_stands_for_the_set(self):
+        test, _ = judge(make(CLEAN), [], POINTS)
+        # The missed one (b), else the most probable that is true (a, e), or that is called
+        # wrongly (d, e); where nothing is, the most probable of all.
+        assert test.truth.tolist() == [EDEMA, EFFUSION, MASS, MASS, MASS]
+        assert test.called.tolist() == [EDEMA, EDEMA, MASS, MASS, EDEMA]
+
+    def test_confidence_is_of_the_whole_set(self):
+        test, _ = judge(make(CLEAN), [], POINTS)
+        expected = [0.648, 0.567, 0.648, 0.504, 0.513]
+        assert test.confidence == pytest.approx(expected, abs=1e-6)
+
+
+class TestChoose:
+    def test_worked_example(self):
+        found = cases.choose(make(CLEAN), [blurred()], POINTS, PARAMS)
+        assert [(case.kind, case.sample_id, case.condition.name) for case in found] == [
+            ("uncertain_error", "b", "clean"),
+            ("uncertain_error", "e", "clean"),
+            ("corruption_flip", "a", "gaussian_blur-1"),
+            ("success", "c", "clean"),
+        ]
+
+    def test_a_case_tells_the_sets_and_the_missed_label(self):
+        first = cases.choose(make(CLEAN), [], POINTS, PARAMS)[0]
+        assert (first.truth, first.predicted) == ("edema + effusion", "edema")
+        assert (first.true_index, first.predicted_index) == (EFFUSION, EDEMA)
+        assert first.reason.startswith(
+            "true edema + effusion, called edema with probability 0.57 (effusion 0.30); number 1"
+        )
+        assert not first.critical
+
+    def test_a_miss_of_the_critical_label_comes_first(self):
+        found = cases.choose(make(CLEAN, critical="effusion"), [], POINTS, PARAMS)
+        assert (found[0].kind, found[0].sample_id) == ("uncertain_critical_miss", "b")
+        assert found[0].critical
+        assert not found[0].flagged
+
+    def test_a_critical_label_that_is_found_is_no_miss_where_another_is_wrong(self):
+        found = cases.choose(make(CLEAN, critical="mass"), [], POINTS, PARAMS)
+        kinds = {case.sample_id: case.kind for case in found}
+        # e holds mass and it is called, and edema as well, which is wrong.
+        assert kinds["e"] == "uncertain_error"
+        assert next(c for c in found if c.sample_id == "e").flagged
+
+
+class TestTaxonomy:
+    def counts(self, *, critical=None, stressed=()):
+        return taxonomy.taxonomy(
+            make(CLEAN, critical=critical),
+            stressed,
+            POINTS,
+            confident=0.6,
+            intervals_params=FEW,
+        ).set_index("mode")
+
+    def test_without_a_critical_label(self):
+        found = self.counts()
+        assert found["n"].to_dict() == {"confident_error": 0, "uncertain_error": 3, "right": 2}
+        assert found["n_critical"].sum() == 0
+
+    def test_with_one_and_under_blur(self):
+        found = self.counts(critical="effusion", stressed=[blurred(1, "effusion")])
+        assert found["n"].to_dict() == {
+            "confident_critical_miss": 0,
+            "uncertain_critical_miss": 1,
+            "false_alarm": 0,
+            "confident_error": 0,
+            "uncertain_error": 2,
+            "fragile": 1,
+            "fragile_when_severe": 0,
+            "stable": 1,
+        }
+
+    def test_a_false_alarm_is_a_wrong_call_of_the_critical_label(self):
+        assert self.counts(critical="mass").loc["false_alarm", "n"] == 1  # d
+
+    def test_the_largest_confusion_is_of_sets(self):
+        samples = CLEAN | {"f": CLEAN["b"]}
+        found = taxonomy.taxonomy(
+            make(samples), [], POINTS, confident=0.6, intervals_params=FEW
+        ).set_index("mode")
+        assert (
+            "most often edema + effusion called edema (2 of 4)"
+            in (found.loc["confident_error", "definition"])
+        )
+
+
+class TestEvidence:
+    def edited(self, sample, stated):
+        test, _ = judge(make(CLEAN), [], POINTS)
+        trials = pd.DataFrame(
+            {
+                "sample_id": [sample],
+                "intervention": ["mirrored"],
+                "kind": ["undo"],
+                "cause": ["instability"],
+            }
+        )
+        logits = tasks.get("multilabel").logits(np.array([stated]))[None].astype(np.float32)
+        return evidence.edit_evidence(trials, logits, test)
+
+    @pytest.mark.parametrize(
+        ("stated", "after", "turned"),
+        [
+            ((0.9, 0.6, 0.1), "edema + effusion", True),
+            ((0.4, 0.6, 0.1), "effusion", False),
+            ((0.9, 0.6, 0.6), "edema + effusion + mass", False),
+            ((0.4, 0.3, 0.1), "(none)", False),
+        ],
+    )
+    def test_only_the_exact_set_repairs_a_call(self, stated, after, turned):
+        found = self.edited("b", stated)
+        assert found["predicted_after"].item() == after
+        assert evidence.turns(found).tolist() == [turned]
+
+    def test_the_probability_is_of_the_missed_label(self):
+        found = self.edited("b", (0.9, 0.6, 0.1)).iloc[0]
+        assert (found["p_true_before"], found["p_true_after"]) == pytest.approx((0.3, 0.6))
+
+    def test_a_turned_study_is_seen_from_the_stress_tables(self):
+        test, stressed = judge(make(CLEAN), [blurred()], POINTS)
+        found = evidence.stress_evidence(test, stressed, ["a"]).iloc[0]
+        assert (found["predicted_before"], found["predicted_after"]) == (
+            "edema + effusion",
+            "edema",
+        )
+
+    def test_the_probability_of_a_turned_study_is_of_the_label_that_it_loses(self):
+        test, stressed = judge(make(CLEAN), [blurred()], POINTS)
+        found = evidence.stress_evidence(test, stressed, ["a"]).iloc[0]
+        assert (found["p_true_before"], found["p_true_after"]) == pytest.approx((0.8, 0.2))
+
+
+class TestStudy:
+    def test_numbers_of_one_case_are_of_one_label(self):
+        book = studied()
+        flip = flip_of(book)
+        assert (flip.truth, flip.predicted) == ("edema + effusion", "edema")
+        # Blur loses effusion: 0.8 on the clean image, 0.2 under both severities.
+        assert flip.true_index == EFFUSION
+        doses = dossier.dose_response(book, flip)
+        assert [dose["predicted"] for dose in doses] == ["edema + effusion", "edema", "edema"]
+        assert [dose["p_true"] for dose in doses] == pytest.approx([0.8, 0.2, 0.2], abs=1e-6)
+
+    def test_with_a_critical_label_they_are_of_that_one(self):
+        book = studied(critical="effusion")
+        doses = dossier.dose_response(book, flip_of(book))
+        assert [dose["p_true"] for dose in doses] == pytest.approx([0.8, 0.2, 0.2], abs=1e-6)
+
+    def test_flips_are_ranked_by_the_loss_of_the_lost_label(self):
+        # Both lose effusion: a 0.8 to 0.45, f 0.55 to 0.4, and edema stays where it is.
+        clean = {"a": CLEAN["a"], "f": ((1, 1, 0), (0.99, 0.55, 0.01))}
+        after = {"a": ((1, 1, 0), (0.9, 0.45, 0.1)), "f": ((1, 1, 0), (0.99, 0.4, 0.01))}
+        params = PARAMS.model_copy(update={"confident": 0.1})
+        tables = [make(clean), make(after, condition=Condition("gaussian_blur", 1))]
+        found = cases.choose(tables[0], tables[1:], POINTS, params)
+        assert found[0].kind == "corruption_flip"
+        assert found[0].sample_id == "a"
+
+    def test_modes_controls_and_findings(self):
+        book = studied()
+        assert {case.sample_id: book.mode(case) for case in book.cases} == {
+            "a": "fragile",
+            "b": "uncertain_error",
+            "c": "stable",
+            "e": "uncertain_error",
+        }
+        assert book.controls["sample_id"].tolist() == ["d"]
+        trials = pd.DataFrame(
+            {
+                "sample_id": ["d"],
+                "intervention": ["mirrored"],
+                "kind": ["undo"],
+                "cause": ["instability"],
+            }
+        )
+        logits = book.test.scored.table.logits[:, book.test.rows_of(["d"])]
+        tried = casebook.control_evidence(book, trials, logits)
+        focus = pd.DataFrame(columns=["sample_id", "cam_energy", "lesion_share"])
+        found = case_findings.findings(book, [], tried, focus)
+        assert found.scalars["fragile_share"] == 1 / 5
+        assert found.scalars["mirrored_flip_rate"] != found.scalars["mirrored_flip_rate"]
+
+    def test_a_flip_is_diagnosed_and_ready_for_disk(self):
+        book = studied()
+        flip = flip_of(book)
+        trials = pd.DataFrame(columns=["sample_id", "intervention", "kind", "cause"])
+        empty = np.zeros((1, 0, 3), dtype=np.float32)
+        tried = casebook.control_evidence(book, trials, empty)
+        page = casebook.weigh(book, flip, casebook.case_evidence(book, flip, trials, empty), tried)
+        entry = dossier.entry(book, page, drawn=({}, {}), questions={})
+        assert entry["truth"] == "edema + effusion"
+        assert entry["predicted"] == "edema"
+        assert entry["p_true"] == pytest.approx(0.2, abs=1e-6)
+        assert entry["probabilities"] == pytest.approx(
+            {"edema": 0.95, "effusion": 0.2, "mass": 0.1}, abs=1e-6
+        )
+        # No other right study is turned: c is the one control, and stays.
+        assert "clean, it is called edema + effusion" in entry["diagnosis"]["statement"]

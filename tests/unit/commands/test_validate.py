@@ -1,0 +1,388 @@
+"""`medaudit validate` on generated images, with everything that the stages would leave behind."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from medaudit.audits import evaluation
+from medaudit.audits.intervals import IntervalParams
+from medaudit.cli import app
+from medaudit.commands.labels import LabelColumns
+from medaudit.commands.matching import match
+from medaudit.commands.study import Request
+from medaudit.commands.validate import validate
+from medaudit.errors import DataError, MedauditError, ModelError, ParamsError
+from medaudit.files import write_json
+from medaudit.model.card import read_card
+from medaudit.model.exported import model as exported
+from medaudit.tables import calibrators, operating_points, predictions, tasks
+from tests.unit.commands.frozen_samples import MULTICLASS, MULTILABEL, build, draw, truth_of
+from tests.unit.model.exported_samples import CARD, pt2
+
+SCHEMAS = {"multiclass": MULTICLASS, "multilabel": MULTILABEL}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="module", params=sorted(SCHEMAS))
+def built(request, tmp_path_factory):
+    """Every kind of task."""
+    return build(tmp_path_factory.mktemp(request.param), SCHEMAS[request.param])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """One kind of task, where the kind does not matter."""
+    return build(tmp_path_factory.mktemp("root"), MULTICLASS)
+
+
+def asked(root, out, *, images=None, **more):
+    model = root / "repo/artifacts/model"
+    return Request(model=model, images=images or root / "test", out=out, **more)
+
+
+def results(out):
+    return pd.read_csv(out / "predictions.csv", keep_default_na=False, na_values=[""])
+
+
+def summary(out):
+    return json.loads((out / "summary.json").read_text())
+
+
+def few(root, folder, n=3):
+    """Some images of the test role, in one folder."""
+    folder.mkdir()
+    for path in sorted((root / "test").rglob("*.png"))[:n]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def refused(error, root, out, match, **more):
+    with pytest.raises(error, match=match) as caught:
+        validate(asked(root, out, **more))
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+    assert not list(out.parent.glob(f".{out.name}*"))
+
+
+def test_images_of_the_test_role_get_the_answers_of_the_pipeline(built, tmp_path):
+    """Same decoding, same resizing, same logits; thresholds on uncalibrated probabilities."""
+    artifacts = built / "repo/artifacts"
+    validate(asked(built, tmp_path / "out"))
+    found = results(tmp_path / "out")
+    clean = predictions.read(artifacts / "predictions/clean.parquet").role("test")
+    found = found.set_index(found["sample_id"].map(lambda each: Path(each).stem))
+    found = found.loc[clean.sample_ids]
+    task, names = tasks.get(clean.schema.task), clean.schema.classes
+    plain = task.probabilities(clean.logits)
+    assert found[[f"uncalibrated_{name}" for name in names]].to_numpy() == pytest.approx(
+        plain, abs=1e-5
+    )
+    fitted = calibrators.read(
+        json.loads((artifacts / "calibrators.json").read_text()), classes=names
+    )
+    scaled = task.probabilities(fitted["temperature"].apply(clean.logits))
+    assert found[[f"p_{name}" for name in names]].to_numpy() == pytest.approx(scaled, abs=1e-5)
+    above = plain > operating_points.read(artifacts / "operating_points.json").thresholds
+    expected = [" + ".join(np.array(names)[row]) or "(none)" for row in above]
+    assert found["above_threshold"].tolist() == expected
+    called = np.array(names)[plain.argmax(axis=1)].tolist() if task.exclusive else expected
+    assert found["called"].tolist() == called
+    drifted = pd.read_csv(tmp_path / "out/drift.csv").set_index(["statistic", "reference"])
+    # Batches are made up otherwise, which changes the last bits: each image moves past itself.
+    assert drifted.loc[("confidence", "test"), "ks_distance"] <= 1.001 / len(found)
+    assert summary(tmp_path / "out")["calibrator"] == "temperature"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "predictions.csv",
+        "drift.csv",
+        "said.csv",
+        "summary.json",
+    }
+
+
+def test_whom_to_defer_and_why(root, tmp_path):
+    """Deferred are those below the frozen threshold, and those outside a statistic's range."""
+    validate(asked(root, tmp_path / "out"))
+    found, told = results(tmp_path / "out"), summary(tmp_path / "out")
+    below = found["confidence"] < told["deferral"]["threshold"]
+    reasons = found["reason"].fillna("")
+    assert 0 < below.sum() < len(found)
+    assert (reasons.str.contains("below the frozen") == below).all()
+    assert ((found["defer"] == "yes") == (reasons != "")).all()
+    assert told["n_deferred"] == (found["defer"] == "yes").sum()
+    assert told["n_deferred_by_reason"]["low confidence"] == below.sum()
+
+
+def test_an_unusual_image_is_deferred(root, tmp_path):
+    images = few(root, tmp_path / "new")
+    Image.new("RGB", (50, 40), "white").save(images / "white.png")
+    validate(asked(root, tmp_path / "out", images=images))
+    row = results(tmp_path / "out").set_index("sample_id").loc["white.png"]
+    assert row["defer"] == "yes"
+    assert "brightness 1 outside the range of 99 % of the training images (0." in row["reason"]
+    drifted = pd.read_csv(tmp_path / "out/drift.csv").set_index("statistic")
+    assert drifted.loc["brightness", "share_outside"] >= 1 / 4
+    assert drifted.loc["aspect_ratio", "share_outside"] == 1 / 4  # the others are 4 to 3
+
+
+def test_an_unreadable_image_stops_nothing(root, tmp_path):
+    images = few(root, tmp_path / "new")
+    (images / "broken.jpg").write_bytes(b"no image")
+    validate(asked(root, tmp_path / "out", images=images))
+    found = results(tmp_path / "out").set_index("sample_id")
+    assert found.index.tolist() == sorted(path.name for path in images.iterdir())
+    assert found.loc["broken.jpg", "defer"] == "yes"
+    assert found.loc["broken.jpg", "reason"].startswith("unreadable image: expected a whole")
+    numbers = [name for name in found if name.startswith(("p_", "uncalibrated_", "confidence"))]
+    assert found.loc["broken.jpg", numbers].isna().all()
+    assert found.drop("broken.jpg")[numbers].notna().all(axis=None)
+    told = summary(tmp_path / "out")
+    assert (told["n_images"], told["n_unreadable"], told["n_labelled"]) == (4, 1, 0)
+
+
+def test_the_same_images_give_the_same_bytes(root, tmp_path):
+    for out in ("one", "two"):
+        validate(asked(root, tmp_path / out, batch_size=5))
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_single_image(root, tmp_path):
+    validate(asked(root, tmp_path / "out", images=few(root, tmp_path / "new", 1)))
+    assert len(results(tmp_path / "out")) == 1
+
+
+def test_whole_suite_where_labels_exist(built, tmp_path):
+    """Point values are those of the pipeline, and so is the frozen deferral threshold."""
+    schema = SCHEMAS["multiclass" if "multiclass" in built.name else "multilabel"]
+    truth_of(built, schema).to_csv(tmp_path / "labels.csv", index=False)
+    (built / "test/broken.jpg").write_bytes(b"no image")
+    columns = LabelColumns(group="patient_id")
+    try:
+        validate(asked(built, tmp_path / "out", table=tmp_path / "labels.csv", columns=columns))
+    finally:
+        (built / "test/broken.jpg").unlink()
+    out, artifacts = tmp_path / "out", built / "repo/artifacts"
+    expected = evaluation.audit(
+        predictions.read(artifacts / "predictions/clean.parquet"),
+        operating_points.read(artifacts / "operating_points.json"),
+        intervals_params=IntervalParams(replicates=100),
+    )
+    found = json.loads((out / "metrics/evaluate.json").read_text())
+    points = {name: each for name, each in expected.scalars.items() if "_ci_" not in name}
+    assert {name: found[name] for name in points} == pytest.approx(points, abs=1e-5)
+    deferral = json.loads((out / "metrics/selective.json").read_text())
+    assert deferral["threshold"] == pytest.approx(summary(out)["deferral"]["threshold"], abs=1e-6)
+    sliced = pd.read_csv(out / "plots/slice/slices.csv")
+    assert set(sliced["column"]) >= {"sex", "age", "brightness"}
+    fitted = pd.read_csv(out / "plots/calibrate/fitted.csv").set_index("number")["value"]
+    frozen = json.loads((artifacts / "calibrators.json").read_text())
+    assert fitted["temperature"] == pytest.approx(frozen["temperature"]["temperature"], abs=1e-6)
+    page = (out / "report/report.html").read_text()
+    assert "were frozen on the calibration role of toy" in page
+    assert summary(out)["n_labelled"] == expected.scalars["n"]
+    assert not [name for name in summary(out)["cautions"] if "groups of patient_id" in name]
+
+
+def test_few_images_of_one_class_are_audited_as_far_as_that_goes(root, tmp_path):
+    """What is undefined is null; columns may be called as they like."""
+    images = few(root, tmp_path / "new")
+    (images / "readme.txt").write_text("not looked at")
+    names = sorted(path.name for path in images.glob("*.png"))
+    table = pd.DataFrame({"image_path": names[:2], "dx": "a", "place": "x", "aspect_ratio": [1, 2]})
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    validate(asked(root, tmp_path / "out", images=images, table=tmp_path / "labels.csv"))
+    found = json.loads((tmp_path / "out/metrics/evaluate.json").read_text())
+    assert (found["n"], found["macro_auroc"]) == (2, None)
+    told = summary(tmp_path / "out")
+    assert (told["n_images"], told["n_labelled"]) == (3, 2)
+    assert any("counts as a patient of its own" in note for note in told["cautions"])
+
+
+def test_a_table_without_labels_brings_groups(root, tmp_path):
+    table = truth_of(root, MULTICLASS).drop(columns="dx")
+    table.to_csv(tmp_path / "facts.csv", index=False)
+    columns = LabelColumns(group="patient_id")
+    validate(asked(root, tmp_path / "out", table=tmp_path / "facts.csv", columns=columns))
+    said = pd.read_csv(tmp_path / "out/said.csv")
+    assert said.loc[said["source"] == "new", "n_groups"].unique() == table["patient_id"].nunique()
+    assert not (tmp_path / "out/metrics").exists()
+
+
+def test_patients_of_the_training_set_are_told(root, tmp_path, caplog):
+    table = truth_of(root, MULTICLASS).drop(columns="dx").assign(patient_id="g000")
+    table.to_csv(tmp_path / "facts.csv", index=False)
+    columns = LabelColumns(group="patient_id")
+    validate(asked(root, tmp_path / "out", table=tmp_path / "facts.csv", columns=columns))
+    assert any(
+        "1 groups of patient_id are known" in note for note in summary(tmp_path / "out")["cautions"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "columns", "match"),
+    [
+        ({"dx": "c"}, {"label": "dx"}, r"`dx` has unknown classes c .*known: a, b"),
+        ({}, {"label": "diagnosis"}, r"no column 'diagnosis'"),
+        ({}, {"labels": ("a", "b")}, r"the model is multiclass; name one column of class names"),
+        ({"dy": "a"}, {}, r"columns dx, dy all hold class names"),
+        ({"image_path": "site0/s008.png"}, {}, r"more than once: site0/s008.png"),
+        ({}, {"image": "sex"}, r"more than once"),
+        ({}, {"group": "patient"}, r"no column 'patient' for groups"),
+        ({"brightness": 1}, {"slices": ("brightness",)}, r"names that medaudit gives itself"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(root, tmp_path, change, columns, match):
+    truth_of(root, MULTICLASS).assign(**change).to_csv(tmp_path / "labels.csv", index=False)
+    refused(
+        MedauditError,
+        root,
+        tmp_path / "out",
+        match,
+        table=tmp_path / "labels.csv",
+        columns=LabelColumns(**columns),
+    )
+
+
+def test_labels_must_be_flags(tmp_path_factory, tmp_path):
+    root = build(tmp_path_factory.mktemp("labels"), MULTILABEL)
+    truth_of(root, MULTILABEL).assign(red=3).to_csv(tmp_path / "labels.csv", index=False)
+    table = tmp_path / "labels.csv"
+    refused(DataError, root, tmp_path / "out", r"label `red` must be 0 or 1, got '3'", table=table)
+    columns = LabelColumns(label="sex")
+    match = r"the model is multilabel; name columns of 0 and 1"
+    refused(ParamsError, root, tmp_path / "out", match, table=table, columns=columns)
+
+
+IDS = ["site0/a.png", "site1/a.png", "site1/b.c.png"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("site1/a.png", "site1/a.png"),
+        ("site1/a", "site1/a.png"),
+        ("./site1/../site0/a.png", "site0/a.png"),
+        ("images/site0/a.png", "site0/a.png"),  # as seen from the table
+        ("{folder}/site0/a.png", "site0/a.png"),
+        ("b.c.png", "site1/b.c.png"),
+        ("b.c", "site1/b.c.png"),
+        ("absent.png", None),
+    ],
+)
+def test_images_are_matched_by_path_or_name(tmp_path, cell, expected):
+    folder = tmp_path / "images"
+    cells = [cell.format(folder=folder), "site1/b.c.png" if expected is None else "absent"]
+    found = match(cells, IDS, folder=folder, path=tmp_path / "labels.csv")
+    assert found[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["a.png"], r"'a.png' may mean any of site0/a.png, site1/a.png"),
+        (["/elsewhere/a.png"], r"1 image paths lead out of .*images: /elsewhere/a.png"),
+        (["../../a.png"], r"lead out of"),
+        (["site0/a.png", "site0/a"], r"1 images have several rows: site0/a.png"),
+        (["x", "y"], r"none of its 2 rows names an image of .*rows: x, y; images: site0/a.png"),
+    ],
+)
+def test_paths_that_mean_no_single_image(tmp_path, cells, told):
+    with pytest.raises(DataError, match=told):
+        match(cells, IDS, folder=tmp_path / "images", path=tmp_path / "labels.csv")
+
+
+def test_folders_that_cannot_be_used(root, tmp_path):
+    refused(DataError, root, tmp_path / "o", r"no such folder", images=tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    refused(DataError, root, tmp_path / "o", r"no image files", images=tmp_path / "empty")
+    (tmp_path / "empty/a.png").write_bytes(b"")
+    match = r"none of the 1 images can be read; the first, a.png: .*empty file"
+    refused(DataError, root, tmp_path / "o", match, images=tmp_path / "empty")
+    inside = root / "test/out"
+    refused(ParamsError, root, inside, r"lies in the folder of images")
+    with pytest.raises(ParamsError, match="not an empty folder"):
+        validate(asked(root, tmp_path))
+
+
+@pytest.fixture
+def copied(root, tmp_path):
+    """Artefacts that may be broken."""
+    shutil.copytree(root / "repo", tmp_path / "copy/repo")
+    shutil.copytree(root / "test", tmp_path / "copy/test")
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("model/model.json", "train"),
+        ("prepared/schema.json", "prepare"),
+        ("prepared/manifest.parquet", "prepare"),
+        ("operating_points.json", "evaluate"),
+        ("calibrators.json", "calibrate"),
+        ("deferral.json", "selective"),
+    ],
+)
+def test_a_missing_artefact_names_the_stage(copied, tmp_path, name, stage):
+    (copied / "repo/artifacts" / name).unlink()
+    refused(MedauditError, copied, tmp_path / "out", rf"{name}.* run the {stage} stage")
+
+
+def test_artefacts_of_another_model_are_refused(copied, tmp_path):
+    artifacts = copied / "repo/artifacts"
+    write_json(artifacts / "deferral.json", {"score": "margin", "threshold": None, "coverage": 1})
+    refused(DataError, copied, tmp_path / "out", r"expected numbers for `threshold`")
+    write_json(artifacts / "calibrators.json", {"affine": {"slope_x": 1.0}})
+    refused(DataError, copied, tmp_path / "out", r"not the calibrators of a, b .*calibrate stage")
+    card = json.loads((artifacts / "model/model.json").read_text())
+    write_json(artifacts / "model/model.json", {**card, "image_size": 64})
+    refused(ModelError, copied, tmp_path / "out", r"at 64 pixels, but .* at 32")
+
+
+def test_without_kept_predictions_there_is_less_to_compare(copied, tmp_path):
+    (copied / "repo/artifacts/predictions/clean.parquet").unlink()
+    validate(asked(copied, tmp_path / "out"))
+    assert set(pd.read_csv(tmp_path / "out/said.csv")["source"]) == {"new"}
+
+
+def test_calibrators_are_chosen_by_name(root, tmp_path):
+    refused(MedauditError, root, tmp_path / "out", r"'plat'.*known: .*affine", calibrator="plat")
+    validate(asked(root, tmp_path / "out", calibrator="identity"))
+    found = results(tmp_path / "out")
+    assert found["p_a"].tolist() == found["uncalibrated_a"].tolist()
+
+
+def test_exported_models_need_no_embeddings(copied, tmp_path):
+    folder = copied / "repo/artifacts/model"
+    card = read_card(folder)
+    shutil.rmtree(folder)
+    program = exported.read(pt2(tmp_path / "model.pt2"), CARD)
+    assert (program.card.classes, program.card.image_size) == (card.classes, card.image_size)
+    exported.save(program, folder, card=program.card)
+    validate(asked(copied, tmp_path / "out"))
+    assert len(results(tmp_path / "out")) == len(list((copied / "test").rglob("*.png")))
+
+
+def test_command_line(root, tmp_path):
+    draw(tmp_path / "new/deep/one.png", np.random.default_rng(3), red=True, blue=False)
+    words = ["--images", str(tmp_path / "new"), "--out", str(tmp_path / "out")]
+    call = ["validate", "--model", str(root / "repo/artifacts/model"), *words]
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0, done.output
+    assert results(tmp_path / "out")["sample_id"].tolist() == ["deep/one.png"]
+    assert CliRunner().invoke(app, call).exit_code == 1
+    other = [*call[:-1], str(tmp_path / "other"), "--label", "dx"]
+    assert CliRunner().invoke(app, other).exit_code == 1
