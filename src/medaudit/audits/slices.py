@@ -248,7 +248,7 @@ def headline(
     """The worst slice by gap for the primary measure and overall; n is what it rests on."""
     scalars: dict[str, Scalar] = {"n_slices": n_slices, "n_refused": n_refused}
     for metric in dict.fromkeys((primary, *OVERALL)):
-        chosen = found[found["metric"] == metric].dropna(subset=["gap"])
+        chosen = found[found["metric"] == metric].dropna(subset=["gap", "gap_low"])
         if chosen.empty:
             continue
         worst = chosen.loc[(chosen["gap"] * chosen["direction"]).idxmin()]
