@@ -10,4 +10,4 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch at its first allocation
 tv_guard.install()
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

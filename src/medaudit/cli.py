@@ -182,7 +182,8 @@ def validate(
         Path | None, typer.Option("--csv", help="Labels, groups or slice columns of the images.")
     ] = None,
     image_column: Annotated[
-        str | None, typer.Option(help="Paths or names; else `image_path`, else the first column.")
+        str | None,
+        typer.Option(help="Paths or names; else `image_path`, or the first of unique values."),
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="Column of class names; else the one that holds them.")

@@ -39,7 +39,8 @@ def test_a_second_repro_does_nothing(built_repo):
 def test_repro_leaves_what_it_declares(built_repo):
     for stage in STAGES[:-1]:
         scalars = json.loads((built_repo.path / f"metrics/{stage}.json").read_text())
-        assert 3 <= len(scalars) <= 25, stage
+        headline = [name for name in scalars if "_ci_" not in name]
+        assert 3 <= len(headline) <= 25, stage
         assert (built_repo.path / f"runtime/{stage}.json").is_file()
     assert (built_repo.path / "report/report.html").stat().st_size > 50_000
     assert (built_repo.path / "report/report.pdf").read_bytes().startswith(b"%PDF")

@@ -185,14 +185,13 @@ def headline(statistics: pd.DataFrame, spoken: pd.DataFrame) -> dict[str, Scalar
 
 def sentence(found: Findings) -> str:
     """The headline in words."""
-    distance, p, beyond = (
-        float(found.scalars[name] or 0.0)
-        for name in ("furthest_ks_distance", "furthest_p_holm", "largest_share_outside")
-    )
+    told = found.scalars
     return (
-        f"Furthest from what is known is {found.scalars['furthest_statistic']} (distance "
-        f"{distance:.2f}, p {p:.2g} after Holm, as if images were independent); at most "
-        f"{beyond:.1%} of the new images lie outside the usual range of a statistic."
+        f"{told['n_significant']} of {told['n_statistics']} statistics of the new images differ "
+        f"from what is known (Holm-corrected, as if images were independent); furthest is "
+        f"{told['furthest_statistic']}, distance {told['furthest_ks_distance']:.2f}; up to "
+        f"{100 * float(told['largest_share_outside'] or 0):.1f} % of the images lie outside the "
+        f"range of 99 % of the known ones."
     )
 
 

@@ -12,7 +12,6 @@ import pandas as pd
 
 from medaudit.commands.matching import match
 from medaudit.data.datasets import base, tables
-from medaudit.data.datasets.base import NO_GROUPS
 from medaudit.data.datasets.csv_file import FEW_ROWS, MOST_LEVELS
 from medaudit.data.external.outputs import column_of, ids_of, read_frame
 from medaudit.data.external.truth import TruthColumns, read_truth
@@ -26,6 +25,10 @@ if TYPE_CHECKING:
     from medaudit.tables.predictions import Schema
 
 IMAGE_COLUMN = "image_path"
+NO_GROUPS = (
+    "It is not known which of the new images show the same patient, so every image counts as a "
+    "patient of its own: intervals are too narrow, and patients of the training set go unnoticed."
+)
 FEW_NUMBERS = 10  # values of a column of numbers that is sliced by its values, at most
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,8 @@ class LabelColumns:
     """Where things stand in the table; what is not given is looked for.
 
     Args:
-        image: paths or names of the images; else `image_path`, else the first column.
+        image: paths or names of the images; else `image_path`, else the first column that differs
+            in every row.
         label: class names; else the one column that holds them.
         labels: columns of 0 and 1; else those that are called like the labels of the model.
         group: patient or lesion; without it every image stands alone.
@@ -164,7 +168,8 @@ def slice_columns(
 
 
 def _image_column(frame: pd.DataFrame, columns: LabelColumns, *, path: Path) -> str:
-    usual = IMAGE_COLUMN if IMAGE_COLUMN in frame else None
+    distinct = [name for name in frame if frame[name].notna().all() and frame[name].is_unique]
+    usual = IMAGE_COLUMN if IMAGE_COLUMN in frame else next(iter(distinct), None)
     return column_of(frame, columns.image or usual, path=path, what="images")
 
 

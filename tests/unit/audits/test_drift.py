@@ -80,8 +80,8 @@ def test_images_of_one_group_are_no_independent_evidence():
 
 def test_headline_in_words():
     words = drift.sentence(audit([1, 2, 3, 4], [3, 4, 5, 6]))
-    assert "brightness against train (distance 0.50" in words
-    assert "75.0%" in words
+    assert words.startswith("0 of 1 statistics")
+    assert "furthest is brightness against train, distance 0.50; up to 75.0 % of" in words
 
 
 def distance(new, known):

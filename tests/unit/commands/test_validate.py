@@ -212,7 +212,9 @@ def test_few_images_of_one_class_are_audited_as_far_as_that_goes(root, tmp_path)
 
 
 def test_a_table_without_labels_brings_groups(root, tmp_path):
-    table = truth_of(root, MULTICLASS).drop(columns="dx")
+    """The images stand in the first column that differs in every row."""
+    table = truth_of(root, MULTICLASS).drop(columns="dx").rename(columns={"image_path": "picture"})
+    table = table[["sex", "picture", "patient_id"]]
     table.to_csv(tmp_path / "facts.csv", index=False)
     columns = LabelColumns(group="patient_id")
     validate(asked(root, tmp_path / "out", table=tmp_path / "facts.csv", columns=columns))
