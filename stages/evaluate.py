@@ -30,7 +30,9 @@ def main() -> None:
         compute=load(ComputeParams),
     )
     (clean,) = cached_predictions(job, [Condition.clean()])
-    points = operating_points.choose(clean.role("calibration"), specificity=params.specificity)
+    points = operating_points.choose(
+        clean.role("calibration"), specificity=params.specificity, confidence=params.confidence
+    )
     found = evaluation.audit(clean, points, intervals_params=intervals_params)
     predictions.write(clean, CLEAN)
     operating_points.write(points, POINTS)

@@ -47,10 +47,17 @@ log = logging.getLogger(__name__)
 
 
 class EvaluateParams(Section):
-    """Operating points and scoring of the clean test role."""
+    """Operating points and scoring of the clean test role.
+
+    Args:
+        specificity: at which thresholds are frozen on the calibration role.
+        confidence: with which that specificity is promised for new samples (Clopper-Pearson);
+            `null` freezes the threshold that reaches it on the calibration sample.
+    """
 
     section = "evaluate"
     specificity: float = Field(0.95, gt=0.5, lt=1)
+    confidence: float | None = Field(None, gt=0.5, lt=1)
 
 
 def audit(

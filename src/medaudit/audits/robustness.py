@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from medaudit.audits import degradation, intervals
+from medaudit.audits import degradation, intervals, reliability
 from medaudit.audits.degradation import Tested
 from medaudit.errors import DataError
 from medaudit.findings import Findings, Scalar
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
 
+FLOOR_REPLICATES = 500
 RANKING, OVERALL_SENSITIVITY = "macro_auroc", "macro_sensitivity"
 
 
@@ -91,11 +92,16 @@ def audit(
         "delta": delta_table(conditions, metric=primary[0]),
         "delta_critical": delta_table(conditions, metric=primary[1]),
         "predicted": predicted_table(scored),
+        "ece_floor": floor_table(tested, seed=intervals_params.seed),
         "trend": degradation.trend_table(conditions, primary),
         "corruption_errors": degradation.error_table(tested, resamples, reference, level=level),
     }
     means = degradation.mean_deltas(tested, primary, resamples, level=level)
-    return Findings(headline(conditions, primary, n=len(test.table)) | means, series)
+    scalars = headline(conditions, primary, n=len(test.table)) | means
+    floors = series["ece_floor"]
+    stressed = floors[floors["severity"] > 0]
+    scalars["n_ece_above_floor"] = int((stressed["ece"] > stressed["floor_p95"]).sum())
+    return Findings(scalars, series)
 
 
 def primary_measures(test: Scored) -> tuple[str, str]:
@@ -174,6 +180,30 @@ def predicted_table(tables: Sequence[Scored]) -> pd.DataFrame:
             scored.table.schema.classes, scored.decisions.mean(axis=0), strict=True
         )
     ]
+    return pd.DataFrame(rows)
+
+
+def floor_table(tested: Sequence[Tested], *, seed: int) -> pd.DataFrame:
+    """ECE of every condition beside what a perfectly calibrated model would show there."""
+    rows = []
+    for each in tested:
+        condition = each.scored.table.condition
+        floor = reliability.noise(
+            each.scored.task.events(each.scored.answers),
+            n_bins=scoring.ECE_BINS,
+            replicates=FLOOR_REPLICATES,
+            seed=seed,
+        ).mean(axis=0)
+        rows.append(
+            {
+                "condition": condition.name,
+                "corruption": condition.corruption,
+                "severity": condition.severity,
+                "ece": each.found["ece"].value,
+                "floor_mean": float(floor.mean()),
+                "floor_p95": float(np.quantile(floor, 0.95)),
+            }
+        )
     return pd.DataFrame(rows)
 
 

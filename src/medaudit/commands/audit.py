@@ -103,7 +103,9 @@ def audit(request: Request) -> None:
     log.info("%d samples, %d conditions", len(clean), len(conditions))
     with whole_folder(request.out) as folder:
         points = operating_points.choose(
-            clean.role("calibration"), specificity=params.evaluate.specificity
+            clean.role("calibration"),
+            specificity=params.evaluate.specificity,
+            confidence=params.evaluate.confidence,
         )
         operating_points.write(points, folder / "artifacts/operating_points.json")
         for stage, found in audits(clean, conditions, points, params):

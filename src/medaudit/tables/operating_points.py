@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medaudit.errors import DataError
+from medaudit.errors import DataError, listed
 from medaudit.files import read_json, write_json
 from medaudit.metrics import operating
 from medaudit.tables import tasks
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from medaudit.tables.predictions import PredictionTable
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,30 @@ class OperatingPoints:
         thresholds: one per output; NaN where calibration held no negative.
         specificity: the least specificity on calibration that each threshold was chosen for.
         n_negative: calibration negatives behind each threshold.
+        confidence: with which the specificity is promised for new samples; `None` if it is only
+            that of the calibration sample.
     """
 
     classes: tuple[str, ...]
     thresholds: tuple[float, ...]
     specificity: float
     n_negative: tuple[int, ...]
+    confidence: float | None = None
 
 
-def choose(calibration: PredictionTable, *, specificity: float) -> OperatingPoints:
-    """Freeze, for every output, the smallest threshold that reaches `specificity`."""
+def choose(
+    calibration: PredictionTable, *, specificity: float, confidence: float | None = None
+) -> OperatingPoints:
+    """Freeze, for every output, the smallest threshold that reaches `specificity`.
+
+    With a `confidence` the first sample of every group alone is asked, since the promise holds for
+    independent ones.
+
+    Raises:
+        DataError: too few negatives for the promise.
+    """
+    if confidence is not None:
+        return _promised(calibration, specificity=specificity, confidence=confidence)
     schema = calibration.schema
     task = tasks.get(schema.task)
     probabilities = task.probabilities(calibration.logits)
@@ -55,6 +69,33 @@ def choose(calibration: PredictionTable, *, specificity: float) -> OperatingPoin
         specificity=specificity,
         n_negative=tuple(int(count) for count in negatives.sum(axis=0)),
     )
+
+
+def _promised(
+    calibration: PredictionTable, *, specificity: float, confidence: float
+) -> OperatingPoints:
+    """Thresholds whose specificity on new samples is promised."""
+    _, first = np.unique(calibration.group_ids, return_index=True)
+    single = calibration.where(np.sort(first).astype(np.int64))
+    classes, task = single.schema.classes, tasks.get(single.schema.task)
+    probabilities = task.probabilities(single.logits)
+    negatives = ~task.positives(single.targets, len(classes))
+    needed = operating.negatives_needed(specificity, confidence)
+    counts = tuple(int(count) for count in negatives.sum(axis=0))
+    short = [f"{name} ({n})" for name, n in zip(classes, counts, strict=True) if n < needed]
+    if short:
+        raise DataError(
+            f"a specificity of {specificity:g} can be promised with confidence {confidence:g} from "
+            f"{needed} calibration groups without the class on; too few for {listed(short)}; "
+            f"enlarge the calibration role or set evaluate.confidence to null"
+        )
+    thresholds = tuple(
+        operating.guaranteed_threshold_at_specificity(
+            probabilities[negatives[:, k], k], specificity=specificity, confidence=confidence
+        )
+        for k in range(len(classes))
+    )
+    return OperatingPoints(classes, thresholds, specificity, counts, confidence)
 
 
 def write(points: OperatingPoints, path: Path) -> None:
@@ -87,6 +128,7 @@ def _parsed(content: dict[str, Any]) -> OperatingPoints:
         thresholds=tuple(np.nan if t is None else float(t) for t in content["thresholds"]),
         specificity=float(content["specificity"]),
         n_negative=tuple(int(n) for n in content["n_negative"]),
+        confidence=None if content["confidence"] is None else float(content["confidence"]),
     )
     n = len(points.classes)
     if (len(points.thresholds), len(points.n_negative)) != (n, n):

@@ -99,7 +99,7 @@ class TestElsewhere:
 
     def test_what_is_left_out_is_said(self, audit):
         said = words_of(audit)
-        assert "no images were given: no case studies" in said
+        assert "no case studies, for which" in said
         assert "no predictions under other conditions were given" in said
 
     def test_the_title_says_where_predictions_came_from(self, audit):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import binom
 
 from medaudit.errors import DataError
 from medaudit.files import read_json, write_json
@@ -174,3 +175,23 @@ def test_macro_leaves_out_what_the_whole_sample_lacks(table, points):
     assert found["macro_auroc"] == pytest.approx(np.mean(parts))
     part = test.part(test.positives[:, 3])
     assert part.in_means == (1, 2, 3)
+
+
+class TestPromisedSpecificity:
+    def test_is_the_order_statistic_of_clopper_and_pearson(self, table):
+        part = table.role("calibration")
+        promised = operating_points.choose(part, specificity=0.8, confidence=0.9)
+        plain = operating_points.choose(part, specificity=0.8)
+        assert promised.confidence == 0.9
+        assert all(p >= q for p, q in zip(promised.thresholds, plain.thresholds, strict=True))
+        # One image of each of the 75 groups: P(Bin(n, 0.8) < k) >= 0.9 for the k-th score.
+        _, first = np.unique(part.group_ids, return_index=True)
+        scores = MULTICLASS.probabilities(part.logits)[first, 0]
+        negatives = np.sort(scores[part.targets[first] != 0])
+        k = next(k for k in range(len(negatives)) if binom.cdf(k, len(negatives), 0.8) >= 0.9)
+        assert promised.thresholds[0] == pytest.approx(negatives[k])
+        assert promised.n_negative[0] == len(negatives)
+
+    def test_too_few_negatives_are_one_line(self, table):
+        with pytest.raises(DataError, match=r"from 459 calibration groups .* too few for akiec"):
+            operating_points.choose(table.role("calibration"), specificity=0.99, confidence=0.99)

@@ -23,7 +23,7 @@ ABSENT = {
     "slice": "no slice columns were given",
     "calibrate": "calibration was not audited",
     "selective": "deferral was not audited",
-    "cases": "no images were given: no case studies",
+    "cases": "no case studies, for which the pipeline keeps model and images at hand",
 }
 
 
