@@ -188,20 +188,11 @@ def slice_rows(cutter: Cutter, part: Slice) -> list[dict[str, object]]:
                 "gap": gap.value,
                 "gap_low": gap.low,
                 "gap_high": gap.high,
-                "p_value": larger(p_values.get(name), gap.p_value) if defined else np.nan,
+                "p_value": p_values.get(name, np.nan) if defined else np.nan,
                 "direction": each.measure.direction,
             }
         )
     return rows
-
-
-def larger(permuted: float | None, resampled: float) -> float:
-    """The more careful of two p-values; none for a measure that is not tested.
-
-    Permutation is right where a part has few positives or none wrong, and too bold where groups
-    differ much in size; the bootstrap over groups is the other way round.
-    """
-    return np.nan if permuted is None else float(np.maximum(permuted, resampled))
 
 
 def slice_measures(scored: Scored) -> list[Measure]:

@@ -7,27 +7,39 @@ from numpy.typing import ArrayLike, NDArray
 
 from medaudit.stats.estimate import Statistic
 
+Ints = NDArray[np.intp]
+
 
 def permuted_masks(
     mask: ArrayLike, group_ids: ArrayLike, *, replicates: int, seed: int
 ) -> NDArray[np.bool_]:
-    """Masks (replicates, n) with as many members as `mask`, dealt to whole groups at random.
+    """Masks (replicates, n) in which groups of equal size have exchanged their memberships.
 
-    Rows are laid out group by group; the groups change places and the pattern of membership stays.
-    So rows of one group keep being members together, as far as groups are of equal size.
+    The pattern of membership inside a group (all, none, the first three rows) moves as a whole to
+    another group of its size, so rows of one group stay as alike as they were, and as many rows are
+    members of each mask. A group of a size that no other has keeps its own: with sizes that differ
+    much the test loses power, not its level.
     """
     members = np.asarray(mask, dtype=bool)
     _, groups = np.unique(np.asarray(group_ids), return_inverse=True)
     sizes = np.bincount(groups)
     by_group = np.argsort(groups, kind="stable")
-    firsts, pattern = np.cumsum(sizes) - sizes, members[by_group]
+    firsts = np.cumsum(sizes) - sizes
+    ranked = np.argsort(sizes, kind="stable")
+    pattern = members[_rows(ranked, by_group, firsts, sizes)]
     generator = np.random.default_rng(seed)
     masks = np.empty((replicates, len(members)), dtype=bool)
     for row in masks:
-        order = np.argsort(generator.permutation(len(sizes)))
-        laid = np.repeat(firsts[order] - (np.cumsum(sizes[order]) - sizes[order]), sizes[order])
-        row[by_group[laid + np.arange(len(members))]] = pattern
+        shuffled = np.lexsort((generator.random(len(sizes)), sizes))
+        row[_rows(shuffled, by_group, firsts, sizes)] = pattern
     return masks
+
+
+def _rows(order: Ints, by_group: Ints, firsts: Ints, sizes: Ints) -> Ints:
+    """Row numbers of groups in that order, one group after the other."""
+    lengths = sizes[order]
+    starts = np.cumsum(lengths) - lengths
+    return by_group[np.repeat(firsts[order] - starts, lengths) + np.arange(lengths.sum())]
 
 
 def gap_p_value(statistic: Statistic, mask: ArrayLike, masks: NDArray[np.bool_]) -> float:

@@ -124,10 +124,3 @@ class TestSlices:
         male = at(rows, slice="sex=male", metric="accuracy")
         assert female["gap"] == pytest.approx(female["value"] - male["value"])
         assert female["gap"] == pytest.approx(-male["gap"])
-
-
-def test_the_more_careful_p_value_counts():
-    assert slices.larger(0.2, 0.01) == 0.2
-    assert slices.larger(0.01, 0.2) == 0.2
-    assert np.isnan(slices.larger(None, 0.01))
-    assert np.isnan(slices.larger(0.01, np.nan))

@@ -57,6 +57,33 @@ def test_an_undefined_gap_has_no_p_value():
     assert math.isnan(gap_p_value(lambda w: np.full(len(w), np.nan), [1, 0], masks))
 
 
+def test_only_groups_of_one_size_exchange_their_pattern():
+    groups = np.repeat([0, 1, 2, 3], [1, 1, 2, 5])
+    mask = np.array([True, False, True, False, True, True, False, False, False])
+    masks = permuted_masks(mask, groups, replicates=200, seed=0)
+    assert (masks[:, 2:] == mask[2:]).all()
+    assert set(map(tuple, masks[:, :2])) == {(True, False), (False, True)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("varying", [False, True], ids=["whole groups", "parts of groups"])
+def test_the_level_holds_where_group_sizes_differ_much(varying):
+    """Groups of 1 to about 100 rows with errors of their own; membership says nothing."""
+    small = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        sizes = np.maximum(1, rng.lognormal(0.8, 1.2, 150).round()).astype(int)
+        groups = np.repeat(np.arange(150), sizes)
+        right = rng.random(len(groups)) < rng.beta(1.2, 0.8, 150)[groups]
+        place = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        early = place < np.round(rng.random(150) * sizes)[groups]
+        mask = early if varying else (rng.random(150) < 0.4)[groups]
+        masks = permuted_masks(mask, groups, replicates=99, seed=seed)
+        small += gap_p_value(mean_of(right), mask, masks) <= 0.05
+    # Binomial(300, 0.05): 99.9 % of the time at most 28.
+    assert small <= 28
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("per_group", [1, 3])
 def test_p_values_are_uniform_when_nothing_is_there(per_group):
