@@ -39,7 +39,8 @@ def _rows(order: Ints, by_group: Ints, firsts: Ints, sizes: Ints) -> Ints:
     """Row numbers of groups in that order, one group after the other."""
     lengths = sizes[order]
     starts = np.cumsum(lengths) - lengths
-    return by_group[np.repeat(firsts[order] - starts, lengths) + np.arange(lengths.sum())]
+    places = np.repeat(firsts[order] - starts, lengths) + np.arange(lengths.sum())
+    return np.asarray(by_group[places])
 
 
 def gap_p_value(statistic: Statistic, mask: ArrayLike, masks: NDArray[np.bool_]) -> float:
