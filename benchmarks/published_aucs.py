@@ -21,7 +21,7 @@ from medaudit.data.external.outputs import read_outputs
 from medaudit.data.external.truth import TruthColumns, read_truth
 from medaudit.metrics.ranking import weighted_auroc
 from medaudit.stats.resample import cluster_resamples
-from medaudit.tables.tasks.base import Measure
+from medaudit.tables.tasks.base import Measure, both
 
 ID, GROUP = "Image Index", "Patient ID"
 PARAMS = IntervalParams()
@@ -62,7 +62,7 @@ def aucs(folder: Path) -> pd.DataFrame:
         for unit, resamples in drawn.items():
             truth_k = positives[:, k]
             statistic = partial(weighted_auroc, outputs.numbers[:, k], truth_k)
-            measure = Measure("auroc", statistic, 1, truth_k, outcomes=truth_k[:, None], logit=True)
+            measure = Measure("auroc", statistic, 1, truth_k, carriers=both(truth_k), logit=True)
             (found,) = intervals.replicate([measure], resamples).values()
             estimate = intervals.interval(found, resamples, level=PARAMS.level)
             if unit == "patients":

@@ -26,29 +26,29 @@ class Cause:
 
 CAUSES: Mapping[str, Cause] = {
     "hair": Cause(
-        "thin dark lines such as hair",
-        "fill hair before inference, or draw hair into training images",
-        "filling also takes away thin pigment lines, and fair hair is not found",
+        "thin dark lines",
+        "fill thin dark lines before inference, or draw such lines into training images",
+        "filling also takes away thin dark structure that is real, and bright lines are not found",
     ),
     "frame_artefact": Cause(
-        "ruler, ink or a dark corner at the frame",
+        "marks or dark corners at the frame",
         "crop or mirror the outer frame in training and at inference",
-        "marks that reach the lesion stay in the image",
+        "marks that reach what the image is about stay in it",
     ),
     "background": Cause(
-        "what surrounds the lesion",
+        "what surrounds the masked region",
         "train on images whose background is exchanged between classes and sources",
-        "skin type and body site, which are real evidence, lose weight as well",
+        "surroundings that are real evidence lose weight as well",
     ),
     "context_shortcut": Cause(
-        "a decision that does not need the lesion",
-        "train with the lesion hidden as a reject class; compare sources before any use",
-        "other shortcuts that no mask separates from the lesion stay unseen",
+        "a decision that does not need the masked region",
+        "train with the masked region hidden as a reject class; compare sources before any use",
+        "shortcuts that no mask separates from it stay unseen",
     ),
     "colour_cast": Cause(
         "the colour of the light",
         "colour constancy (Shades of Gray) in training and at inference alike",
-        "colour that belongs to the lesion is shifted too where it fills the frame",
+        "colour that belongs to what the image is about is shifted too where it fills the frame",
     ),
     "contrast": Cause(
         "the range of luma in the image",
@@ -61,8 +61,8 @@ CAUSES: Mapping[str, Cause] = {
         "values that the camera clipped do not come back",
     ),
     "small_lesion": Cause(
-        "a lesion that is small in the frame",
-        "crop to the lesion or raise the input size",
+        "a masked region that is small in the frame",
+        "crop to the masked region or raise the input size",
         "the crop needs a segmentation, whose failures then become misses",
     ),
     "noise": Cause(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import Scored
 
 ERROR = "balanced_accuracy"
+MEAN = "mean"
 REFERENCE_COLUMNS = ("corruption", "severity", "metric", "value")
 
 
@@ -109,16 +110,33 @@ def error_table(
     The reference enters as fixed numbers: its own uncertainty is not in the intervals.
     """
     (clean,) = (each for each in tested if each.is_clean)
-    rows = []
+    found: dict[str, dict[str, Replicated]] = {}
     for name, conditions in by_corruption(tested).items():
         errors = [error(each) for each in conditions]
-        found = {"balanced_error": intervals.averaged(errors)}
+        found[name] = {"balanced_error": intervals.averaged(errors)}
         if reference is not None:
-            found |= relative_errors(errors, error(clean), reference, conditions)
-        for quantity, each in found.items():
+            found[name] |= relative_errors(errors, error(clean), reference, conditions)
+    rows = []
+    for name, quantities in (found | {MEAN: over_corruptions(list(found.values()))}).items():
+        for quantity, each in quantities.items():
             estimate = intervals.interval(each, resamples, level=level)
             rows.append({"corruption": name, "quantity": quantity, **intervals.columns(estimate)})
     return pd.DataFrame(rows)
+
+
+def over_corruptions(found: Sequence[Mapping[str, Replicated]]) -> dict[str, Replicated]:
+    """The mean of every quantity over the corruptions: mCE of the corruption errors."""
+    means: dict[str, Replicated] = {}
+    for quantity in found[0] if found else ():
+        parts = [each[quantity] for each in found]
+        values = np.array([part.value for part in parts])
+        replicates = np.stack([part.replicates for part in parts], axis=-1)
+        means[quantity] = replace(
+            parts[0],
+            value=float(robustness.mean_over_corruptions(values)),
+            replicates=robustness.mean_over_corruptions(replicates),
+        )
+    return means
 
 
 def error(tested: Tested) -> Replicated:

@@ -2,7 +2,8 @@
 
 A cause is named only when undoing or applying it changed this very prediction, and when the same
 intervention leaves most other predictions alone: what turns everything explains nothing. A cause
-that was applied must also keep the prediction wrong at every higher dose that was tested.
+that was applied must also keep the prediction wrong at every higher dose that was tested. And of
+many interventions some turn a case by chance: where so many would, none of them is evidence.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Diagnosis:
 
     Args:
         supported: causes whose intervention turned the prediction but few controls, the
-            greatest change first; before them the corruption's of a flip, where it holds.
+            greatest change first, and none where chance would turn it as often (see `p_turned`);
+            before them the corruption's of a flip, where it holds.
         unspecific: interventions that turned the prediction, and too many controls as well.
         n_tested: interventions that could have spoken for a cause.
         n_turned: those that did, specific or not.
@@ -66,7 +68,7 @@ def diagnose(
         mode: the one of the case.
     """
     tested = ranked(weighed[could_speak(weighed)])
-    specific = tested[tested["specific"]]
+    specific = evident(tested)
     applied = (cause_of(case.condition.corruption),) if flip_holds(case, weighed) else ()
     supported = tuple(dict.fromkeys((*applied, *specific["cause"])))
     rates = chance_rates(tested)
@@ -90,6 +92,12 @@ def could_speak(weighed: pd.DataFrame) -> pd.Series[bool]:
     return wrong & weighed["kind"].isin(["undo", "remove"]) & ~known
 
 
+def evident(tested: pd.DataFrame) -> pd.DataFrame:
+    """Interventions that are evidence: specific ones, where more turned it than chance would."""
+    beyond = upper_tail(known_turned(tested), chance_rates(tested)) < CHANCE_LEVEL
+    return tested[tested["specific"] & beyond]
+
+
 def ranked(evidence: pd.DataFrame) -> pd.DataFrame:
     """Undoing before removing, and the greatest gain in probability of the truth first."""
     gain = evidence["p_true_after"] - evidence["p_true_before"]
@@ -104,8 +112,9 @@ def sentences(case: Chosen, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iter
         return
     if not case.condition.is_clean:
         yield flip_sentence(case, weighed)
-    found = tested[tested["specific"]]
-    yield from (support_sentence(row) for row in found.head(MOST_CITED).to_dict("records"))
+    found = evident(tested)
+    for row in tested[tested["specific"]].head(MOST_CITED).to_dict("records"):
+        yield support_sentence(row, shown=not found.empty)
     if found.empty and case.condition.is_clean:
         yield f"No tested cause explains it: none of {len(tested)} interventions is evidence."
     if found.empty and not case.condition.is_clean:
@@ -171,8 +180,8 @@ def objections(case: Chosen, weighed: pd.DataFrame, own: pd.Series) -> Iterator[
         yield "Higher severities are right again, so it is not the corruption's strength alone."
 
 
-def support_sentence(row: Mapping[Hashable, Any]) -> str:
-    """One piece of specific evidence."""
+def support_sentence(row: Mapping[Hashable, Any], *, shown: bool) -> str:
+    """What one specific intervention did; evidence only where chance does not explain it."""
     if row["kind"] == "remove":
         did = f"it stays {row['predicted_after']} after {row['intervention']}"
     else:
@@ -180,7 +189,8 @@ def support_sentence(row: Mapping[Hashable, Any]) -> str:
             f"{row['intervention']} turns {row['predicted_before']} to {row['predicted_after']} "
             f"({row['truth']} {row['p_true_before']:.2f} to {row['p_true_after']:.2f})"
         )
-    return f"Evidence for {cause(row['cause']).phrase}: {did}; {base_rate(row)}."
+    stem = f"Evidence for {cause(row['cause']).phrase}" if shown else "Seen, but no evidence"
+    return f"{stem}: {did}; {base_rate(row)}."
 
 
 def base_rate(row: Mapping[Hashable, Any] | pd.Series) -> str:
@@ -217,12 +227,13 @@ def chance_sentence(tested: pd.DataFrame) -> str:
         shown = "p < 0.001" if p_value < 0.0005 else f"p = {p_value:.3f}"
         verdict = f"more than chance would give ({shown}"
     else:
-        verdict = f"no more than chance would give (expected {sum(rates):.1f} of {len(rates)}"
+        shown = f"expected {sum(rates):.1f}, p = {p_value:.2f}"
+        verdict = f"not shown to be more than chance ({shown}"
     return f"{stem}, {verdict}; taken as independent, which they are not)."
 
 
 def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
-    """For a right prediction: what changes it, and whether it needs the lesion."""
+    """For a right prediction: what changes it, and whether it needs the masked region."""
     applied = weighed[weighed["kind"] == "apply"]
     edits = weighed[weighed["kind"] == "undo"]
     edits = edits[~edits["intervention"].isin(applied["intervention"])]
@@ -233,7 +244,7 @@ def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
     for row in weighed[weighed["kind"] == "remove"].to_dict("records"):
         still = " still" if row["predicted_after"] == row["predicted_before"] else ""
         yield (
-            f"Without the lesion it is{still} called {row['predicted_after']}, as are "
+            f"Without the masked region it is{still} called {row['predicted_after']}, as are "
             f"{row['base_rate']:.0%} of the controls that were called something else before."
         )
 

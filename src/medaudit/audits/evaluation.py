@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -160,9 +161,10 @@ def delong(test: Scored, k: int, resamples: Resamples, *, level: float) -> dict[
     """DeLong's interval of the AUROC, which holds only where every group is a single image."""
     if resamples.n_groups < resamples.n:
         return {}
-    return {
-        "auroc_delong": auroc_interval(test.probabilities[:, k], test.positives[:, k], level=level)
-    }
+    truth = test.positives[:, k]
+    found = auroc_interval(test.probabilities[:, k], truth, level=level)
+    rarer = min(int(truth.sum()), int((~truth).sum()))
+    return {"auroc_delong": replace(found, n_positive_groups=rarer)}
 
 
 def curve_table(test: Scored, kind: str) -> pd.DataFrame:

@@ -119,11 +119,9 @@ def replicate(measures: Iterable[Measure], resamples: Resamples) -> dict[str, Re
 
 def groups_behind(measure: Measure, resamples: Resamples) -> tuple[int, int | None]:
     """Groups that carry a measure, and groups of its cases where these are not all."""
-    if measure.outcomes is not None:
-        sides = np.column_stack([measure.outcomes, ~measure.outcomes])
-        counts = [n_groups(resamples, side) for side in sides.T]
-        rarest = min(counts[: measure.outcomes.shape[1]], default=0)
-        return min(counts, default=0), rarest
+    if measure.carriers is not None:
+        rarest = min((n_groups(resamples, kind) for kind in measure.carriers.T), default=0)
+        return rarest, rarest
     if measure.among is not None:
         count = n_groups(resamples, measure.among)
         return count, count

@@ -18,8 +18,7 @@ from medaudit.metrics import (
     smooth_calibration,
 )
 from medaudit.tables import scoring, tasks
-from medaudit.tables.scoring import mean_of
-from medaudit.tables.tasks.base import Answers, Events, Measure
+from medaudit.tables.tasks.base import Answers, Events, Measure, both
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,10 +50,12 @@ class Reliability:
 def stated(test: PredictionTable, calibrator: Calibrator) -> Answers:
     """Calibrated probabilities and the truth."""
     task = tasks.get(test.schema.task)
+    truth = task.positives(test.targets, len(test.schema.classes))
     return Answers(
         classes=test.schema.classes,
         probabilities=task.probabilities(calibrator.apply(test.logits)),
         targets=test.targets,
+        averaged=tuple(np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0)).tolist()),
     )
 
 
@@ -93,11 +94,9 @@ def replicate(
     own = [events[event.name] for event in task.events(answers)]
     averaged = {name: intervals.averaged([found[name] for found in own]) for name in (ECE, *ERRORS)}
     classwise = one_versus_rest(test, answers, binning="equal_width")
-    skill = [brier_skill(event) for event in classwise]
     others = (
         scoring.ece_measure(classwise, n_bins=n_bins, name="classwise_ece"),
         *task.losses(answers),
-        Measure("brier_skill_score", mean_of(skill), 1),
     )
     prevalence = {event.name: float(event.happened.mean()) for event in watched(test, answers)}
     return Reliability(prevalence, events, averaged | intervals.replicate(others, resamples))
@@ -139,15 +138,25 @@ def event_measures(event: Events, *, n_bins: int) -> tuple[Measure, ...]:
     """All that is asked of one event; slope 1 and intercept 0 are ideal."""
     stated, happened = event.confidence, event.happened
     cox = partial(logistic_calibration.weighted_cox, stated, happened)
+    parts = partial(
+        proper.weighted_brier_decomposition,
+        stated,
+        happened,
+        n_bins=n_bins,
+        binning=event.binning,
+    )
+    sides = both(happened)
     return (
         scoring.ece_measure([event], n_bins=n_bins),
         *(
             Measure(name, statistic(event), -1, biased=biased)
             for name, statistic, biased in error_estimators(n_bins)
         ),
-        Measure("brier_skill_score", brier_skill(event), 1),
-        Measure("cox_slope", lambda w: cox(w).slope, 0, happened),
-        Measure("cox_intercept", lambda w: cox(w).intercept, 0, happened),
+        Measure("brier_skill_score", brier_skill(event), 1, carriers=sides),
+        Measure("brier_reliability", lambda w: parts(w).reliability, -1, carriers=sides),
+        Measure("brier_resolution", lambda w: parts(w).resolution, 1, carriers=sides),
+        Measure("cox_slope", lambda w: cox(w).slope, 0, happened, carriers=sides),
+        Measure("cox_intercept", lambda w: cox(w).intercept, 0, happened, carriers=sides),
         Measure(
             "spiegelhalter_z",
             partial(logistic_calibration.weighted_spiegelhalter_z, stated, happened),

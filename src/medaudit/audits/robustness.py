@@ -215,7 +215,7 @@ def headline(conditions: pd.DataFrame, primary: Sequence[str], *, n: int) -> dic
     }
     for metric in primary:
         every = conditions[(conditions["metric"] == metric) & (conditions["severity"] > 0)]
-        deltas = every.dropna(subset=["delta"])
+        deltas = every.dropna(subset=["delta", "delta_low"])
         if deltas.empty:
             continue
         worst = deltas.loc[deltas["delta"].idxmin()]

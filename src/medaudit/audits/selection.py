@@ -146,7 +146,7 @@ def audit(
 def measures(part: Deferrable, params: SelectiveParams) -> tuple[Measure, ...]:
     """Areas under risk-coverage curves and points on them; all better when lower but coverage."""
     risk, score = part.risk, part.confidence
-
+    strata = part.scored.task.strata(part.scored.answers)
     return (
         Measure("aurc", partial(selective.weighted_aurc, risk, score), -1),
         Measure("excess_aurc", partial(selective.weighted_excess_aurc, risk, score), -1),
@@ -157,9 +157,10 @@ def measures(part: Deferrable, params: SelectiveParams) -> tuple[Measure, ...]:
                 selective_balanced.weighted_balanced_aurc,
                 risk,
                 score,
-                part.scored.task.strata(part.scored.answers),
+                strata,
             ),
             -1,
+            carriers=np.stack([strata == value for value in np.unique(strata)], axis=1),
         ),
         Measure("risk", partial(weighted_mean, risk), -1),
         Measure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,7 +20,10 @@ from medaudit.tables import scoring
 from medaudit.tables.scoring import Scored
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medaudit.audits.intervals import IntervalParams
+    from medaudit.stats.estimate import Difference
     from medaudit.stats.resample import Resamples
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
@@ -150,30 +154,32 @@ class Cutter:
             self.done[key] = replicated(self.test, mask, self.params, self.resamples)
         return self.done[key]
 
-    def p_values(self, part: Slice) -> dict[str, float]:
-        """How often a random part of the groups lies as far from the rest, for tested measures.
+    def p_value(self, part: Slice, gap: Difference, sides: Sequence[intervals.Replicated]) -> float:
+        """P-value of a gap, for measures that are tested.
 
-        A bootstrap of a slice in which all or none are right says nothing about chance.
+        That of the bootstrap, as the interval beside it; but where every resample of the slice or
+        of the rest says the same, as in a slice without errors, a bootstrap knows no chance, and
+        membership is permuted between groups instead.
         """
+        name = sides[0].measure.name
+        if name not in (self.params.tested or (self.params.primary, *OVERALL)):
+            return math.nan
+        if all(np.nanstd(side.replicates) > 0 for side in sides):
+            return gap.p_value
         masks = permuted_masks(
             part.mask,
             self.test.table.group_ids,
             replicates=self.intervals_params.replicates,
             seed=self.intervals_params.seed,
         )
-        names = self.params.tested or (self.params.primary, *OVERALL)
-        return {
-            name: gap_p_value(self.whole[name].statistic, part.mask, masks)
-            for name in dict.fromkeys(names)
-            if name in self.whole
-        }
+        return gap_p_value(self.whole[name].statistic, part.mask, masks)
 
 
 def slice_rows(cutter: Cutter, part: Slice) -> list[dict[str, object]]:
     """One row per measure: inside the slice, and inside minus the rest, both with intervals."""
     level = cutter.intervals_params.level
     inside, outside = cutter.part(part.mask), cutter.part(~part.mask)
-    drawn, p_values = cutter.resamples.subset(part.mask), cutter.p_values(part)
+    drawn = cutter.resamples.subset(part.mask)
     rows: list[dict[str, object]] = []
     for name, each in inside.items():
         estimate = intervals.interval(each, drawn, level=level)
@@ -188,7 +194,7 @@ def slice_rows(cutter: Cutter, part: Slice) -> list[dict[str, object]]:
                 "gap": gap.value,
                 "gap_low": gap.low,
                 "gap_high": gap.high,
-                "p_value": p_values.get(name, np.nan) if defined else np.nan,
+                "p_value": cutter.p_value(part, gap, (each, outside[name])) if defined else np.nan,
                 "direction": each.measure.direction,
             }
         )

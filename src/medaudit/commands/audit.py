@@ -27,7 +27,7 @@ from medaudit.files import write_json, write_text
 from medaudit.params import Section, parse, read_yaml
 from medaudit.reporting import write as reporting
 from medaudit.reporting.context import ReportParams
-from medaudit.tables import manifest, operating_points, predictions
+from medaudit.tables import calibrators, manifest, operating_points, predictions, tasks
 from medaudit.tables.conditions import Condition
 from medaudit.tables.manifest import Preparation
 
@@ -149,19 +149,10 @@ class Settings:
             model.section: parse(model, {model.section: content.get(model.section)}, source=source)
             for model in SECTIONS
         }
-        columns = tuple(c for c in request.metadata.slices if c not in request.quantiles)
-        found["slice"] = parse(
-            SliceParams,
-            {
-                "slice": {
-                    **found["slice"].model_dump(),
-                    "columns": columns,
-                    "quantiles": dict(request.quantiles),
-                    "primary": "critical_sensitivity" if request.critical else "macro_sensitivity",
-                }
-            },
-            source=source,
-        )
+        found["slice"] = sliced(request, content.get("slice") or {}, source=source)
+        if "calibrate" not in content and not tasks.get(request.truth.task).exclusive:
+            every = tuple(calibrators.CALIBRATORS)
+            found["calibrate"] = found["calibrate"].model_copy(update={"methods": every})
         if request.title:
             found["report"] = found["report"].model_copy(update={"title": request.title})
         return Settings(**found)  # type: ignore[arg-type]
@@ -172,6 +163,16 @@ class Settings:
             name: getattr(self, name).model_dump(mode="json") for name in self.__annotations__
         }
         write_text(path, yaml.safe_dump(content, sort_keys=False))
+
+
+def sliced(request: Request, content: Mapping[str, Any], *, source: Path) -> SliceParams:
+    """What is sliced: the columns that the command line names, or else those of the file."""
+    asked = dict(content)
+    asked.setdefault("primary", "critical_sensitivity" if request.critical else "macro_sensitivity")
+    if request.metadata.slices:
+        columns = [name for name in request.metadata.slices if name not in request.quantiles]
+        asked |= {"columns": columns, "quantiles": dict(request.quantiles)}
+    return parse(SliceParams, {"slice": asked}, source=source)
 
 
 def read_tables(

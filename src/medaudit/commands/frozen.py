@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
+from medaudit.commands.new_images import pixel_digests
 from medaudit.errors import DataError, ModelError, listed, lookup
 from medaudit.files import read_json
-from medaudit.model.card import read_card
+from medaudit.model.card import read_card, weights_digest
+from medaudit.pixels.shards import ShardReader
 from medaudit.tables import calibrators, confidence, manifest, operating_points, predictions, tasks
 from medaudit.tables.calibrators import Identity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy.typing as npt
     import pandas as pd
 
     from medaudit.model.card import ModelCard
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from medaudit.tables.tasks import Task
 
 PREFERRED = ("temperature", "identity")
+SHOWN = 12  # characters of a digest
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +62,7 @@ class Frozen:
         preparation: task, classes, image size, data set.
         train: manifest rows of the train role, for their image statistics.
         groups: those that the model, its thresholds or calibrators have learnt from.
+        learnt: places in the shards of the images of these groups.
         points: thresholds of the outputs.
         calibrators: as fitted on the calibration role.
         deferral: what is left to a person.
@@ -67,6 +74,7 @@ class Frozen:
     preparation: Preparation
     train: pd.DataFrame
     groups: frozenset[str]
+    learnt: npt.NDArray[np.int64]
     points: OperatingPoints
     calibrators: Calibrators
     deferral: Deferral
@@ -100,6 +108,7 @@ def read(model_folder: Path) -> Frozen:
     preparation = manifest.read_preparation(folder / "prepared")
     check_fit(card, preparation, folder=folder)
     rows = manifest.read_manifest(folder / "prepared")
+    learnt = (rows["role"] != "test").to_numpy()
     points = operating_points.read(folder / "operating_points.json")
     if points.classes != card.classes:
         raise DataError(
@@ -111,11 +120,12 @@ def read(model_folder: Path) -> Frozen:
         card=card,
         preparation=preparation,
         train=rows[rows["role"] == "train"],
-        groups=frozenset(rows.loc[rows["role"] != "test", "group_id"].astype(str)),
+        groups=frozenset(rows.loc[learnt, "group_id"].astype(str)),
+        learnt=np.flatnonzero(learnt),
         points=points,
         calibrators=read_calibrators(folder / "calibrators.json", classes=card.classes),
         deferral=read_deferral(folder / "deferral.json"),
-        clean=read_clean(folder / "predictions/clean.parquet", card),
+        clean=read_clean(folder / "predictions/clean.parquet", card, model_folder=model_folder),
     )
 
 
@@ -159,8 +169,11 @@ def read_deferral(path: Path) -> Deferral:
     return Deferral(content["score"], float(numbers[0]), float(numbers[1]))
 
 
-def read_clean(path: Path, card: ModelCard) -> PredictionTable | None:
-    """What the model said of the calibration and test roles, for comparing."""
+def read_clean(path: Path, card: ModelCard, *, model_folder: Path) -> PredictionTable | None:
+    """What the model said of the calibration and test roles, for comparing.
+
+    Thresholds and calibrators come from these predictions, so they must be those of this model.
+    """
     if not path.exists():
         log.warning("%s: not found; what is said of new images has nothing to compare with", path)
         return None
@@ -170,4 +183,30 @@ def read_clean(path: Path, card: ModelCard) -> PredictionTable | None:
             f"{path}: predictions for {listed(table.schema.classes)}, the model is for "
             f"{listed(card.classes)}; run the evaluate stage again"
         )
+    told, held = table.provenance.get("weights"), weights_digest(model_folder)
+    if told not in {None, held}:
+        raise ModelError(
+            f"{path}: predictions of the weights {str(told)[:SHOWN]}, but {model_folder} holds "
+            f"{held[:SHOWN]}: thresholds and calibrators belong to another model; run the stages "
+            f"from evaluate on again"
+        )
     return table
+
+
+def shared_images(known: Frozen, digests: Sequence[bytes]) -> int | None:
+    """How many images the model, its thresholds or calibrators have learnt from, to the last bit.
+
+    Args:
+        known: what was frozen.
+        digests: of the packed pixels of the new images.
+
+    Returns:
+        The number of new images; `None` where the prepared pixels are not kept.
+    """
+    folder = known.folder / "prepared" / manifest.PIXELS
+    if not any(folder.glob("*.npy")):
+        log.warning("%s: no pixels; images that the model has learnt from go unnoticed", folder)
+        return None
+    rows = tqdm(known.learnt.tolist(), desc="compare", unit="image", mininterval=1)
+    seen = set(pixel_digests(ShardReader(folder), rows))
+    return sum(each in seen for each in digests)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +63,7 @@ class Labels:
         targets: as the task understands them, in the order of `rows`; `None` without labels.
         by_value: slice columns that are cut by value.
         by_quantile: slice columns that are cut at quantiles.
-        group_meaning: what a group is, for people.
+        group: column that the groups are read from, if there is one.
         notes: what a reader must know.
     """
 
@@ -71,8 +71,13 @@ class Labels:
     targets: npt.NDArray[np.int64] | None = None
     by_value: tuple[str, ...] = ()
     by_quantile: tuple[str, ...] = ()
-    group_meaning: str = "image"
+    group: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def group_meaning(self) -> str:
+        """What a group is, for people."""
+        return self.group.removesuffix("_id") if self.group else "image"
 
     @property
     def n_labelled(self) -> int:
@@ -91,7 +96,13 @@ def nothing() -> Labels:
 
 
 def read_labels(
-    path: Path, columns: LabelColumns, *, schema: Schema, folder: Path, sample_ids: Sequence[str]
+    path: Path,
+    columns: LabelColumns,
+    *,
+    schema: Schema,
+    folder: Path,
+    sample_ids: Sequence[str],
+    usual_group: str | None = None,
 ) -> Labels:
     """Read the table and match its rows with the images.
 
@@ -101,12 +112,14 @@ def read_labels(
         schema: task and classes of the model.
         folder: of the images.
         sample_ids: of the images.
+        usual_group: taken for `columns.group` where that is not named and the table has it.
 
     Raises:
         DataError: unknown columns, classes or paths, doubled rows, or paths out of the folder.
     """
     frame = read_frame(path)
     frame.columns = frame.columns.map(str)
+    columns = with_usual_group(columns, frame, usual_group)
     image = _image_column(frame, columns, path=path)
     where = truth_columns(frame, columns, schema, image=image, path=path)
     ids = match(ids_of(frame, image, path=path).tolist(), sample_ids, folder=folder, path=path)
@@ -121,9 +134,16 @@ def read_labels(
     if where is not None:
         truth = read_truth(path, where, names=schema.classes, critical=schema.critical_class)
         targets = truth.targets[kept]
-    meaning = columns.group.removesuffix("_id") if columns.group else "image"
     notes = () if columns.group else (NO_GROUPS,)
-    return Labels(rows, targets, values, numbers, meaning, notes)
+    return Labels(rows, targets, values, numbers, columns.group, notes)
+
+
+def with_usual_group(columns: LabelColumns, frame: pd.DataFrame, usual: str | None) -> LabelColumns:
+    """With the group column of the training data, where none is named and the table has it."""
+    if columns.group is not None or usual is None or usual not in frame:
+        return columns
+    log.info("groups are read from column `%s`, as `data.group` of the parameters says", usual)
+    return replace(columns, group=usual)
 
 
 def truth_columns(

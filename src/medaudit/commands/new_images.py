@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from shutil import rmtree
@@ -20,6 +21,7 @@ from medaudit.pixels.shards import ShardReader
 from medaudit.pixels.statistics import STATISTICS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -43,12 +45,14 @@ class Seen:
         logits: uncalibrated, in the order of `facts`, (1, n, outputs).
         unreadable: the others, each with the reason.
         engine: what computed the logits.
+        digests: of the packed pixels, in the order of `facts`.
     """
 
     facts: pd.DataFrame
     logits: npt.NDArray[np.float32]
     unreadable: dict[str, str]
     engine: str
+    digests: tuple[bytes, ...]
 
     @property
     def sample_ids(self) -> list[str]:
@@ -102,9 +106,15 @@ def see(
     feed = Feed(batch_size, compute.loader_threads, setup(compute))
     reader = ShardReader(scratch)
     outputs = run(model, reader.take, np.arange(len(reader)), feed=feed, label="predict")
+    digests = tuple(pixel_digests(reader, range(len(reader))))
     rmtree(scratch)
     facts = with_aspect(found.table())
-    return Seen(facts, outputs.logits[np.newaxis], unreadable, model.engine)
+    return Seen(facts, outputs.logits[np.newaxis], unreadable, model.engine, digests)
+
+
+def pixel_digests(reader: ShardReader, rows: Iterable[int]) -> Iterator[bytes]:
+    """SHA-1 of packed images, which tells whether two are the same to the last bit."""
+    return (hashlib.sha1(reader[row].data, usedforsecurity=False).digest() for row in rows)
 
 
 def require_some(found: Ingested, unreadable: dict[str, str]) -> None:

@@ -81,6 +81,13 @@ def find(path: Path | None, *, beside: Path) -> Source:
     return Source(usual, {}) if chosen is None else Source(chosen, read_yaml(chosen))
 
 
+def usual_group(path: Path | None, *, beside: Path) -> str | None:
+    """The column of the patient in the table that the model was trained on, if it has a name."""
+    data = find(path, beside=beside).content.get("data")
+    named = data.get("group") if isinstance(data, dict) else None
+    return named if isinstance(named, str) else None
+
+
 def slicing(asked: SliceParams, known: Frozen, told: Labels) -> SliceParams:
     """Image statistics and the columns of the table, with sizes and bins as asked."""
     numbers = (*STATISTICS, *told.by_quantile)

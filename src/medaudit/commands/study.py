@@ -62,6 +62,8 @@ class Study:
         read: probabilities and calls.
         reasons: why images are deferred.
         drifted: how they differ from the training images.
+        n_learnt_from: new images that also stand in the train, tune or calibration role, to the
+            last bit of the packed pixels; `None` where those pixels are not kept.
     """
 
     request: Request
@@ -71,6 +73,7 @@ class Study:
     read: Stated
     reasons: pd.DataFrame
     drifted: Findings
+    n_learnt_from: int | None = None
 
     @property
     def name(self) -> str:
@@ -90,17 +93,33 @@ class Study:
             "model": {"backbone": known.card.backbone, "weights": weights_digest(request.model)},
             "trained_on": known.preparation.dataset,
             "calibrator": known.calibrator(request.calibrator)[0],
+            "thresholds": dict(zip(known.points.classes, known.points.thresholds, strict=True)),
             "deferral": asdict(known.deferral),
             "n_images": self.n_images,
             "n_unreadable": len(self.seen.unreadable),
+            "n_learnt_from": self.n_learnt_from,
             "n_labelled": self.told.n_labelled,
             "n_deferred": int(self.reasons["sample_id"].nunique()),
             "n_deferred_by_reason": {kind: int(by_kind.get(kind, 0)) for kind in triage.KINDS},
             "drift": {
                 name: findings.on_disk(value) for name, value in self.drifted.scalars.items()
             },
-            "cautions": [triage.UNCALIBRATED, drift.CAUTION, *self.told.notes],
+            "cautions": [
+                triage.UNCALIBRATED,
+                drift.CAUTION,
+                *self.shared_notes(),
+                *self.told.notes,
+            ],
         }
+
+    def shared_notes(self) -> tuple[str, ...]:
+        """What is to be said of images that are not new to the model, if there are any."""
+        if not self.n_learnt_from:
+            return ()
+        return (
+            f"{self.n_learnt_from} of {len(self.seen.facts)} images are also in the train, tune or "
+            f"calibration role, which makes results look better than they are.",
+        )
 
     def notes(self, n: int) -> tuple[str, ...]:
         """What a reader of the report must know."""
@@ -112,5 +131,6 @@ class Study:
             "Deferral is judged by confidence alone here; predictions.csv defers images that look "
             "unusual or cannot be read as well.",
             drift.sentence(self.drifted),
+            *self.shared_notes(),
             *self.told.notes,
         )

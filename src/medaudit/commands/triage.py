@@ -7,7 +7,8 @@ Columns of `predictions.csv`:
 - `called`: the answer; several labels are joined by ` + `, none is `(none)`.
 - `above_threshold`: outputs whose uncalibrated probability exceeds the threshold that was frozen
   for them on the calibration role, joined by ` + `.
-- `confidence`: the confidence score that defers, from uncalibrated probabilities.
+- `confidence`: the confidence score that defers, from uncalibrated probabilities; of several
+  labels `max_probability` is the product over labels, so it falls with their number.
 - `defer`, `reason`: `yes` with every reason, or `no`.
 - `uncalibrated_<class>`: what thresholds, `called` and `confidence` are computed from, since they
   were frozen before any calibrator was fitted.

@@ -82,12 +82,13 @@ def read_table(request: Request, known: Frozen, sample_ids: Sequence[str]) -> La
         schema=known.schema,
         folder=request.images,
         sample_ids=sample_ids,
+        usual_group=chosen.usual_group(request.params, beside=known.folder.parent),
     )
-    again = sorted(known.groups & set(found.rows["group_id"])) if request.columns.group else []
+    again = sorted(known.groups & set(found.rows["group_id"])) if found.group else []
     if not again:
         return found
     note = (
-        f"{len(again)} groups of {request.columns.group} are known to the model or its thresholds "
+        f"{len(again)} groups of {found.group} are known to the model or its thresholds "
         f"({listed(again)}), which makes results look better than they are."
     )
     log.warning("%s", note)
@@ -109,7 +110,12 @@ def judged(
         intervals_params=params,
     )
     log.info("%s", drift.sentence(drifted))
-    return Study(request, known, told, seen, read, triage.reason_table(seen, read, known), drifted)
+    reasons = triage.reason_table(seen, read, known)
+    shared = reference.shared_images(known, seen.digests)
+    study = Study(request, known, told, seen, read, reasons, drifted, shared)
+    for note in study.shared_notes():
+        log.warning("%s", note)
+    return study
 
 
 def said_before(known: Frozen) -> dict[str, Said]:

@@ -166,7 +166,7 @@ def _config(name: str) -> Any:
 
 def _suggestion(name: str) -> str:
     close = difflib.get_close_matches(name.replace("-", "_"), timm.list_models(), n=3)
-    known = "`python -c 'import timm; print(timm.list_models())'` lists all"
+    known = "`python -c 'import medaudit, timm; print(timm.list_models())'` lists all"
     return f"did you mean {listed(close)}? {known}" if close else known
 
 

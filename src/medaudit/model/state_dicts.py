@@ -155,11 +155,26 @@ def _load_head(model: AuditModel, state: State, *, source: str, keep: bool) -> N
         linear.load_state_dict(state)
         model.head_is_new = False
         return
-    found = tuple(state["weight"].shape) if "weight" in state else "none"
+    found = tuple(state["weight"].shape) if "weight" in state else ()
     if keep:
         raise ModelError(
             f"{source}: the head must have the shape {shapes['weight']}, one row a class, found "
-            f"{found}; give the weights of a model for these classes, or set `train.epochs` to 1 "
-            f"or more to train a new head"
+            f"{found or 'none'}; {_ways_out(found, shapes['weight'])}"
         )
-    log.info("%s: head of shape %s is not %s; starting a new one", source, found, shapes["weight"])
+    log.info(
+        "%s: head of shape %s is not %s; starting a new one",
+        source,
+        found or "none",
+        shapes["weight"],
+    )
+
+
+def _ways_out(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """What to do about a head that does not fit: declare its outputs, or get another one."""
+    retrain = "set `train.epochs` to 1 or more to train a new head"
+    if found and found[0] != expected[0]:
+        return (
+            f"name all {found[0]} in the model's order in `data.labels` (`data.classes` of one "
+            f"label column), or {retrain}"
+        )
+    return f"give the weights of a model for these classes, or {retrain}"

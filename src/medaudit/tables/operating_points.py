@@ -57,6 +57,12 @@ def choose(
     task = tasks.get(schema.task)
     probabilities = task.probabilities(calibration.logits)
     negatives = ~task.positives(calibration.targets, len(schema.classes))
+    certain = [name for k, name in enumerate(schema.classes) if not negatives[:, k].any()]
+    if certain:
+        raise DataError(
+            f"calibration role: every sample has {listed(certain)}, so that no threshold can be "
+            f"frozen for it; enlarge the role or leave the label out"
+        )
     thresholds = [
         operating.threshold_at_specificity(
             probabilities[negatives[:, k], k], specificity=specificity

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medaudit.errors import DataError
-from medaudit.metrics import calibration, operating, ranking, selective
+from medaudit.metrics import calibration, macro_ranking, operating, ranking, selective
 from medaudit.metrics.weighting import ratio, weighted_mean, weighted_ratio, weighted_sums
 from medaudit.tables import confidence, tasks
-from medaudit.tables.tasks.base import Answers, Bools, Floats, Measure
+from medaudit.tables.tasks.base import Answers, Bools, Floats, Measure, both
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,13 +121,19 @@ def macro_measures(scored: Scored) -> tuple[Measure, ...]:
     truth, called = (
         each[:, list(scored.in_means)] for each in (scored.positives, scored.decisions)
     )
+    areas = partial(
+        macro_ranking.weighted_macro_auroc,
+        scored.probabilities,
+        scored.positives,
+        classes=scored.in_means,
+    )
     flagged = (scored.probabilities > np.array(scored.points.thresholds))[:, list(scored.in_means)]
     return (
-        Measure("macro_auroc", _macro(scored, _auroc), 1, outcomes=truth, logit=True, smooth=True),
-        Measure("macro_auprc", _macro(scored, _auprc), 1, outcomes=truth, smooth=True),
-        Measure("macro_f1", _mean_f1(truth, called), 1, outcomes=truth),
-        Measure("macro_sensitivity", mean_share(flagged & truth, truth), 1, outcomes=truth),
-        Measure("macro_specificity", mean_share(~flagged & ~truth, ~truth), 1, outcomes=~truth),
+        Measure("macro_auroc", areas, 1, carriers=both(truth), logit=True, smooth=True),
+        Measure("macro_auprc", _macro(scored, _auprc), 1, carriers=both(truth), smooth=True),
+        Measure("macro_f1", _mean_f1(truth, called), 1, carriers=both(truth)),
+        Measure("macro_sensitivity", mean_share(flagged & truth, truth), 1, carriers=truth),
+        Measure("macro_specificity", mean_share(~flagged & ~truth, ~truth), 1, carriers=~truth),
     )
 
 
@@ -147,9 +153,10 @@ def ece_measure(events: Sequence[Events], *, n_bins: int = ECE_BINS, name: str =
 
 
 def augrc_measure(scored: Scored) -> Measure:
-    """Average risk of an undetected failure, deferring by the largest probability."""
-    risk = scored.task.risks(scored.answers)
-    return Measure("augrc", partial(selective.weighted_augrc, risk, scored.confidence), -1)
+    """Average risk of an undetected failure of any kind, deferring by the largest probability."""
+    failed = (scored.task.risks(scored.answers) > 0).astype(np.float64)
+    statistic = partial(selective.weighted_augrc, failed, scored.confidence)
+    return Measure("failure_augrc", statistic, -1)
 
 
 def critical_measures(scored: Scored) -> tuple[Measure, ...]:
@@ -175,34 +182,35 @@ def drift_measures(scored: Scored) -> tuple[Measure, ...]:
 def per_output_measures(scored: Scored, k: int) -> tuple[Measure, ...]:
     """One-versus-rest measures of output k."""
     ill, called = scored.positives[:, k], scored.decisions[:, k]
-    both = ill[:, None]
+    sides, flagged = both(ill), scored.probabilities[:, k] > scored.points.thresholds[k]
     return (
-        Measure("auroc", _auroc(scored, k), 1, ill, outcomes=both, logit=True, smooth=True),
-        Measure("auprc", _auprc(scored, k), 1, ill, outcomes=both, smooth=True),
-        Measure("f1", _f1(scored, k), 1, ill, outcomes=both),
+        Measure("auroc", _auroc(scored, k), 1, ill, carriers=sides, logit=True, smooth=True),
+        Measure("auprc", _auprc(scored, k), 1, ill, carriers=sides, smooth=True),
+        Measure("f1", _f1(scored, k), 1, ill, carriers=sides),
         Measure("recall", partial(weighted_ratio, ill & called, ill), 1, ill, proportion=True),
         Measure(
             "precision", partial(weighted_ratio, ill & called, called), 1, called, proportion=True
         ),
         Measure("sensitivity", frozen_sensitivity(scored, k), 1, ill, proportion=True),
         Measure("specificity", frozen_specificity(scored, k), 1, ~ill, proportion=True),
+        Measure("ppv", _at(operating.weighted_ppv, scored, k), 1, flagged, proportion=True),
+        Measure("npv", _at(operating.weighted_npv, scored, k), 1, ~flagged, proportion=True),
     )
 
 
 def frozen_sensitivity(scored: Scored, k: int) -> Statistic:
     """Sensitivity of output k at its frozen threshold."""
-    return partial(
-        operating.weighted_sensitivity,
-        scored.probabilities[:, k],
-        scored.positives[:, k],
-        threshold=scored.points.thresholds[k],
-    )
+    return _at(operating.weighted_sensitivity, scored, k)
 
 
 def frozen_specificity(scored: Scored, k: int) -> Statistic:
     """Specificity of output k at its frozen threshold."""
+    return _at(operating.weighted_specificity, scored, k)
+
+
+def _at(rate: Callable[..., Floats], scored: Scored, k: int) -> Statistic:
     return partial(
-        operating.weighted_specificity,
+        rate,
         scored.probabilities[:, k],
         scored.positives[:, k],
         threshold=scored.points.thresholds[k],

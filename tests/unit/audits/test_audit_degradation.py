@@ -124,12 +124,13 @@ class TestCorruptionErrors:
     def test_balanced_error_by_hand(self):
         # Recall clean: bkl 0 of 1, mel 2 of 5, nv 1 of 2: error 1 - 0.9 / 3 = 0.7. So under
         # blur-1; under blur-2 mel 1 of 5: 1 - 0.7 / 3. Their mean: 0.7 + 0.1 / 3.
-        found = at(audit().series["corruption_errors"])
+        found = at(audit().series["corruption_errors"], corruption="blur")
         assert (found["corruption"], found["quantity"]) == ("blur", "balanced_error")
         assert found["value"] == pytest.approx(0.7 + 0.1 / 3)
 
     def test_beside_a_reference_by_hand(self):
-        found = audit(REFERENCE).series["corruption_errors"].set_index("quantity")["value"]
+        table = audit(REFERENCE).series["corruption_errors"]
+        found = table[table["corruption"] == "blur"].set_index("quantity")["value"]
         # Reference: clean 0.2, blur 0.3 and 0.5.
         assert found["corruption_error"] == pytest.approx((1.4 + 0.2 / 3) / 0.8)
         assert found["relative_corruption_error"] == pytest.approx((0.1 / 3) / (0.4 - 0.2))
@@ -139,7 +140,7 @@ class TestCorruptionErrors:
         found = robustness.audit(
             table, [noisy], points, intervals_params=FEW, reference=REFERENCE
         ).series["corruption_errors"]
-        assert len(found) == 3
+        assert found["corruption"].tolist() == ["blur"] * 3 + ["mean"] * 3
         assert (found["low"] < found["value"]).all()
         assert (found["value"] < found["high"]).all()
         assert (found["n_groups"] == 75).all()
@@ -150,9 +151,17 @@ class TestCorruptionErrors:
         found = robustness.audit(
             table, [noisy], points, intervals_params=FEW, reference=own
         ).series["corruption_errors"]
-        ratios = found.set_index("quantity")["value"]
-        assert ratios["corruption_error"] == pytest.approx(1)
-        assert ratios["relative_corruption_error"] == pytest.approx(1)
+        ratios = found.query("quantity != 'balanced_error'")
+        assert ratios["value"].to_numpy() == pytest.approx([1, 1, 1, 1])
+
+    def test_the_mean_is_over_corruptions(self, make_table, table, points):
+        noisy = [
+            make_table(noise=noise, condition=Condition(name, 1)).role("test")
+            for name, noise in (("blur", 1.0), ("noise", 3.0))
+        ]
+        found = robustness.audit(table, noisy, points, intervals_params=FEW)
+        errors = found.series["corruption_errors"].set_index("corruption")["value"]
+        assert errors["mean"] == pytest.approx((errors["blur"] + errors["noise"]) / 2)
 
     def test_a_condition_that_the_reference_lacks_is_named(self):
         with pytest.raises(DataError, match=r"no balanced_accuracy under blur-2;") as caught:

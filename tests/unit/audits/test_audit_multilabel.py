@@ -172,6 +172,8 @@ class TestOtherAudits:
         assert found.scalars["worst_exact_match_slice"] == "view=AP"
         row = at(found.series["slices"], slice="view=AP", metric="macro_sensitivity")
         assert row["gap_high"] < 0
+        row = at(found.series["slices"], slice="view=AP", metric="exact_match")
+        assert row["gap_high"] < 0
         assert row["p_holm"] < 0.05
         assert (found.series["slices"]["metric"] != "accuracy").all()
 

@@ -309,22 +309,33 @@ class TestTruth:
         with pytest.raises(DataError, match="label `Mass` is empty or uncertain for s04"):
             read(path, labels=LABELS)
 
-    def test_an_output_that_is_never_listed_is_named(self, truth_file):
+    def test_outputs_that_are_all_never_listed_are_named(self, truth_file):
         with pytest.raises(DataError, match="`findings` never lists Hernia; it lists Edema, Mass"):
             read_truth(
                 truth_file,
                 TruthColumns(label_list="findings"),
-                names=(*LABELS, "Hernia"),
+                names=("Hernia",),
                 critical=None,
             )
+
+    def test_one_output_that_is_never_listed_has_no_positives(self, truth_file, caplog):
+        found = read_truth(
+            truth_file,
+            TruthColumns(label_list="findings"),
+            names=(*LABELS, "Hernia"),
+            critical=None,
+        )
+        assert found.targets[:, -1].sum() == 0
+        assert "never lists Hernia" in caplog.text
 
     def test_another_separator(self, truth_file, save):
         frame = pd.read_csv(truth_file)
         frame["findings"] = frame["findings"].str.replace("|", " ; ")
         found = read(save(frame, "changed.parquet"), label_list="findings", separator=";")
         np.testing.assert_array_equal(found.targets, read(truth_file, labels=LABELS).targets)
+        several = frame[frame["findings"].str.contains(";", na=False)]
         with pytest.raises(DataError, match="and the separator '\\|'"):
-            read(save(frame[frame["findings"].str.len() > 8], "c.parquet"), label_list="findings")
+            read(save(several, "c.parquet"), label_list="findings")
 
     def test_other_labels_than_the_outputs_are_named(self, truth_file):
         with pytest.raises(DataError, match="differ from them in Mass; name the same ones"):

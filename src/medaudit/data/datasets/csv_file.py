@@ -92,13 +92,14 @@ def load(params: Params) -> RawDataset:
     filled = [params.image_column, *([] if params.group is None else [params.group])]
     base.require_filled(cells, filled, path=table)
     cells = cells.assign(**_paths(cells, params, table=table))
-    cells, uncertain = _certain(cells, params, table=table)
+    cells, uncertain, assumed = _certain(cells, params, table=table)
     slices = _slices(cells, params)
     rows, schema = _rows(cells, params, table=table, slices=slices)
     rows, notes = _with_roles(rows, cells, params, table=table)
     rows, again = base.each_image_once(rows, path=table)
     if params.group is None:
         notes = (*base.warn_without_groups(NAME_GROUP), *notes)
+    notes = (*notes, *assumed)
     return RawDataset(
         name="csv",
         schema=schema,
@@ -148,8 +149,10 @@ def _above(paths: Sequence[str], root: str) -> str:
     return os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  text in
 
 
-def _certain(cells: pd.DataFrame, params: Params, *, table: Path) -> tuple[pd.DataFrame, LeftOut]:
-    """The rows whose labels count, with numbers in the columns of 0 and 1."""
+def _certain(
+    cells: pd.DataFrame, params: Params, *, table: Path
+) -> tuple[pd.DataFrame, LeftOut, tuple[str, ...]]:
+    """The rows whose labels count, with numbers in the columns of 0 and 1; and notes."""
     columns = params.labels or (str(params.label),)
     if params.labels:
         cells = cells.assign(
@@ -164,9 +167,24 @@ def _certain(cells: pd.DataFrame, params: Params, *, table: Path) -> tuple[pd.Da
             f"{len(ids)} rows: {listed(ids)}; fill it, or set `data.uncertain` to {ways}"
         )
     if params.uncertain == "negative":
-        return cells.fillna(dict.fromkeys(columns, 0.0)), LeftOut("uncertain label", ())
+        notes = _assumed_negative(unknown, table=table)
+        return cells.fillna(dict.fromkeys(columns, 0.0)), LeftOut("uncertain label", ()), notes
     kept = cells[~unknown.any(axis=1)].reset_index(drop=True)
-    return kept, LeftOut("uncertain label", ids)
+    return kept, LeftOut("uncertain label", ids), ()
+
+
+def _assumed_negative(unknown: pd.DataFrame, *, table: Path) -> tuple[str, ...]:
+    """Say once, and return as a note for the report, how many cells count as negative."""
+    counts = {str(name): int(n) for name, n in unknown.sum().items() if n}
+    if not counts:
+        return ()
+    each = listed([f"{name} {n}" for name, n in counts.items()], limit=20)
+    note = (
+        f"Label cells that are empty or -1 count as negative (images of {len(unknown)}: {each}); "
+        f"findings among them are errors of the truth."
+    )
+    log.warning("%s: %s", table, note)
+    return (note,)
 
 
 def _rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,12 @@ def _listed_labels(
     ]
     known = set().union(*sets) if sets else set()
     absent = [name for name in names if name not in known]
-    if absent:
+    told = f"{path}: column `{column}` never lists {listed(absent)}"
+    if len(absent) == len(names):
         raise DataError(
-            f"{path}: column `{column}` never lists {listed(absent)}; it lists "
-            f"{listed(sorted(known - {''}), limit=20)}; check the names of the outputs, their "
-            f"prefix, and the separator {separator!r}"
+            f"{told}; it lists {listed(sorted(known - {''}), limit=20)}; check the names of the "
+            f"outputs, their prefix, and the separator {separator!r}"
         )
+    if absent:
+        log.warning("%s: no sample has them, and their metrics are undefined", told)
     return np.array([[name in found for name in names] for found in sets], dtype=np.int64)

@@ -73,8 +73,15 @@ class ExportedModel:
             raise ModelError(
                 f"{self.source.name}: expected outputs of shape ({len(images)}, "
                 f"{len(self.card.classes)}), one a class, got {found.shape}"
+                f"{self._way_out(found.shape)}"
             )
         return Outputs(as_logits(found, self.card), None)
+
+    def _way_out(self, shape: tuple[int, ...]) -> str:
+        if len(shape) != 2:
+            return "; put what is lacking into the model, then export it again"
+        key = "data.classes" if self.card.task in SUM_TO_ONE else "data.labels"
+        return f"; name all {shape[1]} in the model's order in `{key}`"
 
     def _normalised(self, images: Images) -> npt.NDArray[np.float32]:
         mean, std = (np.array(each, np.float32) for each in (self.card.mean, self.card.std))

@@ -54,8 +54,21 @@ def make(
 def given(prepared: Prepared, params: TrainParams) -> Predictor:
     """The model in `train.weights`, which must fit the classes as it is."""
     if is_exported(params.weights):
+        _warn_of_raw_input(params)
         return exported.read(Path(params.weights), recipe.exported_card(prepared, params))
     return start.new_model(prepared, params, None)
+
+
+def _warn_of_raw_input(params: TrainParams) -> None:
+    """Say what a program gets where its normalisation was not given; its file holds none."""
+    given = {"train.mean": params.mean, "train.std": params.std}
+    lacking = [name for name, value in given.items() if value is None]
+    if not lacking:
+        return
+    gets = "x / 255 without normalisation" if len(lacking) == 2 else f"x / 255 without {lacking[0]}"
+    log.warning(
+        "%s gets %s; set train.mean and train.std if it was trained with one", params.weights, gets
+    )
 
 
 def verify(model: Predictor, prepared: Prepared, *, feed: Feed) -> Trained:

@@ -100,7 +100,7 @@ def evidence_table(entry: Mapping[str, Any]) -> Block:
     caption = "Base rate: how often it does as much to controls (Wilson interval)"
     if not single:
         caption += "; P: probability of the true label, or of the most probable one if none is true"
-    return table(caption, (*columns, "is evidence"), rows, align="lllrrrr")
+    return table(caption, (*columns, "specific"), rows, align="lllrrrr")
 
 
 def worth(row: Mapping[str, Any]) -> str:

@@ -55,7 +55,8 @@ class Measure:
         among: the samples that the value rests on, (n,); all of them if `None`.
         biased: noise can only raise it, so its bootstrap interval needs recentring.
         proportion: a share of the cases in `among`, so 0 and 1 have a Wilson interval.
-        outcomes: (n, k) booleans of a measure that needs positives and negatives of k outputs.
+        carriers: (n, m) booleans, each column the samples of one kind that the measure needs, such
+            as the positives, and the negatives, of every output. The rarest kind limits it.
         logit: an area under a ROC curve, whose error is skewed near 1.
         smooth: varies smoothly with the weights, so a jackknife of it makes sense.
     """
@@ -66,7 +67,7 @@ class Measure:
     among: Bools | None = None
     biased: bool = False
     proportion: bool = False
-    outcomes: Bools | None = None
+    carriers: Bools | None = None
     logit: bool = False
     smooth: bool = False
 
@@ -74,6 +75,12 @@ class Measure:
     def n_positive(self) -> int | None:
         """How many samples the value rests on, where these are not all."""
         return None if self.among is None else int(self.among.sum())
+
+
+def both(truth: Bools) -> Bools:
+    """Carriers of a measure that needs positives and negatives, (n,) or (n, k) to (n, 2 k)."""
+    columns = truth.reshape(len(truth), -1)
+    return np.column_stack([columns, ~columns])
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,25 +68,35 @@ class Multiclass:
     def measures(self, answers: Answers) -> tuple[Measure, ...]:
         """Balanced accuracy, accuracy, Matthews correlation."""
         stated, targets = answers.probabilities, answers.targets
+        truth = self.positives(targets, stated.shape[1])[:, answers.in_means]
         counts = _confusions(stated.argmax(axis=1), targets, stated.shape[1])
         return (
             Measure(
                 "balanced_accuracy",
                 lambda w: classification.balanced_accuracy(counts(w), classes=answers.in_means),
                 1,
+                carriers=truth,
             ),
             Measure("accuracy", lambda w: classification.accuracy(counts(w)), 1, proportion=True),
             Measure(
-                "matthews_correlation", lambda w: classification.matthews_correlation(counts(w)), 1
+                "matthews_correlation",
+                lambda w: classification.matthews_correlation(counts(w)),
+                1,
+                carriers=truth,
             ),
         )
 
     def losses(self, answers: Answers) -> tuple[Measure, ...]:
-        """Log loss, and the Brier loss in its sum form."""
+        """Log loss, the Brier loss in its sum form, and its skill."""
         stated, targets = answers.probabilities, answers.targets
         return (
             Measure("log_loss", partial(proper.weighted_log_loss, stated, targets), -1),
             Measure("brier_loss", partial(proper.weighted_brier_loss, stated, targets), -1),
+            Measure(
+                "brier_skill_score",
+                partial(proper.weighted_multiclass_brier_skill_score, stated, targets),
+                1,
+            ),
         )
 
     def confusion(self, answers: Answers) -> pd.DataFrame:

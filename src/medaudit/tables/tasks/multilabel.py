@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, log_expit, logit, logsumexp
 
+from medaudit.metrics.proper import weighted_brier_skill_score
 from medaudit.metrics.weighting import ratio, weighted_mean, weighted_sums
-from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints, Measure
+from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints, Measure, both
 from medaudit.tables.tasks.shared import TINY, pair_table
 
 if TYPE_CHECKING:
@@ -87,17 +88,29 @@ class Multilabel:
         called, kept = self.decisions(answers), answers.in_means
         right = (truth == called).all(axis=1).astype(np.float64)
         return (
-            Measure("balanced_accuracy", _balanced_accuracy(truth[:, kept], called[:, kept]), 1),
+            Measure(
+                "balanced_accuracy",
+                _balanced_accuracy(truth[:, kept], called[:, kept]),
+                1,
+                carriers=both(truth[:, kept]),
+            ),
             Measure("exact_match", partial(weighted_mean, right), 1, proportion=True),
         )
 
     def losses(self, answers: Answers) -> tuple[Measure, ...]:
-        """Means over the labels of log loss and of the Brier loss of the label."""
+        """Means over the labels of log loss, of the Brier loss of the label, and of its skill."""
         truth = self.positives(answers.targets, len(answers.classes))
         stated = answers.probabilities
         told = np.where(truth, stated, 1 - stated)
         told = np.maximum(told, np.finfo(np.float64).eps)
+        kept = answers.in_means
         return (
+            Measure(
+                "brier_skill_score",
+                _mean_skill(stated[:, kept], truth[:, kept]),
+                1,
+                carriers=both(truth[:, kept]),
+            ),
             Measure("log_loss", partial(weighted_mean, -np.log(told).mean(axis=1)), -1),
             Measure("brier_loss", partial(weighted_mean, ((stated - truth) ** 2).mean(axis=1)), -1),
         )
@@ -117,6 +130,19 @@ class Multilabel:
 def _with_none(flags: Bools) -> Bools:
     """One more column: rows without any label."""
     return np.column_stack([flags, ~flags.any(axis=1)])
+
+
+def _mean_skill(stated: Floats, truth: Bools) -> Statistic:
+    """Mean over labels of the Brier skill against the prevalence of the label."""
+
+    def mean(weights: Floats) -> Floats:
+        parts = [
+            weighted_brier_skill_score(stated[:, k], truth[:, k], weights)
+            for k in range(truth.shape[1])
+        ]
+        return np.asarray(np.mean(parts, axis=0)) if parts else np.full(len(weights), np.nan)
+
+    return mean
 
 
 def _balanced_accuracy(truth: Bools, called: Bools) -> Statistic:
