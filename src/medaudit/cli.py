@@ -242,6 +242,7 @@ def clean() -> None:
 
 def _run(action: Callable[[], object]) -> None:
     stage.configure_logging()
+    stage.heed_signals()
     message = stage.outcome(action)
     if message is not None:
         log.error("%s", message[1])

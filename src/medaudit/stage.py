@@ -36,13 +36,18 @@ log = logging.getLogger(__name__)
 def run(main: Callable[[], None], name: str) -> None:
     """Call `main`, turn what can go wrong into one line and an exit code, and note the time."""
     configure_logging()
-    signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_signals()
     message = outcome(lambda: timed(main, name))
     if message is not None:
         log.error("%s: %s", name, message[1])
         leave(message[0])
+
+
+def heed_signals() -> None:
+    """Let a termination, as Ctrl-C, unwind, so that nothing half written stays."""
+    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def leave(code: int) -> NoReturn:
@@ -74,7 +79,7 @@ def outcome(main: Callable[[], object]) -> tuple[int, str] | None:
     except KeyboardInterrupt:
         return (
             INTERRUPTED,
-            "interrupted; finished epochs and conditions are kept, run again to go on",
+            "interrupted; run again (stages keep finished epochs and conditions)",
         )
     except MemoryError as error:
         return 1, f"out of memory ({error}); lower the batch size or the image size"

@@ -162,8 +162,12 @@ def numbers(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
 
 def bin_names(inner: npt.NDArray[np.float64]) -> list[str]:
     """Names such as `<=30`, `(30, 50]`, `>50` for the bins between inner edges."""
-    edges = [f"{edge:.3g}" for edge in inner]
-    if not edges:
+    if not len(inner):
         return ["any"]
+    edges = next(
+        texts
+        for digits in range(3, 18)
+        if len(set(texts := [f"{edge:.{digits}g}" for edge in inner])) == len(inner)
+    )
     middle = [f"({low}, {high}]" for low, high in itertools.pairwise(edges)]
     return [f"<={edges[0]}", *middle, f">{edges[-1]}"]

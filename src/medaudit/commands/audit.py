@@ -17,11 +17,11 @@ from medaudit.audits.cuts import SliceParams
 from medaudit.audits.evaluation import EvaluateParams
 from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.selection import SelectiveParams
+from medaudit.commands.output import check_free, new_folder
 from medaudit.data.external import join as joining
 from medaudit.data.external.join import MetadataColumns, Split
 from medaudit.data.external.outputs import Kind, Outputs, read_outputs
 from medaudit.data.external.truth import TruthColumns, read_truth
-from medaudit.data.manifest import whole_folder
 from medaudit.errors import ParamsError, listed
 from medaudit.files import write_json, write_text
 from medaudit.params import Section, parse, read_yaml
@@ -50,6 +50,9 @@ SECTIONS: tuple[type[Section], ...] = (
     SelectiveParams,
     ReportParams,
 )
+
+# Of the pipeline; a whole params.yaml may be given.
+OTHER_SECTIONS = ("data", "prepare", "compute", "train", "predict", "stress", "cases")
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +104,7 @@ def audit(request: Request) -> None:
     params = Settings.read(request)
     clean, conditions, notes = read_tables(request)
     log.info("%d samples, %d conditions", len(clean), len(conditions))
-    with whole_folder(request.out) as folder:
+    with new_folder(request.out) as folder:
         points = operating_points.choose(
             clean.role("calibration"),
             specificity=params.evaluate.specificity,
@@ -120,13 +123,6 @@ def audit(request: Request) -> None:
             params=params.report,
             source=f"predictions made elsewhere, read from {request.predictions.name}",
         )
-    log.info("report: %s", request.out / "report" / "report.html")
-
-
-def check_free(out: Path) -> None:
-    """Refuse to write over anything."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ParamsError(f"{out}: exists and is not an empty folder; name another one")
 
 
 @dataclass(frozen=True)
@@ -144,6 +140,7 @@ class Settings:
     def read(request: Request) -> Settings:
         """The sections of the parameter file, with what the command line says on top."""
         content = read_yaml(request.params) if request.params else {}
+        refuse_unknown(content, source=request.params)
         source = request.params or request.out
         found = {
             model.section: parse(model, {model.section: content.get(model.section)}, source=source)
@@ -163,6 +160,16 @@ class Settings:
             name: getattr(self, name).model_dump(mode="json") for name in self.__annotations__
         }
         write_text(path, yaml.safe_dump(content, sort_keys=False))
+
+
+def refuse_unknown(content: Mapping[str, Any], *, source: Path | None) -> None:
+    """A misspelt section would be ignored without a word."""
+    known = [*(model.section for model in SECTIONS), *OTHER_SECTIONS]
+    unknown = [str(name) for name in content if name not in known]
+    if unknown:
+        raise ParamsError(
+            f"{source}: unknown sections {listed(unknown)}; known: {listed(known, limit=20)}"
+        )
 
 
 def sliced(request: Request, content: Mapping[str, Any], *, source: Path) -> SliceParams:

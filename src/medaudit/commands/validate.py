@@ -11,10 +11,9 @@ from medaudit.audits import drift
 from medaudit.commands import frozen as reference
 from medaudit.commands import labelled, labels, new_images, triage
 from medaudit.commands import settings as chosen
-from medaudit.commands.audit import check_free
 from medaudit.commands.labels import LabelColumns
+from medaudit.commands.output import check_free, new_folder
 from medaudit.commands.study import Study
-from medaudit.data.manifest import whole_folder
 from medaudit.errors import ParamsError, listed
 from medaudit.files import atomic, write_json
 from medaudit.reporting import write as reporting
@@ -47,7 +46,7 @@ def validate(request: Request) -> None:
     told = read_table(request, known, [source.sample_id for source in sources])
     params = chosen.read(request.params, known, told, batch_size=request.batch_size)
     log.info("%d images, %d with labels", len(sources), told.n_labelled)
-    with whole_folder(request.out) as folder:
+    with new_folder(request.out) as folder:
         seen = new_images.see(
             sources,
             request.model,

@@ -131,7 +131,17 @@ def preparation(
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary sibling that replaces `folder` at the end of the block, or vanishes.
+    """A temporary sibling that replaces `folder` at the end of the block, or vanishes."""
+    with staged(folder) as part:
+        yield part
+        if folder.exists():
+            rmtree(folder)
+        settle(part, folder)
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A temporary sibling of `folder` that the block must move, or it vanishes.
 
     Every run has its own, so that two at once do not mix; those of killed runs are removed.
     """
@@ -143,12 +153,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             part.chmod(0o755)
             yield part
-            (part / _LOCK).unlink()
-            if folder.exists():
-                rmtree(folder)
-            part.rename(folder)
     finally:
         rmtree(part, ignore_errors=True)
+
+
+def settle(part: Path, folder: Path) -> None:
+    """Give a staged folder its name."""
+    (part / _LOCK).unlink()
+    part.rename(folder)
 
 
 def _remove_stale(folder: Path) -> None:

@@ -8,14 +8,26 @@ import pandas as pd
 
 from medaudit.audits.intervals import FEW_POSITIVE_GROUPS
 from medaudit.reporting.blocks import Block, note
-from medaudit.reporting.numbers import MARKS, count, share
+from medaudit.reporting.numbers import (
+    MARKS,
+    change,
+    count,
+    difference,
+    estimate,
+    number,
+    percent,
+    share,
+)
+from medaudit.reporting.numbers import UNDEFINED as NOTHING
 from medaudit.stats.estimate import MAX_UNDEFINED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from medaudit.reporting.evidence import Evidence
 
+DIGITS = (2, 3)
+"""With how many decimals numbers are printed."""
 FEW, UNDEFINED = MARKS["few_positive_groups"], MARKS["undefined_replicates"]
 
 
@@ -23,21 +35,35 @@ def footnotes(words: Iterable[str], evidence: Evidence, stages: Iterable[str]) -
     """What the marks in some words mean, with the numbers of the stages behind them."""
     found = " ".join(words)
     present = [reason for reason, mark in MARKS.items() if mark in found]
-    rows = marked_rows(evidence, stages) if present else pd.DataFrame()
+    rows = marked_rows(evidence, stages, found) if present else pd.DataFrame()
     return [EXPLAINED[reason](rows[rows["caution"] == reason]) for reason in present]
 
 
-def marked_rows(evidence: Evidence, stages: Iterable[str]) -> pd.DataFrame:
-    """Every row with a caution in the series of some stages."""
+def marked_rows(evidence: Evidence, stages: Iterable[str], found: str) -> pd.DataFrame:
+    """Rows with a caution in the series of some stages, of which a number is printed."""
     columns = ["caution", "n_positive_groups", "undefined_share"]
     tables = [
-        table[table["caution"].isin(MARKS)].reindex(columns=columns)
+        table[[is_printed(row, found) for row in table.to_dict("records")]].reindex(columns=columns)
         for stage in stages
         for table in evidence.tables(stage).values()
         if "caution" in table
     ]
     held = [table for table in tables if len(table)]
     return pd.concat(held, ignore_index=True) if held else pd.DataFrame(columns=columns)
+
+
+def is_printed(row: Mapping[Any, Any], found: str) -> bool:
+    """Whether a number of a marked row, or its change, stands among the words."""
+    if row["caution"] not in MARKS:
+        return False
+    changes = [
+        change(row, name, name="", ends=(f"{name}_low", f"{name}_high"))
+        for name in ("delta", "gap")
+    ]
+    numbers = [show(number(row), digits) for show in (estimate, difference) for digits in DIGITS]
+    numbers += [difference(each, digits) for each in changes for digits in DIGITS]
+    shown = [*numbers, percent(number(row))]
+    return any(each in found for each in shown if each != NOTHING)
 
 
 def few(rows: pd.DataFrame) -> str:
@@ -53,6 +79,8 @@ def few(rows: pd.DataFrame) -> str:
 
 def incomplete(rows: pd.DataFrame) -> str:
     """Footnote of numbers that are undefined in some resamples."""
+    if rows.empty:
+        return f"{UNDEFINED} some of the resamples lack a class or label and are left out."
     low, high = (share(float(rows["undefined_share"].agg(which))) for which in ("min", "max"))
     which = f"{low}" if low == high else f"between {low} and {high}, by number,"
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,10 +16,11 @@ from medaudit.reporting import deferrals, labels, narrative
 from medaudit.reporting.numbers import UNDEFINED, count, difference, estimate, plain, real
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from medaudit.reporting.evidence import Evidence
+    from medaudit.reporting.numbers import Change
 
 Status = Literal["pass", "fail", "not measured"]
 
@@ -30,7 +32,8 @@ class Item(BaseModel):
         question: what must hold before deployment.
         check: name of the computed check; without one the item is not measured by this pipeline.
         metric: measure that the check looks at, where it needs one.
-        bound: number that the check compares with, where it needs one.
+        bound: number that the check compares with, where it needs one; of `mild_stress` the
+            least positives with which showing no loss means anything.
         note: why it matters, or how it could be measured.
     """
 
@@ -96,6 +99,8 @@ def at_least(item: Item, evidence: Evidence) -> Answer:
     if not found.defined:
         name = labels.short(item.metric, evidence.critical or "a critical class")
         return Answer("not measured", f"{name}: {UNDEFINED} here")
+    if not math.isfinite(found.low):
+        return Answer("not measured", f"{estimate(found)}, n={count(found.rests_on)}")
     return verdict(
         found.low >= item.bound,
         f"{estimate(found)}, n={count(found.rests_on)}; lower end asked: {item.bound:g}",
@@ -108,6 +113,8 @@ def realised_specificity(_item: Item, evidence: Evidence) -> Answer:
     if not found.defined:
         return Answer("not measured", "no critical class")
     basis = f"{estimate(found)}, n={count(found.n_positive)}; target {target:g}"
+    if not math.isfinite(found.high):
+        return Answer("not measured", basis)
     return verdict(found.high >= target, basis)
 
 
@@ -127,7 +134,7 @@ def no_worse_slice(_item: Item, evidence: Evidence) -> Answer:
 
 
 def mild_stress(item: Item, evidence: Evidence) -> Answer:
-    """No condition of severity 1 is shown to lose."""
+    """No condition of severity 1 is shown to lose, of so many positives that one could be."""
     changes = [
         each
         for each in narrative.stress_changes(evidence, item.metric)
@@ -135,15 +142,32 @@ def mild_stress(item: Item, evidence: Evidence) -> Answer:
     ]
     if not changes:
         name = labels.short(item.metric, evidence.critical or "a critical class")
-        return Answer("not measured", f"{name}: not under a condition of severity 1")
+        return Answer("not measured", f"{name}: no interval under a condition of severity 1")
     worse = [each for each in changes if each.shown_worse]
     if not worse:
-        return verdict(True, f"0 of {len(changes)} conditions, n={count(changes[0].n)}")
+        return no_loss(item, evidence, changes)
     largest = max(worse, key=lambda each: each.harm)
     name = labels.condition(largest.name)
     return verdict(
         False, f"{len(worse)} of {len(changes)} conditions, e.g. {name}: {difference(largest)}"
     )
+
+
+def no_loss(item: Item, evidence: Evidence, changes: Sequence[Change]) -> Answer:
+    """A pass where no loss is shown, if there are positives enough to show one."""
+    n = changes[0].n_positive
+    if n is None:
+        n = min(positives(evidence).values(), default=0)
+    basis = f"0 of {len(changes)} conditions, n={count(changes[0].n)}, {count(n)} positives"
+    if n < item.bound:
+        return Answer("not measured", f"{basis}; at least {item.bound:g} asked")
+    return verdict(True, basis)
+
+
+def positives(evidence: Evidence) -> dict[str, int]:
+    """Positive test images of every class or label that has any."""
+    found = {name: evidence.of_class(name, "auroc").n_positive or 0 for name in evidence.classes}
+    return {name: n for name, n in found.items() if n}
 
 
 def calibrated(_item: Item, evidence: Evidence) -> Answer:
@@ -157,7 +181,11 @@ def calibrated(_item: Item, evidence: Evidence) -> Answer:
     beside = [row for row in rows if row["calibrator"] != BASELINE][-1:]
     ece = evidence.number("calibrate", "summary", calibrator=BASELINE, metric="ece")
     basis = "; beside it ".join(against_floor(evidence, row) for row in (audited, *beside))
-    return verdict(ece.value <= real(audited["p95"]), f"audited {basis}; n={count(ece.n)}")
+    assumed = "; the floor assumes independent images" if ece.grouped else ""
+    said, floor = f"audited {basis}; n={count(ece.n)}{assumed}", real(audited["p95"])
+    if not (ece.defined and math.isfinite(floor)):
+        return Answer("not measured", said)
+    return verdict(ece.value <= floor, said)
 
 
 def against_floor(evidence: Evidence, row: Mapping[str, Any]) -> str:
@@ -173,22 +201,26 @@ def recall_among_kept(item: Item, evidence: Evidence) -> Answer:
     if not found.defined:
         return Answer("not measured", "no critical class among the kept")
     coverage = plain(deferrals.realised(evidence, "coverage").value, 2)
-    return verdict(
-        found.low >= item.bound,
-        f"{estimate(found)} at coverage {coverage}; lower end asked: {item.bound:g}",
-    )
+    basis = f"{estimate(found)} at coverage {coverage}; lower end asked: {item.bound:g}"
+    if not math.isfinite(found.low):
+        return Answer("not measured", basis)
+    return verdict(found.low >= item.bound, basis)
 
 
 def no_leak(_item: Item, evidence: Evidence) -> Answer:
     """No group stands in two roles."""
     n, groups = len(evidence.groups_in_two_roles), evidence.scalar("prepare", "n_groups")
+    if groups == evidence.scalar("prepare", "n_images"):
+        return Answer("not measured", f"{count(groups)} groups of one image each")
     return verdict(n == 0, f"{n} of {count(groups)} groups")
 
 
 def labels_agree(_item: Item, evidence: Evidence) -> Answer:
     """No duplicate pair has two labels."""
     table = evidence.table("prepare", "duplicates")
-    n = int(table["labels_differ"].astype(bool).sum()) if len(table) else 0
+    if table.empty:
+        return Answer("not measured", "no duplicate pairs were found")
+    n = int(table["labels_differ"].astype(bool).sum())
     return verdict(n == 0, f"{n} of {len(table)} duplicate pairs")
 
 

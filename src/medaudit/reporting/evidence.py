@@ -41,7 +41,9 @@ class Evidence:
         stages: those whose findings were read; the others are absent on purpose.
         preparation: task, classes, critical class, data set.
         points: thresholds frozen on the calibration role.
-        backbone: name of the model's backbone; empty where no model is known.
+        backbone: name of the model's backbone, or of the file of an exported model; empty where no
+            model is known.
+        exported: whether the model is an exported program.
         params: all of `params.yaml`.
         scalars: headline numbers by stage.
         series: tables by stage and file stem.
@@ -55,6 +57,7 @@ class Evidence:
     preparation: Preparation
     points: OperatingPoints
     backbone: str
+    exported: bool
     params: Mapping[str, Any]
     scalars: Mapping[str, Mapping[str, Scalar]]
     series: Mapping[str, Mapping[str, pd.DataFrame]]
@@ -140,12 +143,14 @@ def read(root: Path = Path(), *, only: tuple[str, ...] | None = None) -> Evidenc
         only: the stages that there are, for predictions made elsewhere; all of them by default.
     """
     stages = STAGES if only is None else _in_order(only)
+    card = read_json(root / MODEL_CARD, stage="train") if "train" in stages else {}
     return Evidence(
         root=root,
         stages=stages,
         preparation=manifest.read_preparation(root / PREPARED),
         points=operating_points.read(root / POINTS),
-        backbone=_backbone(root) if "train" in stages else "",
+        backbone=backbone_or_file(card) if card else "",
+        exported=card.get("kind") == "exported",
         params=_params(root, strict=only is None),
         scalars={stage: findings.read_scalars(stage, root=root) for stage in stages},
         series={stage: series.read(stage, root) for stage in stages},
@@ -161,8 +166,11 @@ def _in_order(asked: Iterable[str]) -> tuple[str, ...]:
     return tuple(stage for stage in STAGES if stage in wanted)
 
 
-def _backbone(root: Path) -> str:
-    return str(read_json(root / MODEL_CARD, stage="train").get("backbone", "unknown"))
+def backbone_or_file(card: Mapping[str, Any]) -> str:
+    """What the model is called: its backbone, or the file of an exported program."""
+    if card.get("kind") == "exported":
+        return str(card["file"])
+    return str(card.get("backbone", "unknown"))
 
 
 def _params(root: Path, *, strict: bool) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from medaudit.reporting.numbers import (
     between,
     change,
     count,
+    counted,
     difference,
     estimate,
     p_value,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from medaudit.reporting.evidence import Evidence
+
+
+MOST_SLOPES = 3
 
 
 def summary(evidence: Evidence) -> list[str]:
@@ -66,17 +70,23 @@ def stress_changes(evidence: Evidence, metric: str) -> list[Change]:
     ]
 
 
-def slice_changes(evidence: Evidence) -> list[Change]:
-    """Every slice against the rest of the test role in the primary measure."""
-    rows = evidence.rows("slice", "slices", metric=slice_figure.primary(evidence))
+def slice_changes(evidence: Evidence, metric: str | None = None) -> list[Change]:
+    """Every slice against the rest of the test role in a measure, the primary one by default."""
+    asked = slice_figure.primary(evidence) if metric is None else metric
+    rows = evidence.rows("slice", "slices", metric=asked)
     return [
         change(row, "gap", name=str(row["slice"]), ends=("gap_low", "gap_high")) for row in rows
     ]
 
 
 def slice_sentence(evidence: Evidence) -> str:
-    """Which slices are worse in the primary measure."""
-    return slices(slice_changes(evidence), slice_figure.primary(evidence), evidence.critical)
+    """Which slices are worse in the primary measure, and in that of the whole call if any are."""
+    first, second = slice_figure.primary(evidence), slice_figure.second(evidence)
+    said = [slices(slice_changes(evidence), first, evidence.critical)]
+    others = slice_changes(evidence, second) if second != first else []
+    if any(each.comparable and each.shown_worse for each in others):
+        said.append(slices(others, second, evidence.critical))
+    return " ".join(said)
 
 
 def stress(changes: Sequence[Change], metric: str, critical: str | None) -> str:
@@ -107,19 +117,22 @@ def slices(changes: Sequence[Change], metric: str, critical: str | None) -> str:
     if not known:
         return f"{name}: no slice is large enough to be compared with the rest of the test role."
     unknown = len(changes) - len(known)
-    more = f"; {unknown} more have no interval" if unknown else ""
+    lacks = counted(unknown, "more has", "more have")
+    more = f"; {lacks} no interval" if unknown else ""
     worse = [each for each in known if each.shown_worse]
     if not worse:
         smallest = min(known, key=lambda each: each.n or 0)
         return (
             f"{name}: no slice could be shown to be worse than the rest of the test role "
-            f"({len(known)} slices, Holm-corrected, the smallest with n={count(smallest.n)}{more})."
+            f"({counted(len(known), 'slice', 'slices')}, Holm-corrected, the smallest with "
+            f"n={count(smallest.n)}{more})."
         )
     largest = max(worse, key=lambda each: each.harm)
     return (
-        f"{name} is lower than in the rest of the test role in {len(worse)} of {len(known)} slices "
-        f"(Holm-corrected{more}); the largest gap measured is {difference(largest)} in "
-        f"{largest.name} ({behind(largest)}){rival(largest, worse, str)}."
+        f"{name} is lower than in the rest of the test role in {len(worse)} of "
+        f"{counted(len(known), 'slice', 'slices')} (Holm-corrected{more}); the largest gap "
+        f"measured is {difference(largest)} in {largest.name} ({behind(largest)})"
+        f"{rival(largest, worse, str)}."
     )
 
 
@@ -167,34 +180,53 @@ def behind(found: Number) -> str:
 
 
 def calibration(evidence: Evidence) -> str:
-    """ECE against its noise floor, and what the calibrators change."""
+    """ECE against its noise floor, slopes that are not ideal, and what the calibrators change."""
     floors = evidence.rows("calibrate", "noise_floor", event=MEAN)
     first = floors[0]
     ece = evidence.number("calibrate", "summary", calibrator=first["calibrator"], metric="ece")
     changes = [calibrator_clause(evidence, row["calibrator"]) for row in floors[1:]]
-    said = ece_sentence(ece, real(first["p95"]), mean_over=mean_over(evidence))
-    return " ".join([said, *changes])
+    said = [ece_sentence(ece, real(first["p95"]), of=ece_of(evidence)), slopes(evidence)]
+    return " ".join([*filter(None, said), *changes])
 
 
-def mean_over(evidence: Evidence) -> str:
-    """Of what the ECE is the mean, where there are several events."""
+def ece_of(evidence: Evidence) -> str:
+    """Of what the ECE is."""
+    if evidence.exclusive:
+        return "ECE of the called class"
     n = len(evidence.rows("calibrate", "noise_floor", event=MEAN, calibrator=BASELINE))
     many = len(evidence.rows("calibrate", "noise_floor", calibrator=BASELINE)) - n
-    return f" (mean over {many} labels)" if many > 1 else ""
+    return f"ECE (mean over {many} labels)" if many > 1 else "ECE of the label"
 
 
-def ece_sentence(ece: Number, floor: float, *, mean_over: str = "") -> str:
-    """Whether miscalibration is shown."""
+def ece_sentence(ece: Number, floor: float, *, of: str) -> str:
+    """Whether miscalibration is shown; never beyond a floor that the groups make too low."""
     if not (ece.defined and math.isfinite(floor)):
-        return "The ECE is undefined."
+        return f"The {of} is undefined."
     above = ece.value > floor
-    verdict = "miscalibration is shown" if above else "no miscalibration could be shown"
-    place = "above" if above else "not above"
+    assumed = ", which assumes independent images" if ece.grouped else ""
+    verdict = f": miscalibration is not shown by the {of}"
+    if above:
+        verdict = "" if ece.grouped else f": miscalibration is shown by the {of}"
+    rests_on = f"n={count(ece.n)}" + (f" in {count(ece.n_groups)} groups" if ece.grouped else "")
     return (
-        f"The ECE before calibration{mean_over} is {estimate(ece)}, {place} {plain(floor)}, the "
-        f"95th percentile of a perfectly calibrated model with these "
-        f"confidences (n={count(ece.n)}): {verdict}."
+        f"The {of} before calibration is {estimate(ece)}, {'above' if above else 'not above'} "
+        f"{plain(floor)}, the 95th percentile of a perfectly calibrated model with these "
+        f"confidences{assumed} ({rests_on}){verdict}."
     )
+
+
+def slopes(evidence: Evidence) -> str:
+    """Cox slopes whose interval excludes 1, of the critical class or else of all."""
+    asked = {"calibrator": BASELINE, "metric": "cox_slope"}
+    watched = (evidence.critical,) if evidence.critical else evidence.classes
+    known = {name: evidence.number("calibrate", "events", event=name, **asked) for name in watched}
+    off = {name: each for name, each in known.items() if each.low > 1 or each.high < 1}
+    if not off:
+        return ""
+    said = [f"{estimate(each, 2)} for {name}" for name, each in list(off.items())[:MOST_SLOPES]]
+    more = len(off) - len(said)
+    rest = f"; {counted(more, 'more label excludes', 'more labels exclude')} 1" if more else ""
+    return f"The Cox slope, ideally 1, is {', '.join(said)}{rest}."
 
 
 def calibrator_clause(evidence: Evidence, calibrator: str) -> str:

@@ -44,6 +44,11 @@ class Number:
         return self.n if self.n_positive is None else self.n_positive
 
     @property
+    def grouped(self) -> bool:
+        """Whether some of its rows share a group, so that they are not independent."""
+        return self.n is not None and self.n_groups is not None and self.n_groups < self.n
+
+    @property
     def mark(self) -> str:
         """The sign of its caution; empty where there is none."""
         return MARKS.get(self.caution, "")
@@ -182,6 +187,15 @@ def count(value: object) -> str:
     """A count with thousands separators; a dash where there is none."""
     found = whole(value)
     return RANGE if found is None else f"{found:,}"
+
+
+def counted(n: int, one: str, many: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "slice", "slices"), counted(2, "slice", "slices")
+    ('1 slice', '2 slices')
+    """
+    return f"{count(n)} {one if n == 1 else many}"
 
 
 def share(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medaudit.reporting import labels
-from medaudit.reporting.numbers import ALPHA, count, estimate, plain, real
+from medaudit.reporting.numbers import count, counted, estimate, plain, real
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +30,6 @@ def alerts(evidence: Evidence, expected: Mapping[str, tuple[float, float]]) -> l
         *surprises(evidence, expected),
         *specificity(evidence),
         *few_positives(evidence),
-        *resolution(evidence),
         *leaks(evidence),
     ]
 
@@ -85,21 +84,9 @@ def few_positives(evidence: Evidence) -> Iterator[str]:
         )
 
 
-def resolution(evidence: Evidence) -> Iterator[str]:
-    """A bootstrap with too few replicates can never show anything after Holm."""
-    replicates = (evidence.params.get("intervals") or {}).get("replicates")
-    conditions = len(evidence.names("stress", "conditions", "condition")) - 1
-    family = max(conditions, len(evidence.names("slice", "slices", "slice")), 0)
-    least = 2 * family / (replicates + 1) if isinstance(replicates, int) else 0.0
-    if least >= ALPHA:
-        yield (
-            f"With {replicates} bootstrap replicates and {family} comparisons no corrected "
-            f"p-value can be below {least:.2f}: raise intervals.replicates."
-        )
-
-
 def leaks(evidence: Evidence) -> Iterator[str]:
     """Groups that stand in two roles."""
     if evidence.groups_in_two_roles:
         n = len(evidence.groups_in_two_roles)
-        yield f"{n} groups stand in two roles: the test role has been seen in training."
+        stand = counted(n, "group stands", "groups stand")
+        yield f"{stand} in two roles: the test role has been seen in training."

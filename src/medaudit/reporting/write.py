@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medaudit.errors import DataError
 from medaudit.reporting import checklist, content, evidence, figures, html, pdf, reproduction
 from medaudit.reporting.context import Context, ReportParams
 from medaudit.reporting.series import STAGES
@@ -46,9 +47,12 @@ def report(
     written = content.build(context, drawn=drawn)
     pictures = root / evidence.CASES
     html.write(written, out / "report.html", figures=drawn, pictures=pictures)
-    log.info("wrote %s", out / "report.html")
-    pdf.write(written, out / "report.pdf", figures=drawn, pictures=pictures)
-    log.info("wrote %s", out / "report.pdf")
+    try:
+        pdf.write(written, out / "report.pdf", figures=drawn, pictures=pictures)
+    except DataError as error:
+        if everything:
+            raise
+        log.warning("no PDF: %s; report.html holds everything", error)
 
 
 def questions(found: Evidence) -> Checklist | None:

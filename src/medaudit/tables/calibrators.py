@@ -20,7 +20,6 @@ Logits = npt.NDArray[np.floating]
 Targets = npt.NDArray[np.int64]
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
-EXACT = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 10_000}
 AFFINE_SLOPES = (0.01, 100.0)
 AFFINE_INTERCEPTS = (-50.0, 50.0)
 
@@ -145,7 +144,14 @@ def fit_affine(task: Task, logits: Logits, targets: Targets, *, classes: tuple[s
 
     start = np.r_[np.ones(len(classes)), np.zeros(len(classes))]
     bounds = [AFFINE_SLOPES] * len(classes) + [AFFINE_INTERCEPTS] * len(classes)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=EXACT)
+    found = minimize(
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 10_000},
+    )
     slopes, shifts = (tuple(part.tolist()) for part in np.split(found.x, 2))
     return Affine(classes, slopes, shifts)
 

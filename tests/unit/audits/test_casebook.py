@@ -16,8 +16,9 @@ from medaudit.audits import case_findings, casebook, dossier
 class TestCasebook:
     def test_a_flip_is_proven_by_applying_and_undoing(self, book, pages):
         flip = next(p for p in pages[1] if p.case.kind == "corruption_flip")
-        # The edits give the clean prediction here, so they repair the corrupted one as well.
-        assert flip.diagnosis.supported == ("blur", "hair", "instability")
+        # The edits give the clean prediction here, so they repair the corrupted one as well; but
+        # with so few controls chance does not rule that out.
+        assert flip.diagnosis.supported == ("blur",)
         assert (
             "Evidence for loss of sharpness: clean, it is called mel (0.80); with gaussian_blur of "
             "severity (call, probability of mel) 1: mel 0.60, 2: nv 0.05. gaussian_blur-2 turns "
@@ -55,7 +56,10 @@ class TestCasebook:
     def test_a_miss_that_light_repairs(self, book, pages):
         first = pages[1][0]
         assert first.case.sample_id == "a"
-        assert first.diagnosis.supported == ("exposure",)
+        assert "brightness_up-1 turns nv to mel" in first.diagnosis.statement
+        # Few controls: it might be chance, and no cause is named.
+        assert first.diagnosis.p_turned > 0.05
+        assert first.diagnosis.supported == ()
         assert first.cited == "brightness_up-1"
         assert first.stem == "1_a"
 
@@ -81,7 +85,7 @@ class TestCasebook:
         others = [row(f"n{i}", "lesion_replaced", "nv", "nv", kind="remove") for i in range(4)]
         result = diagnosed(book, found, trials(others), kind="success")
         assert (
-            "Without the lesion it is still called mel, as are 0% of the controls that were "
+            "Without the masked region it is still called mel, as are 0% of the controls that were "
             "called something else before." in result.statement
         )
 
@@ -91,7 +95,7 @@ class TestCasebook:
         result = case_findings.findings(book, found, tried, focus)
         assert result.scalars["n_cases"] == len(book.cases)
         assert result.scalars["confident_critical_miss_n"] == 2
-        assert result.scalars["n_clean_failures_explained"] == 1
+        assert result.scalars["n_clean_failures_explained"] == 0
         drawn = ({"image": "1_a_image.png"}, {"lesion_share": float("nan")})
         entries = [dossier.entry(book, p, drawn=drawn, questions={}) for p in found]
         content = dossier.dossier(book, entries, result, questions={"zoom_to_lesion": "?"})

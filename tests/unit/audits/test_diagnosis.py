@@ -18,7 +18,7 @@ class TestDiagnose:
         assert result.supported == ("hair", "instability")
         assert result.mitigations[0] == CAUSES["hair"].mitigation
         assert result.statement.startswith(
-            "Evidence for thin dark lines such as hair: hair_removed turns nv to mel (mel 0.05 to "
+            "Evidence for thin dark lines: hair_removed turns nv to mel (mel 0.05 to "
             "0.80); base rate 0 %, 0 to 28."
         )
         # Each turned 0 of 10 controls: 1/11 by chance, both together 1/121 = 0.008.
@@ -35,9 +35,13 @@ class TestDiagnose:
         result = diagnosed(book, found, trials(*(quiet(name, 9, turned=1) for name in names)))
         assert result.p_turned == pytest.approx(1 - 0.8**10)
         assert (
-            "1 of 10 interventions turn it, no more than chance would give (expected 2.0 of 10; "
-            "taken as independent, which they are not)." in result.statement
+            "1 of 10 interventions turn it, not shown to be more than chance (expected 2.0, "
+            "p = 0.89; taken as independent, which they are not)." in result.statement
         )
+        assert result.supported == ()
+        assert result.statement.startswith("Seen, but no evidence: ")
+        assert "Evidence for" not in result.statement
+        assert result.mitigations[0].startswith("no targeted one")
 
     def test_interventions_without_controls_are_left_out_of_the_count(self, book):
         found = [row("a", "mirrored", "nv", "mel"), row("a", "hair_removed", "nv", "nv")]
@@ -61,14 +65,15 @@ class TestDiagnose:
         assert result.supported == ()
         assert result.unspecific == ("mirrored",)
         assert "Too common among the controls to be evidence: mirrored." in result.statement
-        assert "no more than chance would give (expected 1.0 of 1;" in result.statement
+        assert "not shown to be more than chance (expected 1.0, p = 1.00;" in result.statement
 
     def test_prediction_that_does_not_need_the_lesion(self, book):
         found = [row("a", "lesion_replaced", "nv", "nv", kind="remove")]
-        others = [row(f"m{i}", "lesion_replaced", "mel", "bkl", kind="remove") for i in range(10)]
+        others = [row(f"m{i}", "lesion_replaced", "mel", "bkl", kind="remove") for i in range(30)]
+        # It stays in 0 of 30 controls: 1/31 = 0.03 by chance.
         result = diagnosed(book, found, trials(others))
         assert result.supported == ("context_shortcut",)
-        assert "it stays nv after lesion_replaced; base rate 0 %, 0 to 28." in result.statement
+        assert "it stays nv after lesion_replaced; base rate 0 %, 0 to 11." in result.statement
 
     def test_staying_says_nothing_where_all_plain_skin_is_called_that(self, book):
         found = [row("a", "lesion_replaced", "nv", "nv", kind="remove")]

@@ -13,7 +13,7 @@ from medaudit.audits.selection import SelectiveParams
 from medaudit.files import write_json, write_text
 from medaudit.metrics.selective import threshold_for_coverage
 from medaudit.model import backbones, inference, stored
-from medaudit.model.card import ModelCard
+from medaudit.model.card import ModelCard, weights_digest
 from medaudit.model.forward import Feed
 from medaudit.model.prepared import read_prepared
 from medaudit.pixels.ingest import Source, ingest
@@ -105,7 +105,7 @@ def freeze(artifacts: Path, model: backbones.AuditModel) -> None:
         condition=Condition.clean(),
         seed=0,
         feed=Feed(8, 1, torch.device("cpu")),
-        provenance={},
+        provenance={"weights": weights_digest(artifacts / "model")},
     )
     points = operating_points.choose(clean.role("calibration"), specificity=0.8)
     fitted = calibration.fit(clean, CalibrateParams(methods=("identity", "temperature", "affine")))

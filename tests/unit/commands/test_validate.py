@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,8 @@ from medaudit.commands.study import Request
 from medaudit.commands.validate import validate
 from medaudit.errors import DataError, MedauditError, ModelError, ParamsError
 from medaudit.files import write_json
-from medaudit.model.card import read_card
+from medaudit.model import backbones, stored
+from medaudit.model.card import read_card, weights_digest
 from medaudit.model.exported import model as exported
 from medaudit.tables import calibrators, operating_points, predictions, tasks
 from tests.unit.commands.frozen_samples import MULTICLASS, MULTILABEL, build, draw, truth_of
@@ -103,7 +105,10 @@ def test_images_of_the_test_role_get_the_answers_of_the_pipeline(built, tmp_path
     drifted = pd.read_csv(tmp_path / "out/drift.csv").set_index(["statistic", "reference"])
     # Batches are made up otherwise, which changes the last bits: each image moves past itself.
     assert drifted.loc[("confidence", "test"), "ks_distance"] <= 1.001 / len(found)
-    assert summary(tmp_path / "out")["calibrator"] == "temperature"
+    told = summary(tmp_path / "out")
+    assert told["calibrator"] == "temperature"
+    points = operating_points.read(artifacts / "operating_points.json")
+    assert told["thresholds"] == dict(zip(names, points.thresholds, strict=True))
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "predictions.csv",
         "drift.csv",
@@ -360,6 +365,72 @@ def test_without_kept_predictions_there_is_less_to_compare(copied, tmp_path):
     assert set(pd.read_csv(tmp_path / "out/said.csv")["source"]) == {"new"}
 
 
+def test_other_weights_than_those_of_the_predictions_are_refused(copied, tmp_path):
+    """A model of the same card, whose thresholds and calibrators were never chosen."""
+    folder = copied / "repo/artifacts/model"
+    told = weights_digest(folder)[:12]
+    torch.manual_seed(1)
+    other = backbones.create("test_resnet", 2, weights="none", dropout=0.0)
+    stored.save(other, folder, card=read_card(folder))
+    held = weights_digest(folder)[:12]
+    match = rf"clean.parquet: predictions of the weights {told}, but .*model holds {held}: .*again"
+    refused(ModelError, copied, tmp_path / "out", match)
+
+
+def test_images_that_the_model_has_learnt_from_are_counted(root, tmp_path):
+    """By their pixels: two of the train role under other names, and three that are new."""
+    images = few(root, tmp_path / "new", 3)
+    learnt = sorted((root / "train").rglob("*.png"))[:2]
+    for number, path in enumerate(learnt):
+        Image.open(path).save(images / f"renamed{number}.bmp")
+    rows = [{"image_path": path.name, "dx": "a"} for path in sorted(images.iterdir())]
+    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    validate(asked(root, tmp_path / "out", images=images, table=tmp_path / "labels.csv"))
+    told = summary(tmp_path / "out")
+    note = "2 of 5 images are also in the train, tune or calibration role"
+    assert told["n_learnt_from"] == 2
+    assert any(note in each for each in told["cautions"])
+    assert note in (tmp_path / "out/report/report.html").read_text()
+
+
+def test_images_of_the_test_role_are_new(root, tmp_path):
+    validate(asked(root, tmp_path / "out"))
+    told = summary(tmp_path / "out")
+    assert told["n_learnt_from"] == 0
+    assert not any("also in the train" in each for each in told["cautions"])
+
+
+def test_without_kept_pixels_nothing_is_said_of_learnt_images(copied, tmp_path, caplog):
+    shutil.rmtree(copied / "repo/artifacts/prepared/pixels")
+    validate(asked(copied, tmp_path / "out"))
+    assert summary(tmp_path / "out")["n_learnt_from"] is None
+    assert "images that the model has learnt from go unnoticed" in caplog.text
+
+
+@pytest.mark.parametrize("column", ["patient_id", "sex"])
+def test_groups_are_read_from_the_column_of_the_parameters(copied, tmp_path, column):
+    """`data.group` holds where no column is named; one that is named comes first."""
+    params = copied / "repo/params.yaml"
+    params.write_text(params.read_text() + "data: {dataset: csv, group: patient_id}\n")
+    table = truth_of(copied, MULTICLASS).drop(columns="dx")
+    table.to_csv(tmp_path / "facts.csv", index=False)
+    columns = LabelColumns(group=None if column == "patient_id" else column)
+    validate(asked(copied, tmp_path / "out", table=tmp_path / "facts.csv", columns=columns))
+    said = pd.read_csv(tmp_path / "out/said.csv")
+    assert said.loc[said["source"] == "new", "n_groups"].unique() == table[column].nunique()
+    cautions = summary(tmp_path / "out")["cautions"]
+    assert not any("a patient of its own" in each for each in cautions)
+
+
+def test_a_table_may_lack_the_column_of_the_parameters(copied, tmp_path):
+    params = copied / "repo/params.yaml"
+    params.write_text(params.read_text() + "data: {dataset: csv, group: lesion_id}\n")
+    truth_of(copied, MULTICLASS).drop(columns="dx").to_csv(tmp_path / "facts.csv", index=False)
+    validate(asked(copied, tmp_path / "out", table=tmp_path / "facts.csv"))
+    cautions = summary(tmp_path / "out")["cautions"]
+    assert any("a patient of its own" in each for each in cautions)
+
+
 def test_calibrators_are_chosen_by_name(root, tmp_path):
     refused(MedauditError, root, tmp_path / "out", r"'plat'.*known: .*affine", calibrator="plat")
     validate(asked(root, tmp_path / "out", calibrator="identity"))
@@ -374,6 +445,9 @@ def test_exported_models_need_no_embeddings(copied, tmp_path):
     program = exported.read(pt2(tmp_path / "model.pt2"), CARD)
     assert (program.card.classes, program.card.image_size) == (card.classes, card.image_size)
     exported.save(program, folder, card=program.card)
+    clean = copied / "repo/artifacts/predictions/clean.parquet"
+    table = predictions.read(clean)
+    predictions.write(replace(table, provenance={"weights": weights_digest(folder)}), clean)
     validate(asked(copied, tmp_path / "out"))
     assert len(results(tmp_path / "out")) == len(list((copied / "test").rglob("*.png")))
 

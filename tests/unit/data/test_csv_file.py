@@ -125,6 +125,18 @@ def test_uncertain_labels(root: Path, value: str) -> None:
     assert raw.left_out[0] == base.LeftOut("uncertain label", ("images/000.png",))
 
 
+def test_cells_that_count_as_negative_are_told(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of 60 images two lack Edema and one Effusion; a table without gaps says nothing."""
+    assert load(root, uncertain="negative").notes == ()
+    for row, column, value in [(0, "Edema", "-1"), (1, "Edema", ""), (1, "Effusion", "")]:
+        change(root, row, column, value)
+    (note,) = load(root, uncertain="negative").notes
+    assert "empty or -1 count as negative (images of 60: Edema 2, Effusion 1)" in note
+    assert caplog.text.count(note) == 1
+
+
 def test_an_unknown_label_lists_the_columns(root: Path) -> None:
     with pytest.raises(
         DataError, match="missing columns Edemas; found image_path, Cardiomegaly, Edema, Effusion"

@@ -116,7 +116,7 @@ stage.run(main, "toy")
     )
     assert done.returncode == 130
     assert done.stdout == "left in order"
-    assert "interrupted; finished epochs" in done.stderr
+    assert "interrupted; run again" in done.stderr
 
 
 def raiser(error):

@@ -131,6 +131,9 @@ def test_models_that_take_something_else(tmp_path: Path) -> None:
         read(pt2(tmp_path / "c.pt2", torch.nn.Flatten(), shape=(2, SIZE, SIZE, 3)))
     with pytest.raises(ModelError, match=r"expected outputs of shape \(7, 2\).*got \(7, 3072\)"):
         read(pt2(tmp_path / "d.pt2", torch.nn.Flatten())).predict(IMAGES)
+    match = r"name all 3072 in the model's order in `data.labels`"
+    with pytest.raises(ModelError, match=match):
+        read(tmp_path / "d.pt2", task="multilabel").predict(IMAGES)
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
@@ -154,5 +157,5 @@ def test_without_onnxruntime_the_line_to_install_it(
 ) -> None:
     path = onnx_file(tmp_path / "m.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ModelError, match=r"`pip install 'medaudit\[onnx\]'`"):
+    with pytest.raises(ModelError, match=r"`pip install -e '.\[onnx\]' -c constraints.txt`"):
         read(path)

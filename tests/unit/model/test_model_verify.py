@@ -19,6 +19,7 @@ from medaudit.model.prepared import Prepared
 from medaudit.model.training import curves, making, recipe
 from medaudit.model.training.loop import Trained
 from medaudit.model.training.params import TrainParams
+from tests.unit.model.exported_samples import pt2
 
 REPOSITORY = Path(__file__).parents[3]
 CPU = torch.device("cpu")
@@ -102,6 +103,36 @@ def test_a_ranking_below_chance_is_pointed_out(
     assert sum(aurocs) == pytest.approx(1)
     assert min(aurocs) < 0.5
     assert caplog.text.count("ranked below chance; check the order of the outputs") == 1
+
+
+def test_a_head_of_more_outputs_says_what_to_name(prepared: Prepared, tmp_path: Path) -> None:
+    model = backbones.create("test_resnet", 14, weights="none", dropout=0.0)
+    torch.save(as_timm(model), tmp_path / "w.pt")
+    message = r"found \(14, .*; name all 14 in the model's order in `data.labels`"
+    with pytest.raises(ModelError, match=message):
+        take(prepared, weights=str(tmp_path / "w.pt"))
+
+
+@pytest.mark.parametrize(
+    ("values", "gets"),
+    [
+        ({}, "x / 255 without normalisation"),
+        ({"mean": (0.5, 0.5, 0.5)}, "x / 255 without train.std"),
+        ({"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}, None),
+    ],
+)
+def test_input_that_is_not_normalised_is_pointed_out(
+    prepared: Prepared,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    values: dict[str, tuple[float, ...]],
+    gets: str | None,
+) -> None:
+    file = pt2(tmp_path / "theirs.pt2")
+    take(prepared, weights=str(file), outputs="logits", **values)
+    expected = f"{file} gets {gets}; set train.mean and train.std if it was trained with one"
+    assert caplog.text.count(expected) == (gets is not None)
+    assert caplog.text.count(" gets x / 255") == (gets is not None)
 
 
 def test_nothing_to_verify(prepared: Prepared) -> None:

@@ -25,6 +25,11 @@ def marked(found, stage, name, *, caution, n_positive_groups=None, undefined_sha
     return dataclasses.replace(found, series={**found.series, stage: tables})
 
 
+def printed(found):
+    """The first measure of the clean test role as the report prints it."""
+    return estimate(number(found.rows("evaluate", "metrics")[0]))
+
+
 class TestMarks:
     @pytest.mark.parametrize(
         ("caution", "mark"),
@@ -62,16 +67,27 @@ class TestFootnotes:
         few = marked(
             found, "evaluate", "metrics", caution="few_positive_groups", n_positive_groups=3
         )
-        (said,) = cautions.footnotes([f"0.5{DAGGER}"], few, ("evaluate",))
+        (said,) = cautions.footnotes([printed(few)], few, ("evaluate",))
         assert said.startswith(f"{DAGGER} fewer than {FEW_POSITIVE_GROUPS} groups of positives")
         assert "as few as 3" in said
         assert "docs/results/coverage" in said
+
+    def test_what_is_not_printed_is_not_counted(self, found):
+        twice = found
+        for name, least in {"metrics": 7, "per_class": 2}.items():
+            twice = marked(
+                twice, "evaluate", name, caution="few_positive_groups", n_positive_groups=least
+            )
+        (said,) = cautions.footnotes([printed(twice)], twice, ("evaluate",))
+        assert "as few as 7" in said
+        both = [printed(twice), estimate(number(twice.rows("evaluate", "per_class")[0]), 2)]
+        assert "as few as 2" in cautions.footnotes(both, twice, ("evaluate",))[0]
 
     def test_lost_resamples_are_told_with_their_share(self, found):
         lost = marked(
             found, "evaluate", "metrics", caution="undefined_replicates", undefined_share=0.034
         )
-        (said,) = cautions.footnotes([f"0.5{DOUBLE}"], lost, ("evaluate",))
+        (said,) = cautions.footnotes([printed(lost)], lost, ("evaluate",))
         assert said.startswith(f"{DOUBLE} 3.4 % of the resamples lack a class or label")
 
     def test_several_shares_are_a_range(self):

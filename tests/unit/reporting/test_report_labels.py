@@ -1,5 +1,6 @@
 """Images with several labels, and predictions that were made elsewhere."""
 
+import dataclasses
 import re
 import shutil
 
@@ -81,8 +82,31 @@ class TestLabels:
 
     def test_several_labels_of_a_case_are_all_marked_as_true(self):
         entry = {"probabilities": {"A": 0.1, "B": 0.7, "C": 0.2}, "truth": "A + B"}
-        shown = {each["class"]: each["truth"] for each in cases.probabilities(entry)}
+        shown = {each["class"]: each["truth"] for each in cases.probabilities(entry, {})}
         assert shown == {"B": True, "C": False, "A": True}
+
+    def test_a_label_of_a_case_stands_beside_its_threshold(self):
+        entry = {"probabilities": {"A": 0.1234, "B": 0.7}, "truth": "A"}
+        shown = [each["value"] for each in cases.probabilities(entry, {"A": 0.2, "B": 0.05})]
+        assert shown == ["0.700 (threshold 0.050)", "0.123 (threshold 0.200)"]
+
+    def test_the_probability_of_an_answer_is_explained(self, report):
+        (chosen,) = (each for each in report["sections"] if each["title"] == "Cases")
+        assert "is the product over labels" in chosen["blocks"][0]["text"]
+
+    def test_cases_without_maps_say_so(self, labelled):
+        found = evidence.read(labelled)
+        assert "an illustration" in cases.maps(found)
+        bare = [entry | {"images": {"image": "a.png"}} for entry in found.cases]
+        without = dataclasses.replace(found, dossier={"cases": bare})
+        assert cases.maps(without).startswith("There is no Grad-CAM")
+        exported = dataclasses.replace(without, exported=True)
+        assert "an exported model" in cases.maps(exported)
+
+    def test_an_exported_model_is_called_by_its_file(self):
+        card = {"backbone": "theirs", "kind": "exported", "file": "model.onnx"}
+        assert evidence.backbone_or_file(card) == "model.onnx"
+        assert evidence.backbone_or_file({"backbone": "net", "kind": "backbone"}) == "net"
 
 
 class TestElsewhere:

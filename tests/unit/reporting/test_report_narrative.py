@@ -1,5 +1,6 @@
 """Sentences must not say more than the intervals do."""
 
+import dataclasses
 import re
 
 import pytest
@@ -68,22 +69,58 @@ class TestSlices:
         assert "the smallest with n=31" in said
         assert not SUPERLATIVE.search(said)
 
+    def test_one_slice_is_singular(self):
+        said = self.say(fall("a=x", -0.2, p=0.3, n=31), Change(name="a=y"))
+        assert "(1 slice, Holm-corrected" in said
+        assert "1 more has no interval" in said
+
+    def test_gaps_of_the_whole_call_are_told_beside_the_primary_ones(self, found):
+        said = narrative.slice_sentence(found)
+        assert "Accuracy is lower than in the rest of the test role" in said
+        assert "dataset=source_c" in said
+
     def test_no_slice_at_all(self):
         assert "no slice is large enough" in self.say()
 
 
 class TestCalibration:
+    def say(self, found, floor=0.03):
+        return narrative.ece_sentence(found, floor, of="ECE of the called class")
+
     def test_ece_above_its_floor_is_shown(self):
-        said = narrative.ece_sentence(Number(0.05, 0.04, 0.06, n=500), 0.03)
+        said = self.say(Number(0.05, 0.04, 0.06, n=500, n_groups=500))
         assert "above 0.030" in said
-        assert said.endswith("miscalibration is shown.")
+        assert said.endswith("(n=500): miscalibration is shown by the ECE of the called class.")
+
+    def test_images_that_share_groups_get_no_verdict(self):
+        said = self.say(Number(0.05, 0.04, 0.06, n=500, n_groups=300))
+        assert said.endswith(
+            "with these confidences, which assumes independent images (n=500 in 300 groups)."
+        )
 
     def test_ece_below_its_floor_says_nothing(self):
-        said = narrative.ece_sentence(Number(0.025, 0.02, 0.06, n=500), 0.03)
-        assert "no miscalibration could be shown" in said
+        said = self.say(Number(0.025, 0.02, 0.06, n=500))
+        assert said.endswith(": miscalibration is not shown by the ECE of the called class.")
 
     def test_undefined(self):
-        assert narrative.ece_sentence(Number(), 0.03) == "The ECE is undefined."
+        assert self.say(Number()) == "The ECE of the called class is undefined."
+
+    def test_a_slope_is_told_where_its_interval_excludes_1(self, found):
+        def with_slope(low, high):
+            table = found.table("calibrate", "events").astype({"caution": object})
+            chosen = (
+                (table["calibrator"] == "identity")
+                & (table["event"] == "mel")
+                & (table["metric"] == "cox_slope")
+            )
+            assert chosen.sum() == 1
+            table.loc[chosen, ["value", "low", "high", "caution"]] = [1.49, low, high, ""]
+            tables = {**found.series["calibrate"], "events": table}
+            return dataclasses.replace(found, series={**found.series, "calibrate": tables})
+
+        said = narrative.calibration(with_slope(1.12, 2.24))
+        assert "The Cox slope, ideally 1, is 1.49 (1.12–2.24) for mel." in said  # noqa: RUF001
+        assert "Cox slope" not in narrative.calibration(with_slope(0.9, 2.24))
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,11 @@ class Params(DataParams):
 def load(params: Params) -> RawDataset:
     """Read the table; unknown columns, values and paths are named."""
     table = _table(params)
-    cells = tables.read_table(table, required=(*params.meant, *(params.slices or ())))
+    cells = tables.read_table(
+        table,
+        required=(*params.meant, *(params.slices or ())),
+        verbatim=() if params.label is None else (params.label,),
+    )
     filled = [params.image_column, *([] if params.group is None else [params.group])]
     base.require_filled(cells, filled, path=table)
     cells = cells.assign(**_paths(cells, params, table=table))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from medaudit.errors import DataError, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -41,15 +41,38 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def images_below(folders: Sequence[Path], *, skip: Sequence[str] = ()) -> list[Path]:
-    """Image files in `folders` and the folders in them, save those called `skip` in any case."""
+    """Image files in `folders` and the folders in them, save those called `skip` in any case.
+
+    Raises:
+        DataError: a folder cannot be read, or a name is no text.
+    """
     unwanted = {name.lower() for name in skip}
     return [
         path
         for folder in folders
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(_files_below(folder))
         if _is_image(path)
         and unwanted.isdisjoint(part.lower() for part in path.relative_to(folder).parts[:-1])
     ]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder; links to folders are named in a warning and not followed."""
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        here = Path(place)
+        links = [str(here / name) for name in folders if (here / name).is_symlink()]
+        if links:
+            log.warning("%s: links to folders are not followed; copy what they hold", listed(links))
+        for name in names:
+            if not name.isprintable():
+                raise DataError(f"{place}: a file name that is no plain text, {name!r}; rename it")
+            yield here / name
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename}: cannot be read ({error.strerror}); its images would be left out"
+    )
 
 
 def by_stem(paths: Sequence[Path], *, strip: str = "") -> dict[str, Path]:

@@ -26,8 +26,12 @@ _UNCERTAIN = -1.0  # as in the CheXpert tables
 log = logging.getLogger(__name__)
 
 
-def read_table(path: Path, *, required: Sequence[str]) -> pd.DataFrame:
+def read_table(
+    path: Path, *, required: Sequence[str], verbatim: Sequence[str] = ()
+) -> pd.DataFrame:
     """Text cells of a CSV or TSV file; empty cells and the usual words for "missing" become NaN.
+
+    In the columns `verbatim` only an empty cell is missing: a class may be called "none".
 
     Commas, semicolons or tabs, with or without a byte order mark, plain or `.gz`; names and cells
     are stripped. Columns without a name (a comma at the end of the lines, the index of a data
@@ -47,7 +51,11 @@ def read_table(path: Path, *, required: Sequence[str]) -> pd.DataFrame:
             )
     rows = pd.DataFrame(body, columns=header, dtype=object)
     rows = rows[[name for name in header if name]]
-    return rows.mask(rows.apply(lambda column: column.str.lower().isin(_MISSING)))
+    missing = rows.apply(lambda column: column.str.lower().isin(_MISSING))
+    for name in verbatim:
+        if name in rows:
+            missing[name] = rows[name] == ""
+    return rows.mask(missing)
 
 
 def numbers(rows: pd.DataFrame, column: str, *, path: Path) -> pd.Series[float]:

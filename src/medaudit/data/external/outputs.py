@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medaudit.tables.tasks import Task
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["probabilities", "logits"]
 Floats = npt.NDArray[np.float64]
@@ -74,16 +78,20 @@ def read_outputs(
     return found
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """A table of any of the known formats; cells of text files are text."""
+def read_frame(path: Path, *, verbatim: Sequence[str] = ()) -> pd.DataFrame:
+    """A table of any of the known formats; cells of text files are text.
+
+    In the columns `verbatim` the word "none" is a word and no missing cell.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.suffix.lower() == ".parquet":
         try:
             return pq.read_table(path).to_pandas()
         except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{path}: not a readable parquet file ({error})") from None
-    return read_table(path, required=())
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{path}: not a readable parquet file ({reason})") from None
+    return read_table(path, required=(), verbatim=verbatim)
 
 
 def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> npt.NDArray[np.float32]:
@@ -96,6 +104,12 @@ def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> npt.NDArray[np.f
     if kind == "probabilities":
         _check_probabilities(found, exclusive=task.exclusive)
         values = task.logits(np.clip(values, 0.0, 1.0))
+    elif values.min() >= 0 and values.max() <= 1:
+        log.warning(
+            "%s: declared logits, but all of them lie in [0, 1]; declare probabilities if they "
+            "are probabilities",
+            found.path,
+        )
     return values[np.newaxis].astype(np.float32)
 
 
@@ -161,10 +175,13 @@ def _from_array(path: Path, *, names: Sequence[str], ids: Path | None) -> Output
             f"a line, and the names of the outputs in the order of the columns"
         )
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values = np.asarray(np.load(path, allow_pickle=False))
+        text = ids.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{ids}: expected UTF-8 text, one id a line, got other bytes") from None
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a readable .npy array of numbers ({error})") from None
-    lines = pd.DataFrame({"id": ids.read_text(encoding="utf-8-sig").split("\n")})
+    lines = pd.DataFrame({"id": text.split("\n")})
     lines = lines[lines["id"].str.strip() != ""].reset_index(drop=True)
     expected = (len(lines), len(names))
     if values.shape != expected or values.dtype.kind not in "fiu":

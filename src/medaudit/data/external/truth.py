@@ -42,6 +42,8 @@ class TruthColumns:
     id_column: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.separator:
+            raise ParamsError("--separator: expected what stands between labels, got nothing")
         given = [self.label is not None, bool(self.labels), self.label_list is not None]
         if sum(given) != 1:
             raise ParamsError(
@@ -73,7 +75,8 @@ def read_truth(
     Raises:
         DataError: missing columns, unknown classes, cells that are not 0 or 1, repeated ids.
     """
-    frame = read_frame(path)
+    named = [name for name in (columns.label, columns.label_list) if name is not None]
+    frame = read_frame(path, verbatim=named)
     frame.columns = frame.columns.map(str)
     frame = frame.astype(object).where(frame.notna(), None)
     id_name = column_of(frame, columns.id_column, path=path, what="sample ids")

@@ -9,12 +9,15 @@ from matplotlib.ticker import MaxNLocator
 from medaudit.reporting import labels, style
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from medaudit.reporting.evidence import Evidence
 
+FEW_EPOCHS = 3
 HIDDEN = ("epoch", "split", "loss", "learning_rate")
 
 
@@ -58,11 +61,21 @@ def training_figure(evidence: Evidence) -> Figure | None:
     draw_loss(table, left)
     draw_scores(table, right)
     for ax in (left, right):
-        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        number_epochs(ax, sorted(table["epoch"].unique()))
         ax.grid(axis="y")
         if isinstance(best, int):
             ax.axvline(best, color=style.GREY, linewidth=0.7, linestyle=":")
     return figure
+
+
+def number_epochs(ax: Axes, epochs: Sequence[int]) -> None:
+    """Whole epochs below the axis; points where there are too few for a line."""
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if len(epochs) <= FEW_EPOCHS:
+        ax.set_xticks(epochs)
+        ax.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+        for line in ax.get_lines():
+            line.set(marker="o", markersize=3)
 
 
 def draw_loss(table: pd.DataFrame, ax: Axes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from medaudit.reporting import labels, style
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from medaudit.reporting.evidence import Evidence
 
+ROW_CHARACTER, TITLE_CHARACTER = 0.045, 0.068
+"""Widths of characters of a row's name and of a title in inches."""
 MOST_ROWS, FEW_ROWS = 24, 12
 OVERALL = ("accuracy", "exact_match")
 
@@ -69,10 +72,18 @@ def slices_figure(evidence: Evidence) -> Figure | None:
         whole = evidence.measure(name).value
         if math.isfinite(whole):
             ax.axvline(whole, color="#222222", linewidth=0.7, linestyle="--")
-        ax.set_title(labels.metric(name, evidence.critical))
     behind = table[table["metric"] == wanted[0]]
     _name_rows(behind, axes[0], order=order, critical=evidence.critical)
+    title_panels(axes, [labels.metric(name, evidence.critical) for name in wanted])
     return figure
+
+
+def title_panels(axes: Sequence[Axes], titles: Sequence[str]) -> None:
+    """Titles that are broken where they would run into the next panel."""
+    longest = max((len(tick.get_text()) for tick in axes[0].get_yticklabels()), default=0)
+    room = (style.FULL - ROW_CHARACTER * longest) / len(axes)
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(fill(title, max(int(room / TITLE_CHARACTER), 12)))
 
 
 def draw_slices(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:

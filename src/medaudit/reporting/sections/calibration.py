@@ -36,8 +36,19 @@ def words(evidence: Evidence) -> str:
     return (
         f"Calibrators are fitted on calibration and scored on test. The noise floor is the ECE "
         f"that a perfectly calibrated model with the same confidences shows by chance. "
-        f"{fitted(evidence)}Thresholds, calls and deferral use the uncalibrated probabilities "
-        f"(identity); calibrators are shown beside them."
+        f"{assumed(evidence)}{fitted(evidence)}Thresholds, calls and deferral use the "
+        f"uncalibrated probabilities (identity); calibrators are shown beside them."
+    )
+
+
+def assumed(evidence: Evidence) -> str:
+    """What floor and z take for granted, where it does not hold."""
+    first = number(evidence.rows("calibrate", "summary")[0])
+    if not first.grouped:
+        return ""
+    return (
+        "Floor and Spiegelhalter z assume independent images; here several share a group, so that "
+        "a value beyond them is no verdict. "
     )
 
 

@@ -8,6 +8,7 @@ from medaudit.reporting import labels
 from medaudit.reporting.blocks import Block, details, table, text
 from medaudit.reporting.blocks import section as part
 from medaudit.reporting.numbers import plain, real
+from medaudit.reporting.sections.taxonomy import PRODUCT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,18 +48,46 @@ def section(context: Context) -> Block | None:
         text(
             f"A cause is named only where undoing or applying it changed this very prediction, and "
             f"where the same intervention leaves most of the controls ({against} predictions) as "
-            f"they are. Grad-CAM is an illustration, not evidence.{note}"
+            f"they are, while more of them turned it than chance would. {maps(evidence)}"
+            f"{stated(evidence)}{note}"
         ),
-        *(case(entry, withheld=withheld, region=region(evidence)) for entry in found),
+        *(
+            case(entry, withheld=withheld, region=region(evidence), thresholds=thresholds(evidence))
+            for entry in found
+        ),
     )
+
+
+def maps(evidence: Evidence) -> str:
+    """What Grad-CAM is worth, or why there is none."""
+    drawn = [any(name.startswith("cam_") for name in entry["images"]) for entry in evidence.cases]
+    if evidence.exported:
+        return "There is no Grad-CAM: the layers of an exported model are out of reach."
+    if not any(drawn):
+        return "There is no Grad-CAM: none could be made for this model."
+    some = "" if all(drawn) else " Where it is missing, it could not be made."
+    return f"Grad-CAM is an illustration, not evidence.{some}"
+
+
+def stated(evidence: Evidence) -> str:
+    """What the probability of an answer is, where it speaks about several labels."""
+    return "" if evidence.exclusive else PRODUCT
+
+
+def thresholds(evidence: Evidence) -> dict[str, float]:
+    """The frozen thresholds by which labels are called; none where the most probable class is."""
+    points = evidence.points
+    return {} if evidence.exclusive else dict(zip(points.classes, points.thresholds, strict=True))
 
 
 def region(evidence: Evidence) -> str:
     """What masks mark: lesions where the data are lesions."""
-    return "lesion" if "lesion" in evidence.preparation.group_meaning else "marked region"
+    return "lesion" if "lesion" in evidence.preparation.group_meaning else "masked region"
 
 
-def case(entry: Mapping[str, Any], *, withheld: bool, region: str) -> Block:
+def case(
+    entry: Mapping[str, Any], *, withheld: bool, region: str, thresholds: Mapping[str, float]
+) -> Block:
     """One case."""
     condition = labels.condition(str(entry["condition"]))
     return {
@@ -68,7 +97,7 @@ def case(entry: Mapping[str, Any], *, withheld: bool, region: str) -> Block:
         "verdict": f"true {said(entry['truth'])}, called {said(entry['predicted'])} ({condition})",
         "right": entry["truth"] == entry["predicted"],
         "images": [] if withheld else list(images(entry)),
-        "probabilities": list(probabilities(entry)),
+        "probabilities": list(probabilities(entry, thresholds)),
         "facts": facts(entry),
         "lines": [{"label": name, "text": words} for name, words in lines(entry, region)],
         "blocks": [details("All evidence about this case", evidence_table(entry))],
@@ -126,8 +155,10 @@ def images(entry: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             yield {"file": entry["images"][what], "label": caption.format(**names)}
 
 
-def probabilities(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The highest probabilities, and those of all that is true."""
+def probabilities(
+    entry: Mapping[str, Any], thresholds: Mapping[str, float]
+) -> Iterator[dict[str, Any]]:
+    """The highest probabilities, and those of all that is true, with thresholds if they call."""
     true = str(entry["truth"]).split(BETWEEN)
     ranked = sorted(entry["probabilities"].items(), key=lambda item: -real(item[1]))
     shown = ranked[:HIGHEST]
@@ -135,10 +166,17 @@ def probabilities(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, value in shown:
         yield {
             "class": name,
-            "value": plain(real(value), 2),
+            "value": printed(real(value), thresholds.get(name)),
             "width": round(100 * real(value), 1),
             "truth": name in true,
         }
+
+
+def printed(value: float, threshold: float | None) -> str:
+    """A probability, beside the threshold above which it is called."""
+    return (
+        plain(value, 2) if threshold is None else f"{plain(value)} (threshold {plain(threshold)})"
+    )
 
 
 def facts(entry: Mapping[str, Any]) -> str:

@@ -103,9 +103,11 @@ def worst(evidence: Evidence) -> Block:
         )
         for each in ranked
     ]
+    if not ranked:
+        return text(f"No condition could be compared in {labels.short(first, evidence.critical)}.")
     clean = ("clean", "", "", *(value_under(evidence, "clean", name) for name in beside))
     names = [labels.short(name, evidence.critical) for name in beside]
-    n = count(ranked[0].n) if ranked else "0"
+    n = count(ranked[0].n)
     caption = (
         f"Conditions of the greatest measured loss of {labels.short(first, evidence.critical)} "
         f"({len(ranked)} of {len(changes)}), n={n}; beside it, values under the condition"

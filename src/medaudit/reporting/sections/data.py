@@ -8,7 +8,7 @@ from medaudit.reporting.blocks import Block, bullets, details, figure, pair, tab
 from medaudit.reporting.blocks import section as part
 from medaudit.reporting.figures import slices as slice_figure
 from medaudit.reporting.labels import ROLES
-from medaudit.reporting.numbers import count, plain, real, share
+from medaudit.reporting.numbers import count, counted, plain, real, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from medaudit.reporting.evidence import Evidence
 
 ABSENT = {
-    "prepare": "the data were prepared elsewhere (no row ledger, no search for duplicates)",
-    "train": "the model was trained elsewhere",
+    "prepare": "a row ledger and a search for duplicates, which the pipeline makes when it prepares data",
+    "train": "how the model was trained",
     "stress": "no predictions under other conditions were given (nothing on corruptions or shifts)",
     "slice": "no slice columns were given",
     "calibrate": "calibration was not audited",
@@ -57,9 +57,11 @@ def problem(evidence: Evidence) -> str:
     critical = evidence.critical
     one, many = evidence.nouns
     must = f" The {one} that must not be missed is {critical}." if critical else ""
-    several = "" if evidence.exclusive else "; an image may have several of them, or none"
+    n = len(evidence.classes)
+    may = "have several of them, or none" if n > 1 else "have it or not"
+    several = "" if evidence.exclusive else f"; an image may {may}"
     return (
-        f"A {evidence.preparation.schema.task} problem with {len(evidence.classes)} {many} "
+        f"A {evidence.preparation.schema.task} problem with {counted(n, one, many)} "
         f"({', '.join(evidence.classes)}){several}.{must} {images(evidence)}"
     )
 

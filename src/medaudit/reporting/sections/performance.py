@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BY_LABEL = ("auroc", "auprc", "sensitivity", "specificity")
 LABEL_HEADS = {
     "auroc": "AUROC",
-    "auprc": "AP",
+    "auprc": "AUPRC",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
 }

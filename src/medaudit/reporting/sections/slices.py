@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 from medaudit.reporting import labels, narrative
 from medaudit.reporting.blocks import Block, details, figure, table, text
 from medaudit.reporting.figures import slices as slice_figure
-from medaudit.reporting.numbers import change, count, difference, estimate, number, p_value, real
+from medaudit.reporting.numbers import (
+    change,
+    count,
+    counted,
+    difference,
+    estimate,
+    number,
+    p_value,
+    real,
+)
 
 if TYPE_CHECKING:
     from medaudit.reporting.evidence import Evidence
@@ -47,6 +56,9 @@ def gaps(evidence: Evidence) -> Block:
     name = slice_figure.primary(evidence)
     changes = [each for each in narrative.slice_changes(evidence) if each.defined]
     ranked = sorted(changes, key=lambda each: (not each.comparable, -each.harm))[:WORST]
+    label = labels.short(name, evidence.critical)
+    if not ranked:
+        return text(f"No slice could be compared in {label}.")
     positives = any(each.n_positive is not None for each in ranked)
     rows = [
         (
@@ -59,7 +71,6 @@ def gaps(evidence: Evidence) -> Block:
         )
         for each in ranked
     ]
-    label = labels.short(name, evidence.critical)
     more = ("positives",) if positives else ()
     columns = ("slice", label, "gap to the rest", "p (Holm)", "n", *more)
     caption = f"Slices of the largest measured gaps in {label}, of {len(changes)} compared"
@@ -81,7 +92,9 @@ def refused(evidence: Evidence) -> Block:
         rows[:MOST_REFUSED],
         align="lrrl",
         widths=(2.2, 0.5, 0.8, 6),
-        note=f"{more} more stand in plots/slice/refused.csv." if more > 0 else "",
+        note=f"{counted(more, 'more stands', 'more stand')} in plots/slice/refused.csv."
+        if more > 0
+        else "",
     )
 
 

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from medaudit.reporting.evidence import Evidence
 
 
+PRODUCT = (
+    " The stated probability of an answer is the product over labels of the probability of what is "
+    "said about each."
+)
 COLUMNS = ("mode", "definition", "n", "groups", "share (interval)")
+CHARACTER = 0.13  # of a heading, in the unit of the widths
 ALIGN, WIDTHS = "llrrr", (2.0, 4.6, 0.6, 0.8, 1.9)
 
 
@@ -45,14 +50,16 @@ def section(context: Context) -> Block | None:
             (*COLUMNS, *more),
             rows,
             align=ALIGN + "r" * len(more),
-            widths=(*WIDTHS, *((0.6, 0.9) if critical else ())),
+            widths=(*WIDTHS, *((max(0.6, CHARACTER * len(critical)), 0.9) if critical else ())),
         ),
     )
 
 
 def explanation(evidence: Evidence, total: int, level: str) -> str:
     """What the modes are shares of, and what counts as right and as flagged."""
-    right = "" if evidence.exclusive else " Right is an image with no label called wrongly."
+    right = (
+        "" if evidence.exclusive else f" Right is an image with no label called wrongly.{PRODUCT}"
+    )
     flagged = (
         f" “Flagged” counts the images that the frozen threshold would flag as "
         f"{evidence.critical} whatever is called."
