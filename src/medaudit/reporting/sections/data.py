@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medaudit.reporting.evidence import Evidence
 
 ABSENT = {
-    "prepare": "a row ledger and a search for duplicates, which the pipeline makes when it prepares data",
+    "prepare": "a row ledger and a search for duplicates, which the pipeline makes",
     "train": "how the model was trained",
     "stress": "no predictions under other conditions were given (nothing on corruptions or shifts)",
     "slice": "no slice columns were given",
