@@ -1,5 +1,7 @@
 """The folder that a command writes never takes the place of anything."""
 
+from pathlib import Path
+
 import pytest
 
 from medaudit.commands.output import check_free, new_folder
@@ -20,8 +22,6 @@ def kept(tmp_path, monkeypatch):
     "out", ["new/..", "runs/../audit", ".", "audit", "thesis.txt", "thesis.txt/a/.."]
 )
 def test_what_could_hide_other_work_is_refused_before_anything(kept, out):
-    from pathlib import Path
-
     with pytest.raises(ParamsError, match="name"):
         check_free(Path(out))
     with pytest.raises(ParamsError), new_folder(Path(out)):
@@ -58,7 +58,11 @@ def test_what_appears_meanwhile_is_left_alone(kept, caplog):
 
 
 def test_a_failure_leaves_nothing(kept):
-    with pytest.raises(ValueError, match="no"), new_folder(kept / "new") as folder:
-        (folder / "a.txt").write_text("a")
-        raise ValueError("no")
+    def fail_halfway():
+        with new_folder(kept / "new") as folder:
+            (folder / "a.txt").write_text("a")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail_halfway()
     assert sorted(path.name for path in kept.iterdir()) == ["audit", "thesis.txt"]
