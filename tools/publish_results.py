@@ -77,6 +77,8 @@ def page(name: str, params: dict) -> str:
         "",
         *table(("metric", "value", "95 % interval"), headline()),
         "",
+        "† few groups carry the number: read the interval with care (docs/results/coverage).",
+        "",
         "## Wall clock",
         "",
         *table(
@@ -105,9 +107,15 @@ def headline() -> list[tuple[str, str, str]]:
     found = []
     for row in rows[1:]:
         cell = dict(zip(names, row.split(","), strict=True))
-        value, low, high = (f"{float(cell[key]):.3f}" for key in ("value", "low", "high"))
-        found.append((cell["metric"], value, f"{low} to {high}"))
+        value, low, high = (shown(cell[key]) for key in ("value", "low", "high"))
+        mark = " †" if cell.get("caution") else ""
+        found.append((cell["metric"], value + mark, f"{low} to {high}"))
     return found
+
+
+def shown(cell: str) -> str:
+    """A number with three decimals; an empty cell is undefined."""
+    return f"{float(cell):.3f}" if cell else "undefined"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
