@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import io
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 
 from medaudit.data.external import join as joining
 from medaudit.data.external.join import MetadataColumns, Split
-from medaudit.data.external.outputs import read_outputs, stored_logits
+from medaudit.data.external.outputs import Outputs, read_outputs, stored_logits
 from medaudit.data.external.truth import TruthColumns, read_truth
 from medaudit.errors import DataError, ParamsError
 from medaudit.tables import tasks
@@ -248,6 +249,19 @@ class TestNumbers:
 def read(path, **where):
     names = CLASSES if "label" in where else LABELS
     return read_truth(path, TruthColumns(**where), names=names, critical=None)
+
+
+def test_one_output_is_no_class_list():
+    alone = Outputs(Path("p.csv"), np.array(["a", "b"]), ("sick",), np.array([[0.2], [0.9]]))
+    with pytest.raises(DataError, match="one output 'sick' cannot be one class out of several"):
+        stored_logits(alone, EXCLUSIVE, kind="probabilities")
+    assert stored_logits(alone, tasks.get("multilabel"), kind="probabilities").shape == (1, 2, 1)
+
+
+def test_logits_that_look_like_probabilities_are_pointed_out(caplog):
+    found = Outputs(Path("p.csv"), np.array(["a"]), ("x", "y"), np.array([[0.2, 0.8]]))
+    stored_logits(found, EXCLUSIVE, kind="logits")
+    assert "declare probabilities" in caplog.text
 
 
 class TestTruth:

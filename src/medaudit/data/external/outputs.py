@@ -101,6 +101,11 @@ def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> npt.NDArray[np.f
         DataError: probabilities outside [0, 1], or of a class list that do not add up to 1.
     """
     values = found.numbers
+    if task.exclusive and len(found.names) < 2:
+        raise DataError(
+            f"{found.path}: one output {found.names[0]!r} cannot be one class out of several; give "
+            f"all classes, or name it as a label with a column of 0 and 1"
+        )
     if kind == "probabilities":
         _check_probabilities(found, exclusive=task.exclusive)
         values = task.logits(np.clip(values, 0.0, 1.0))
