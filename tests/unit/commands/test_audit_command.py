@@ -23,6 +23,8 @@ from medaudit.errors import DataError, ParamsError
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.conditions import Condition
 
+pytestmark = pytest.mark.slow  # whole audits, with their reports
+
 N = 240
 CLASSES = ("bkl", "mel", "nv")
 LABELS = ("Edema", "Pleural Effusion")

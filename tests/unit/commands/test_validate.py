@@ -201,6 +201,7 @@ def test_whole_suite_where_labels_exist(built, tmp_path):
     assert not [name for name in summary(out)["cautions"] if "groups of patient_id" in name]
 
 
+@pytest.mark.slow
 def test_few_images_of_one_class_are_audited_as_far_as_that_goes(root, tmp_path):
     """What is undefined is null; columns may be called as they like."""
     images = few(root, tmp_path / "new")

@@ -190,6 +190,7 @@ def test_a_label_that_the_tune_role_lacks_is_named(
     assert "blue left out of mean scores" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_densenet_takes_a_step(multilabel: Prepared, tmp_path: Path) -> None:
     """The recipe of the usual chest X-ray models."""
     params = TrainParams(

@@ -124,6 +124,7 @@ class TestPdf:
         assert first == set_pdf(report, study, drawn, tmp_path / "b.pdf")
         assert 2 <= n_pages(report, study, drawn, tmp_path / "room") <= pdf.MOST_PAGES
 
+    @pytest.mark.slow
     def test_a_report_that_cannot_fit_is_refused(self, report, study, drawn, tmp_path):
         section = report["sections"][5]
         long = {**section, "blocks": section["blocks"] * 20}

@@ -100,6 +100,7 @@ def test_designs_are_what_they_say() -> None:
     assert len(set(zip(patients.groups, patients.targets, strict=True))) > len(set(patients.groups))
 
 
+@pytest.mark.slow
 def test_a_cell_its_table_and_its_chart(tmp_path: Path) -> None:
     names = coverage_chart.METRICS
     truth = Truth(0.5, dict.fromkeys(names, 0.5), dict.fromkeys(names, 0.0))
