@@ -15,13 +15,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from medaudit.audits import intervals
-from medaudit.audits.intervals import IntervalParams
 from medaudit.data.external.outputs import read_outputs
 from medaudit.data.external.truth import TruthColumns, read_truth
 from medaudit.metrics.ranking import weighted_auroc
-from medaudit.stats.resample import cluster_resamples
-from medaudit.tables.tasks.base import Measure, both
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
+from medaudit.stats.measure import Measure, positives_and_negatives
 
 ID, GROUP = "Image Index", "Patient ID"
 PARAMS = IntervalParams()
@@ -51,20 +49,24 @@ def aucs(folder: Path) -> pd.DataFrame:
     place = pd.Series(np.arange(len(truth.ids)), index=truth.ids).loc[outputs.ids].to_numpy()
     positives = truth.targets[place] == 1
     drawn = {
-        "patients": cluster_resamples(
-            patients.to_numpy(), replicates=PARAMS.replicates, seed=PARAMS.seed
-        ),
-        "images": cluster_resamples(outputs.ids, replicates=PARAMS.replicates, seed=PARAMS.seed),
+        "patients": Bootstrap.of_groups(patients.to_numpy(), PARAMS),
+        "images": Bootstrap.of_groups(outputs.ids, PARAMS),
     }
     rows = []
     for k, name in enumerate(tqdm(outputs.names, desc="findings", disable=None)):
         row: dict[str, object] = {"finding": name, "n_positive": int(positives[:, k].sum())}
-        for unit, resamples in drawn.items():
+        for unit, bootstrap in drawn.items():
             truth_k = positives[:, k]
             statistic = partial(weighted_auroc, outputs.numbers[:, k], truth_k)
-            measure = Measure("auroc", statistic, 1, truth_k, carriers=both(truth_k), logit=True)
-            (found,) = intervals.replicate([measure], resamples).values()
-            estimate = intervals.interval(found, resamples, level=PARAMS.level)
+            measure = Measure(
+                "auroc",
+                statistic,
+                1,
+                denominator=truth_k,
+                required_outcomes=positives_and_negatives(truth_k),
+                interval_kind="auc",
+            )
+            estimate = bootstrap.interval(measure)
             if unit == "patients":
                 row |= {
                     "n_positive_patients": estimate.n_positive_groups,

@@ -23,10 +23,10 @@ from benchmarks.stats_samples import ROWS_PER_GROUP, SHARES, SIGNAL
 from medaudit.audits import calibration, evaluation, robustness, selection, slices
 from medaudit.audits.calibration import CalibrateParams
 from medaudit.audits.cuts import SliceParams
-from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.files import write_text
 from medaudit.findings import Findings
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points
 from medaudit.tables.conditions import Condition
 from medaudit.tables.predictions import PredictionTable, Schema

@@ -5,9 +5,9 @@ from pathlib import Path
 from medaudit import findings, stage
 from medaudit.audits import calibration
 from medaudit.audits.calibration import CalibrateParams
-from medaudit.audits.intervals import IntervalParams
 from medaudit.files import write_json
 from medaudit.params import load
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import predictions
 
 CLEAN = Path("artifacts/predictions/clean.parquet")

@@ -9,7 +9,6 @@ from medaudit import findings, stage
 from medaudit.audits import case_findings, casebook, dossier
 from medaudit.audits.casebook import Page, Study
 from medaudit.audits.cases import CasesParams, Chosen
-from medaudit.audits.intervals import IntervalParams
 from medaudit.files import write_json
 from medaudit.model import explain
 from medaudit.model.cached import PredictParams
@@ -17,6 +16,7 @@ from medaudit.model.compute import ComputeParams
 from medaudit.model.explain import Laboratory
 from medaudit.params import load
 from medaudit.pixels.counterfactuals import QUESTIONS
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points, predictions
 
 MODEL, PREPARED = Path("artifacts/model"), Path("artifacts/prepared")

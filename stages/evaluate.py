@@ -5,10 +5,10 @@ from pathlib import Path
 from medaudit import findings, stage
 from medaudit.audits import evaluation
 from medaudit.audits.evaluation import EvaluateParams
-from medaudit.audits.intervals import IntervalParams
 from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
 from medaudit.model.compute import ComputeParams
 from medaudit.params import load
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.conditions import Condition
 

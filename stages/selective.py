@@ -4,10 +4,10 @@ from pathlib import Path
 
 from medaudit import findings, stage
 from medaudit.audits import selection
-from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.files import write_json
 from medaudit.params import load
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points, predictions
 
 CLEAN = Path("artifacts/predictions/clean.parquet")

@@ -5,8 +5,8 @@ from pathlib import Path
 from medaudit import findings, stage
 from medaudit.audits import slices
 from medaudit.audits.cuts import SliceParams
-from medaudit.audits.intervals import IntervalParams
 from medaudit.params import load
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import manifest, operating_points, predictions
 
 PREPARED = Path("artifacts/prepared")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from medaudit import findings, stage
 from medaudit.audits import robustness
-from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.robustness import StressParams
 from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
 from medaudit.model.compute import ComputeParams
 from medaudit.params import load
 from medaudit.pixels import corruptions
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points, predictions
 
 MODEL = Path("artifacts/model")

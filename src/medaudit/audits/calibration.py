@@ -11,13 +11,13 @@ from pydantic import Field, field_validator
 from medaudit.audits import intervals, reliability
 from medaudit.findings import Findings, Scalar
 from medaudit.params import Section, each_once
+from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables import calibrators, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medaudit.audits.intervals import IntervalParams, Replicated
-    from medaudit.stats.resample import Resamples
+    from medaudit.stats.bootstrap import BootstrapDistribution, IntervalParams
     from medaudit.tables.calibrators import Calibrator
     from medaudit.tables.predictions import PredictionTable
 
@@ -64,11 +64,10 @@ def audit(
 ) -> Findings:
     """Reliability and proper scores of the test role under every fitted calibrator."""
     test = clean.role("test")
-    resamples = intervals.resamples_of(test, intervals_params)
-    level = intervals_params.level
+    bootstrap = Bootstrap.of_groups(test.group_ids, intervals_params)
     stated = {name: reliability.stated(test, each) for name, each in fitted.items()}
     found = {
-        name: reliability.replicate(test, each, resamples, n_bins=params.bins)
+        name: reliability.replicate(test, each, bootstrap, n_bins=params.bins)
         for name, each in stated.items()
     }
     floors = pd.concat(
@@ -85,10 +84,10 @@ def audit(
         ignore_index=True,
     )
     whole = {name: each.whole for name, each in found.items()}
-    summary = summary_table(whole, resamples, level=level)
+    summary = summary_table(whole, bootstrap)
     series = {
         "summary": summary,
-        "events": reliability.event_table(found, resamples, level=level),
+        "events": reliability.event_table(found, bootstrap),
         "reliability": pd.concat(
             [
                 reliability.bin_table(test, each, n_bins=params.bins).assign(stage=name)
@@ -105,14 +104,14 @@ def audit(
 
 
 def summary_table(
-    found: Mapping[str, Mapping[str, Replicated]], resamples: Resamples, *, level: float
+    found: Mapping[str, Mapping[str, BootstrapDistribution]], bootstrap: Bootstrap
 ) -> pd.DataFrame:
     """One row per calibrator and measure: value, and paired change against identity."""
     rows = []
     for name, values in found.items():
         for metric, each in values.items():
-            estimate = intervals.interval(each, resamples, level=level)
-            change = intervals.paired(each, found[BASELINE][metric], resamples, level=level)
+            estimate = bootstrap.interval(each)
+            change = bootstrap.paired(each, found[BASELINE][metric])
             rows.append(
                 {
                     "calibrator": name,

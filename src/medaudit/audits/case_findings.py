@@ -11,7 +11,8 @@ import pandas as pd
 from medaudit.audits import evidence, intervals
 from medaudit.findings import Findings, Scalar
 from medaudit.metrics.weighting import weighted_mean
-from medaudit.tables.tasks.base import Measure
+from medaudit.stats.bootstrap import Bootstrap
+from medaudit.stats.measure import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +104,6 @@ def focus_scalars(book: Study, focus: pd.DataFrame) -> dict[str, Scalar]:
 def control_mean(book: Study, part: pd.DataFrame, column: str) -> Estimate:
     """Mean of a column over controls, with an interval over their groups."""
     groups = book.test.scored.table.group_ids[book.test.rows_of(part["sample_id"])]
-    resamples = intervals.drawn(groups, book.intervals_params)
+    bootstrap = Bootstrap.of_groups(groups, book.intervals_params)
     measure = Measure(column, partial(weighted_mean, part[column].to_numpy(np.float64)), 0)
-    (found,) = intervals.replicate([measure], resamples).values()
-    return intervals.interval(found, resamples, level=book.intervals_params.level)
+    return bootstrap.interval(measure)

@@ -12,11 +12,12 @@ import pandas as pd
 from medaudit.audits import intervals
 from medaudit.metrics import selective
 from medaudit.metrics.weighting import weighted_ratio
-from medaudit.tables.tasks.base import Bools, Floats, Measure
+from medaudit.stats.measure import Measure, share_of
 
 if TYPE_CHECKING:
-    from medaudit.stats.resample import Resamples
+    from medaudit.stats.bootstrap import Bootstrap
     from medaudit.tables.scoring import Scored
+    from medaudit.tables.tasks.base import Bools, Floats
 
 REPICKED = "threshold_repicked_on_test"
 GRID = tuple(np.round(np.arange(0.5, 1.0001, 0.05), 2))
@@ -36,8 +37,10 @@ def kept_measures(part: Deferrable, threshold: float) -> tuple[Measure, ...]:
     kept = part.confidence >= threshold
     everyone = np.ones_like(kept)
     found = (
-        Measure("coverage", partial(weighted_ratio, kept, everyone), 0, proportion=True),
-        Measure("selective_risk", partial(weighted_ratio, kept * part.risk, kept), -1, kept),
+        Measure("coverage", share_of(kept, everyone), 0, interval_kind="proportion"),
+        Measure(
+            "selective_risk", partial(weighted_ratio, kept * part.risk, kept), -1, denominator=kept
+        ),
     )
     if part.scored.table.schema.critical_class is None:
         return found
@@ -53,30 +56,34 @@ def kept_measures(part: Deferrable, threshold: float) -> tuple[Measure, ...]:
     )
 
 
-def share(name: str, members: Bools, among: Bools, direction: int) -> Measure:
-    """Share of `members` in `among`."""
-    return Measure(name, partial(weighted_ratio, members, among), direction, among, proportion=True)
+def share(name: str, members: Bools, denominator: Bools, direction: int) -> Measure:
+    """Share of `members` in `denominator`."""
+    return Measure(
+        name,
+        share_of(members, denominator),
+        direction,
+        denominator=denominator,
+        interval_kind="proportion",
+    )
 
 
 def deferral_rows(
-    part: Deferrable, name: str, threshold: float, resamples: Resamples, level: float
+    part: Deferrable, name: str, threshold: float, bootstrap: Bootstrap
 ) -> list[dict[str, object]]:
     """What the frozen threshold realises on test, one row per measure, with intervals."""
-    found = intervals.replicate(kept_measures(part, threshold), resamples)
+    found = bootstrap.distribution(kept_measures(part, threshold))
     return [
         {
             "score": name,
             "threshold": threshold,
             "metric": metric,
-            **intervals.columns(intervals.interval(each, resamples, level=level)),
+            **intervals.columns(bootstrap.interval(each)),
         }
         for metric, each in found.items()
     ]
 
 
-def per_class_table(
-    part: Deferrable, threshold: float, resamples: Resamples, *, level: float
-) -> pd.DataFrame:
+def per_class_table(part: Deferrable, threshold: float, bootstrap: Bootstrap) -> pd.DataFrame:
     """Deferral rate and recall among the kept for every class, with intervals."""
     kept = part.confidence >= threshold
     rows = []
@@ -89,8 +96,8 @@ def per_class_table(
             "recall": (hits, truth),
             "recall_kept": (hits & kept, truth & kept),
         }
-        for what, (members, among) in shares.items():
-            found = intervals.share(members, resamples, level=level, among=among)
+        for what, (members, denominator) in shares.items():
+            found = bootstrap.share(members, denominator=denominator)
             row |= {what: found.value, f"{what}_low": found.low, f"{what}_high": found.high}
         rows.append(row)
     return pd.DataFrame(rows)

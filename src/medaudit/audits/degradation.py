@@ -12,6 +12,7 @@ import pandas as pd
 from medaudit.audits import intervals
 from medaudit.errors import DataError, listed
 from medaudit.metrics import robustness
+from medaudit.stats.bootstrap import mean_distribution
 from medaudit.stats.trend import kendall_tau
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from medaudit.audits.intervals import Replicated
     from medaudit.findings import Scalar
-    from medaudit.stats.resample import Resamples
+    from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
     from medaudit.tables.scoring import Scored
 
 ERROR = "balanced_accuracy"
@@ -34,7 +34,7 @@ class Tested:
     """One condition with all its measures on the common resamples."""
 
     scored: Scored
-    found: Mapping[str, Replicated]
+    found: Mapping[str, BootstrapDistribution]
 
     @property
     def is_clean(self) -> bool:
@@ -77,56 +77,49 @@ def trend_table(conditions: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFram
 
 
 def mean_deltas(
-    tested: Sequence[Tested], metrics: Sequence[str], resamples: Resamples, *, level: float
+    tested: Sequence[Tested], metrics: Sequence[str], bootstrap: Bootstrap
 ) -> dict[str, Scalar]:
     """Mean change against clean over all conditions, paired, with its interval."""
     (clean,) = (each.found for each in tested if each.is_clean)
     stressed = [each.found for each in tested if not each.is_clean]
     scalars: dict[str, Scalar] = {}
     for metric in metrics if stressed else ():
-        parts = [intervals.changed(found[metric], clean[metric]) for found in stressed]
+        parts = [found[metric].minus(clean[metric]) for found in stressed]
         name = f"mean_{metric}_delta"
-        estimate = intervals.interval(plain(parts), resamples, level=level)
+        estimate = bootstrap.interval(mean_distribution(parts))
         scalars |= intervals.with_interval(name, estimate)
     return scalars
 
 
-def plain(parts: Sequence[Replicated]) -> Replicated:
-    """The mean of changes, which no longer lie on the scale of the measure."""
-    found = intervals.averaged(parts)
-    measure = replace(found.measure, logit=False, biased=False, proportion=False, smooth=False)
-    return replace(found, measure=measure)
-
-
 def error_table(
     tested: Sequence[Tested],
-    resamples: Resamples,
+    bootstrap: Bootstrap,
     reference: pd.DataFrame | None,
-    *,
-    level: float,
 ) -> pd.DataFrame:
     """Balanced error of every corruption, and beside a reference model BE and rBE, with intervals.
 
     The reference enters as fixed numbers: its own uncertainty is not in the intervals.
     """
     (clean,) = (each for each in tested if each.is_clean)
-    found: dict[str, dict[str, Replicated]] = {}
+    found: dict[str, dict[str, BootstrapDistribution]] = {}
     for name, conditions in by_corruption(tested).items():
         errors = [error(each) for each in conditions]
-        found[name] = {"balanced_error": intervals.averaged(errors)}
+        found[name] = {"balanced_error": mean_distribution(errors)}
         if reference is not None:
             found[name] |= relative_errors(errors, error(clean), reference, conditions)
     rows = []
     for name, quantities in (found | {MEAN: over_corruptions(list(found.values()))}).items():
         for quantity, each in quantities.items():
-            estimate = intervals.interval(each, resamples, level=level)
+            estimate = bootstrap.interval(each)
             rows.append({"corruption": name, "quantity": quantity, **intervals.columns(estimate)})
     return pd.DataFrame(rows)
 
 
-def over_corruptions(found: Sequence[Mapping[str, Replicated]]) -> dict[str, Replicated]:
+def over_corruptions(
+    found: Sequence[Mapping[str, BootstrapDistribution]],
+) -> dict[str, BootstrapDistribution]:
     """The mean of every quantity over the corruptions: mCE of the corruption errors."""
-    means: dict[str, Replicated] = {}
+    means: dict[str, BootstrapDistribution] = {}
     for quantity in found[0] if found else ():
         parts = [each[quantity] for each in found]
         values = np.array([part.value for part in parts])
@@ -139,23 +132,23 @@ def over_corruptions(found: Sequence[Mapping[str, Replicated]]) -> dict[str, Rep
     return means
 
 
-def error(tested: Tested) -> Replicated:
+def error(tested: Tested) -> BootstrapDistribution:
     """1 minus balanced accuracy."""
     found = tested.found[ERROR]
     return replace(
         found,
-        measure=replace(found.measure, name="balanced_error", direction=-1, smooth=False),
+        measure=replace(found.measure, name="balanced_error", direction=-1),
         value=float(robustness.balanced_error(found.value)),
         replicates=robustness.balanced_error(found.replicates),
     )
 
 
 def relative_errors(
-    errors: Sequence[Replicated],
-    clean: Replicated,
+    errors: Sequence[BootstrapDistribution],
+    clean: BootstrapDistribution,
     reference: pd.DataFrame,
     conditions: Sequence[Tested],
-) -> dict[str, Replicated]:
+) -> dict[str, BootstrapDistribution]:
     """BE and rBE of one corruption."""
     known = reference_errors(reference, conditions)
     values = np.array([each.value for each in errors])

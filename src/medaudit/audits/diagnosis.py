@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scipy.stats import poisson_binom
+
 from medaudit.audits.causes import cause, cause_of
-from medaudit.audits.chance import upper_tail
 from medaudit.audits.evidence import KINDS, UNDO
 from medaudit.errors import listed
 
@@ -78,7 +79,7 @@ def diagnose(
         n_tested=len(tested),
         n_turned=int(tested["turned"].sum()),
         expected_turned=sum(rates),
-        p_turned=upper_tail(known_turned(tested), rates),
+        p_turned=p_at_least(known_turned(tested), rates),
         statement=" ".join(sentences(case, weighed, tested)),
         mitigations=mitigations(case, supported),
         residual_risks=(*(cause(name).residual for name in supported), *common(taxonomy, mode)),
@@ -94,7 +95,7 @@ def could_speak(weighed: pd.DataFrame) -> pd.Series[bool]:
 
 def evident(tested: pd.DataFrame) -> pd.DataFrame:
     """Interventions that are evidence: specific ones, where more turned it than chance would."""
-    beyond = upper_tail(known_turned(tested), chance_rates(tested)) < CHANCE_LEVEL
+    beyond = p_at_least(known_turned(tested), chance_rates(tested)) < CHANCE_LEVEL
     return tested[tested["specific"] & beyond]
 
 
@@ -213,6 +214,16 @@ def chance_rates(tested: pd.DataFrame) -> list[float]:
     return rates
 
 
+def p_at_least(count: int, rates: Sequence[float]) -> float:
+    """Probability of at least `count` successes in independent trials of these probabilities.
+
+    The tail of the Poisson binomial distribution; without trials no success is certain.
+
+    Reference: Hong 2013, Comput. Stat. Data Anal. 59:41-51.
+    """
+    return float(poisson_binom.sf(count - 1, rates)) if rates else float(count <= 0)
+
+
 def known_turned(tested: pd.DataFrame) -> int:
     """How many interventions turned the case, of those with controls."""
     return int((tested["turned"] & (tested["n_controls"] > 0)).sum())
@@ -221,7 +232,7 @@ def known_turned(tested: pd.DataFrame) -> int:
 def chance_sentence(tested: pd.DataFrame) -> str:
     """How many interventions turned it, beside what their base rates alone would give."""
     rates, turned = chance_rates(tested), known_turned(tested)
-    p_value = upper_tail(turned, rates)
+    p_value = p_at_least(turned, rates)
     stem = f"{turned} of {len(rates)} interventions turn it"
     if p_value < CHANCE_LEVEL:
         shown = "p < 0.001" if p_value < 0.0005 else f"p = {p_value:.3f}"

@@ -13,17 +13,17 @@ from scipy.stats import ks_2samp
 from medaudit.audits import intervals
 from medaudit.findings import Findings, Scalar
 from medaudit.metrics.weighting import weighted_mean
+from medaudit.stats.bootstrap import Bootstrap
+from medaudit.stats.measure import Measure
 from medaudit.stats.multiplicity import holm
-from medaudit.stats.resample import cluster_resamples
-from medaudit.tables.tasks.base import Bools, Floats, Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from medaudit.audits.intervals import IntervalParams
-    from medaudit.stats.resample import Resamples
+    from medaudit.stats.bootstrap import IntervalParams
+    from medaudit.tables.tasks.base import Bools, Floats
 
 RANGE = (0.005, 0.995)
 QUANTILES = (0.05, 0.5, 0.95)
@@ -71,14 +71,12 @@ def audit(
         columns: the statistics.
         intervals_params: replicates, level and seed of the bootstrap over groups.
     """
-    resamples = resamples_of(said, intervals_params)
+    bootstrap = Bootstrap.of_groups(said.group_ids, intervals_params)
     pairs: list[tuple[str, str, Floats, Floats]] = [
         (name, TRAIN, _numbers(images[name]), _numbers(train[name])) for name in columns
     ]
     pairs += [(CONFIDENCE, role, said.confidence, each.confidence) for role, each in known.items()]
-    rows = [
-        statistic_row(*pair, resamples=resamples, level=intervals_params.level) for pair in pairs
-    ]
+    rows = [statistic_row(*pair, bootstrap=bootstrap) for pair in pairs]
     statistics = pd.DataFrame(rows)
     statistics["p_holm"] = holm(statistics["p_value"].to_numpy())
     spoken = pd.DataFrame(
@@ -87,11 +85,6 @@ def audit(
         for row in said_rows(source, each, intervals_params)
     )
     return Findings(headline(statistics, spoken), {"statistics": statistics, "said": spoken})
-
-
-def resamples_of(said: Said, params: IntervalParams) -> Resamples:
-    """Resampled groups of the images."""
-    return cluster_resamples(said.group_ids, replicates=params.replicates, seed=params.seed)
 
 
 def usual_range(values: Floats) -> tuple[float, float]:
@@ -107,7 +100,7 @@ def outside(values: Floats, limits: tuple[float, float]) -> Bools:
 
 
 def statistic_row(
-    name: str, reference: str, new: Floats, known: Floats, *, resamples: Resamples, level: float
+    name: str, reference: str, new: Floats, known: Floats, *, bootstrap: Bootstrap
 ) -> dict[str, object]:
     """One statistic, new against known: means, quantiles, KS distance, share outside the range.
 
@@ -115,7 +108,7 @@ def statistic_row(
     """
     limits = usual_range(known)
     distance, p_value = kolmogorov_smirnov(new, known)
-    beyond = intervals.share(outside(new, limits), resamples, level=level)
+    beyond = bootstrap.share(outside(new, limits))
     return {
         "statistic": name,
         "reference": reference,
@@ -150,9 +143,9 @@ def kolmogorov_smirnov(new: Floats, known: Floats) -> tuple[float, float]:
 
 def said_rows(source: str, said: Said, params: IntervalParams) -> Iterator[dict[str, object]]:
     """Share of the images in which each output is called, and the mean confidence."""
-    resamples = resamples_of(said, params)
+    bootstrap = Bootstrap.of_groups(said.group_ids, params)
     for k, name in enumerate(said.classes):
-        found = intervals.share(said.called[:, k], resamples, level=params.level)
+        found = bootstrap.share(said.called[:, k])
         yield {
             "source": source,
             "quantity": "share called",
@@ -160,8 +153,7 @@ def said_rows(source: str, said: Said, params: IntervalParams) -> Iterator[dict[
             **intervals.columns(found),
         }
     measure = Measure("mean_confidence", partial(weighted_mean, said.confidence), 0)
-    replicated = intervals.replicate([measure], resamples)["mean_confidence"]
-    mean = intervals.interval(replicated, resamples, level=params.level)
+    mean = bootstrap.interval(measure)
     yield {"source": source, "quantity": "mean confidence", "class": "", **intervals.columns(mean)}
 
 

@@ -16,15 +16,15 @@ from medaudit.errors import listed
 from medaudit.findings import Findings, Scalar
 from medaudit.metrics import operating, ranking
 from medaudit.params import Section
+from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.delong import auroc_interval
+from medaudit.stats.measure import Measure
 from medaudit.tables import scoring
 from medaudit.tables.scoring import Scored
-from medaudit.tables.tasks.base import Measure
 
 if TYPE_CHECKING:
-    from medaudit.audits.intervals import IntervalParams
+    from medaudit.stats.bootstrap import IntervalParams
     from medaudit.stats.estimate import Estimate
-    from medaudit.stats.resample import Resamples
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
 
@@ -73,24 +73,21 @@ def audit(
     """
     test = Scored(clean.role("test"), points)
     warn_of_absent(test)
-    resamples = intervals.resamples_of(test.table, intervals_params)
-    level = intervals_params.level
-    found = intervals.replicate((*scoring.measures(test), *repicked(test)), resamples)
-    estimates = {
-        name: intervals.interval(each, resamples, level=level) for name, each in found.items()
-    }
+    bootstrap = Bootstrap.of_groups(test.table.group_ids, intervals_params)
+    found = bootstrap.distribution((*scoring.measures(test), *repicked(test)))
+    estimates = {name: bootstrap.interval(each) for name, each in found.items()}
     metrics = pd.DataFrame(
         [{"metric": name, **intervals.columns(e)} for name, e in estimates.items()]
     )
     series = {
         "metrics": metrics,
-        "per_class": per_class_table(test, resamples, level=level),
+        "per_class": per_class_table(test, bootstrap),
         "confusion": test.task.confusion(test.answers),
         "roc": curve_table(test, "roc"),
         "precision_recall": curve_table(test, "precision_recall"),
         "threshold": threshold_table(test),
     }
-    scalars: dict[str, Scalar] = {"n": len(test.table), "n_groups": resamples.n_groups}
+    scalars: dict[str, Scalar] = {"n": len(test.table), "n_groups": bootstrap.n_groups}
     for name in (*HEADLINE, REPICKED):
         if name in estimates:
             scalars |= intervals.with_interval(name, estimates[name])
@@ -120,7 +117,7 @@ def repicked(test: Scored) -> tuple[Measure, ...]:
         truth,
         specificity=test.points.specificity,
     )
-    return (Measure(REPICKED, statistic, 1, truth, proportion=True),)
+    return (Measure(REPICKED, statistic, 1, denominator=truth, interval_kind="proportion"),)
 
 
 def operating_scalars(test: Scored) -> dict[str, Scalar]:
@@ -135,16 +132,13 @@ def operating_scalars(test: Scored) -> dict[str, Scalar]:
     }
 
 
-def per_class_table(test: Scored, resamples: Resamples, *, level: float) -> pd.DataFrame:
+def per_class_table(test: Scored, bootstrap: Bootstrap) -> pd.DataFrame:
     """One row per class and metric, with intervals, prevalence and threshold."""
     rows = []
     for k, name in enumerate(test.table.schema.classes):
-        found = intervals.replicate(scoring.per_output_measures(test, k), resamples)
-        estimates = {
-            metric: intervals.interval(each, resamples, level=level)
-            for metric, each in found.items()
-        }
-        for metric, estimate in (estimates | delong(test, k, resamples, level=level)).items():
+        found = bootstrap.distribution(scoring.per_output_measures(test, k))
+        estimates = {metric: bootstrap.interval(each) for metric, each in found.items()}
+        for metric, estimate in (estimates | delong(test, k, bootstrap)).items():
             rows.append(
                 {
                     "class": name,
@@ -157,12 +151,12 @@ def per_class_table(test: Scored, resamples: Resamples, *, level: float) -> pd.D
     return pd.DataFrame(rows)
 
 
-def delong(test: Scored, k: int, resamples: Resamples, *, level: float) -> dict[str, Estimate]:
+def delong(test: Scored, k: int, bootstrap: Bootstrap) -> dict[str, Estimate]:
     """DeLong's interval of the AUROC, which holds only where every group is a single image."""
-    if resamples.n_groups < resamples.n:
+    if bootstrap.n_groups < bootstrap.n:
         return {}
     truth = test.positives[:, k]
-    found = auroc_interval(test.probabilities[:, k], truth, level=level)
+    found = auroc_interval(test.probabilities[:, k], truth, level=bootstrap.params.level)
     rarer = min(int(truth.sum()), int((~truth).sum()))
     return {"auroc_delong": replace(found, n_positive_groups=rarer)}
 

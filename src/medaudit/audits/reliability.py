@@ -17,16 +17,17 @@ from medaudit.metrics import (
     proper,
     smooth_calibration,
 )
+from medaudit.stats.bootstrap import mean_distribution
+from medaudit.stats.measure import Measure, positives_and_negatives
 from medaudit.tables import scoring, tasks
-from medaudit.tables.tasks.base import Answers, Events, Measure, both
+from medaudit.tables.tasks.base import Answers, Events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from medaudit.audits.intervals import Replicated
     from medaudit.metrics.events import Binning
+    from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
     from medaudit.stats.estimate import Statistic
-    from medaudit.stats.resample import Resamples
     from medaudit.tables.calibrators import Calibrator
     from medaudit.tables.predictions import PredictionTable
     from medaudit.tables.tasks.base import Floats
@@ -43,8 +44,8 @@ class Reliability:
     """The prevalence of each event, the measures of each event, and those of the whole."""
 
     prevalence: Mapping[str, float]
-    events: Mapping[str, Mapping[str, Replicated]]
-    whole: Mapping[str, Replicated]
+    events: Mapping[str, Mapping[str, BootstrapDistribution]]
+    whole: Mapping[str, BootstrapDistribution]
 
 
 def stated(test: PredictionTable, calibrator: Calibrator) -> Answers:
@@ -83,27 +84,27 @@ def watched(test: PredictionTable, answers: Answers) -> tuple[Events, ...]:
 
 
 def replicate(
-    test: PredictionTable, answers: Answers, resamples: Resamples, *, n_bins: int
+    test: PredictionTable, answers: Answers, bootstrap: Bootstrap, *, n_bins: int
 ) -> Reliability:
     """Every measure of every event, and what is asked of the prediction as a whole."""
     events = {
-        event.name: intervals.replicate(event_measures(event, n_bins=n_bins), resamples)
+        event.name: bootstrap.distribution(event_measures(event, n_bins=n_bins))
         for event in watched(test, answers)
     }
     task = tasks.get(test.schema.task)
     own = [events[event.name] for event in task.events(answers)]
-    averaged = {name: intervals.averaged([found[name] for found in own]) for name in (ECE, *ERRORS)}
+    averaged = {name: mean_distribution([found[name] for found in own]) for name in (ECE, *ERRORS)}
     classwise = one_versus_rest(test, answers, binning="equal_width")
     others = (
         scoring.ece_measure(classwise, n_bins=n_bins, name="classwise_ece"),
         *task.losses(answers),
     )
     prevalence = {event.name: float(event.happened.mean()) for event in watched(test, answers)}
-    return Reliability(prevalence, events, averaged | intervals.replicate(others, resamples))
+    return Reliability(prevalence, events, averaged | bootstrap.distribution(others))
 
 
-def error_estimators(n_bins: int) -> tuple[tuple[str, Callable[[Events], Statistic], bool], ...]:
-    """Estimators of calibration error beside the binned one: name, statistic, biased upwards."""
+def error_estimators(n_bins: int) -> tuple[tuple[str, Callable[[Events], Statistic]], ...]:
+    """Estimators of calibration error beside the binned one: name and statistic."""
 
     def debiased(event: Events) -> Statistic:
         return partial(
@@ -126,7 +127,7 @@ def error_estimators(n_bins: int) -> tuple[tuple[str, Callable[[Events], Statist
         )
 
     statistics = (debiased, smooth, largest)
-    return tuple((name, each, True) for name, each in zip(ERRORS, statistics, strict=True))
+    return tuple(zip(ERRORS, statistics, strict=True))
 
 
 def brier_skill(event: Events) -> Statistic:
@@ -145,18 +146,26 @@ def event_measures(event: Events, *, n_bins: int) -> tuple[Measure, ...]:
         n_bins=n_bins,
         binning=event.binning,
     )
-    sides = both(happened)
+    sides = positives_and_negatives(happened)
     return (
         scoring.ece_measure([event], n_bins=n_bins),
         *(
-            Measure(name, statistic(event), -1, biased=biased)
-            for name, statistic, biased in error_estimators(n_bins)
+            Measure(name, statistic(event), -1, interval_kind="nonnegative_error")
+            for name, statistic in error_estimators(n_bins)
         ),
-        Measure("brier_skill_score", brier_skill(event), 1, carriers=sides),
-        Measure("brier_reliability", lambda w: parts(w).reliability, -1, carriers=sides),
-        Measure("brier_resolution", lambda w: parts(w).resolution, 1, carriers=sides),
-        Measure("cox_slope", lambda w: cox(w).slope, 0, happened, carriers=sides),
-        Measure("cox_intercept", lambda w: cox(w).intercept, 0, happened, carriers=sides),
+        Measure("brier_skill_score", brier_skill(event), 1, required_outcomes=sides),
+        Measure("brier_reliability", lambda w: parts(w).reliability, -1, required_outcomes=sides),
+        Measure("brier_resolution", lambda w: parts(w).resolution, 1, required_outcomes=sides),
+        Measure(
+            "cox_slope", lambda w: cox(w).slope, 0, denominator=happened, required_outcomes=sides
+        ),
+        Measure(
+            "cox_intercept",
+            lambda w: cox(w).intercept,
+            0,
+            denominator=happened,
+            required_outcomes=sides,
+        ),
         Measure(
             "spiegelhalter_z",
             partial(logistic_calibration.weighted_spiegelhalter_z, stated, happened),
@@ -165,9 +174,7 @@ def event_measures(event: Events, *, n_bins: int) -> tuple[Measure, ...]:
     )
 
 
-def event_table(
-    found: Mapping[str, Reliability], resamples: Resamples, *, level: float
-) -> pd.DataFrame:
+def event_table(found: Mapping[str, Reliability], bootstrap: Bootstrap) -> pd.DataFrame:
     """One row per calibrator, event and measure, with intervals and the event's prevalence."""
     rows = []
     for name, each in found.items():
@@ -177,7 +184,7 @@ def event_table(
                     "calibrator": name,
                     "event": event,
                     "metric": metric,
-                    **intervals.columns(intervals.interval(value, resamples, level=level)),
+                    **intervals.columns(bootstrap.interval(value)),
                     "prevalence": each.prevalence[event],
                 }
                 for metric, value in values.items()

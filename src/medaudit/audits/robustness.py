@@ -14,6 +14,7 @@ from medaudit.audits.degradation import Tested
 from medaudit.errors import DataError
 from medaudit.findings import Findings, Scalar
 from medaudit.params import Section
+from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.multiplicity import holm
 from medaudit.tables import scoring
 from medaudit.tables.predictions import align
@@ -22,8 +23,7 @@ from medaudit.tables.scoring import Scored
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medaudit.audits.intervals import IntervalParams, Replicated
-    from medaudit.stats.resample import Resamples
+    from medaudit.stats.bootstrap import BootstrapDistribution, IntervalParams
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
 
@@ -78,13 +78,10 @@ def audit(
         reference: `conditions` of another model, for corruption errors relative to it.
     """
     test = Scored(clean.role("test"), points)
-    resamples = intervals.resamples_of(test.table, intervals_params)
-    level = intervals_params.level
+    bootstrap = Bootstrap.of_groups(test.table.group_ids, intervals_params)
     scored = [test, *(Scored(align(test.table, table), points) for table in corrupted)]
-    tested = [
-        Tested(each, intervals.replicate(scoring.measures(each), resamples)) for each in scored
-    ]
-    conditions = condition_table(tested, resamples, level=level)
+    tested = [Tested(each, bootstrap.distribution(scoring.measures(each))) for each in scored]
+    conditions = condition_table(tested, bootstrap)
     primary = primary_measures(test)
     series = {
         "conditions": conditions,
@@ -94,9 +91,9 @@ def audit(
         "predicted": predicted_table(scored),
         "ece_floor": floor_table(tested, seed=intervals_params.seed),
         "trend": degradation.trend_table(conditions, primary),
-        "corruption_errors": degradation.error_table(tested, resamples, reference, level=level),
+        "corruption_errors": degradation.error_table(tested, bootstrap, reference),
     }
-    means = degradation.mean_deltas(tested, primary, resamples, level=level)
+    means = degradation.mean_deltas(tested, primary, bootstrap)
     scalars = headline(conditions, primary, n=len(test.table)) | means
     floors = series["ece_floor"]
     stressed = floors[floors["severity"] > 0]
@@ -110,26 +107,22 @@ def primary_measures(test: Scored) -> tuple[str, str]:
     return RANKING, "critical_sensitivity" if named else OVERALL_SENSITIVITY
 
 
-def condition_table(
-    tested: Sequence[Tested], resamples: Resamples, *, level: float
-) -> pd.DataFrame:
+def condition_table(tested: Sequence[Tested], bootstrap: Bootstrap) -> pd.DataFrame:
     """Every measure of every condition, clean first, and its paired change against clean."""
     baseline = next(each for each in tested if each.is_clean).found
-    rows = [
-        row for each in tested for row in condition_rows(each, baseline, resamples, level=level)
-    ]
+    rows = [row for each in tested for row in condition_rows(each, baseline, bootstrap)]
     return adjusted(pd.DataFrame(rows))
 
 
 def condition_rows(
-    tested: Tested, baseline: Mapping[str, Replicated], resamples: Resamples, *, level: float
+    tested: Tested, baseline: Mapping[str, BootstrapDistribution], bootstrap: Bootstrap
 ) -> list[dict[str, object]]:
     """One row per measure of one condition: value and paired delta, both with intervals."""
     rows: list[dict[str, object]] = []
     condition = tested.scored.table.condition
     for name, each in tested.found.items():
-        estimate = intervals.interval(each, resamples, level=level)
-        change = intervals.paired(each, baseline[name], resamples, level=level)
+        estimate = bootstrap.interval(each)
+        change = bootstrap.paired(each, baseline[name])
         rows.append(
             {
                 "condition": condition.name,

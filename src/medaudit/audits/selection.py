@@ -20,16 +20,16 @@ from medaudit.findings import Findings, Scalar
 from medaudit.metrics import selective, selective_balanced
 from medaudit.metrics.weighting import weighted_mean
 from medaudit.params import Section, each_once
+from medaudit.stats.bootstrap import Bootstrap
+from medaudit.stats.measure import Measure
 from medaudit.stats.multiplicity import holm
 from medaudit.tables import confidence
 from medaudit.tables.scoring import Scored
-from medaudit.tables.tasks.base import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medaudit.audits.intervals import IntervalParams
-    from medaudit.stats.resample import Resamples
+    from medaudit.stats.bootstrap import BootstrapDistribution, IntervalParams
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
 
@@ -110,12 +110,9 @@ def audit(
         intervals_params: replicates, level and seed of the bootstrap.
     """
     test_role, calibration_role = (Scored(clean.role(r), points) for r in ("test", "calibration"))
-    resamples = intervals.resamples_of(test_role.table, intervals_params)
-    level = intervals_params.level
+    bootstrap = Bootstrap.of_groups(test_role.table.group_ids, intervals_params)
     test = {name: deferrable(test_role, name, params) for name in params.scores}
-    found = {
-        name: intervals.replicate(measures(each, params), resamples) for name, each in test.items()
-    }
+    found = {name: bootstrap.distribution(measures(each, params)) for name, each in test.items()}
     thresholds = {
         name: selective.threshold_for_coverage(
             deferrable(calibration_role, name, params).confidence, coverage=params.coverage
@@ -126,18 +123,18 @@ def audit(
         [
             row
             for name, part in test.items()
-            for row in deferral_rows(part, name, thresholds[name], resamples, level)
+            for row in deferral_rows(part, name, thresholds[name], bootstrap)
         ]
     )
     chosen, threshold = test[params.primary], thresholds[params.primary]
-    summary = summary_table(found, params.primary, resamples, level=level)
+    summary = summary_table(found, params.primary, bootstrap)
     series = {
         "summary": summary,
         "risk_coverage": pd.concat(
             [curve_table(each, name) for name, each in test.items()], ignore_index=True
         ),
         "deferral": deferral,
-        "per_class": per_class_table(chosen, threshold, resamples, level=level),
+        "per_class": per_class_table(chosen, threshold, bootstrap),
         "by_coverage": coverage_table(chosen),
     }
     return Findings(headline(summary, deferral, params, n=len(test_role.table)), series)
@@ -160,7 +157,7 @@ def measures(part: Deferrable, params: SelectiveParams) -> tuple[Measure, ...]:
                 strata,
             ),
             -1,
-            carriers=np.stack([strata == value for value in np.unique(strata)], axis=1),
+            required_outcomes=np.stack([strata == value for value in np.unique(strata)], axis=1),
         ),
         Measure("risk", partial(weighted_mean, risk), -1),
         Measure(
@@ -177,11 +174,9 @@ def measures(part: Deferrable, params: SelectiveParams) -> tuple[Measure, ...]:
 
 
 def summary_table(
-    found: Mapping[str, Mapping[str, intervals.Replicated]],
+    found: Mapping[str, Mapping[str, BootstrapDistribution]],
     primary: str,
-    resamples: Resamples,
-    *,
-    level: float,
+    bootstrap: Bootstrap,
 ) -> pd.DataFrame:
     """One row per confidence score and measure, and its paired change against the primary score.
 
@@ -190,12 +185,12 @@ def summary_table(
     rows = []
     for name, values in found.items():
         for metric, each in values.items():
-            change = intervals.paired(each, found[primary][metric], resamples, level=level)
+            change = bootstrap.paired(each, found[primary][metric])
             rows.append(
                 {
                     "score": name,
                     "metric": metric,
-                    **intervals.columns(intervals.interval(each, resamples, level=level)),
+                    **intervals.columns(bootstrap.interval(each)),
                     "delta": change.value,
                     "delta_low": change.low,
                     "delta_high": change.high,

@@ -14,6 +14,7 @@ import pandas as pd
 from medaudit.audits import intervals
 from medaudit.audits.cuts import SLICE_METRICS, Slice, SliceParams, absent_columns, slices, without
 from medaudit.findings import Findings, Scalar
+from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.multiplicity import holm
 from medaudit.stats.permutation import gap_p_value, permuted_masks
 from medaudit.tables import scoring
@@ -22,12 +23,12 @@ from medaudit.tables.scoring import Scored
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medaudit.audits.intervals import IntervalParams
+    from medaudit.stats.bootstrap import BootstrapDistribution, IntervalParams
     from medaudit.stats.estimate import Difference
-    from medaudit.stats.resample import Resamples
+    from medaudit.stats.measure import Measure
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
-    from medaudit.tables.tasks.base import Bools, Floats, Measure
+    from medaudit.tables.tasks.base import Bools, Floats
 
 OVERALL = ("accuracy", "exact_match")
 POSITIVE_BOUND = ("critical_auroc", "critical_sensitivity")
@@ -77,10 +78,10 @@ def audit(
     test = Scored(clean.role("test"), points)
     absent = absent_columns(test.table.rows, params)
     params = without(params, absent)
-    resamples = intervals.resamples_of(test.table, intervals_params)
+    bootstrap = Bootstrap.of_groups(test.table.group_ids, intervals_params)
     cut = list(slices(test.table.rows, reference, params))
     kept = [each for each in cut if refusal(each.mask, params) is None]
-    cutter = Cutter(test, params, resamples, intervals_params)
+    cutter = Cutter(test, params, bootstrap)
     rows = [row for each in kept for row in slice_rows(cutter, each)]
     if not kept:
         log.warning("no slice is left to measure; plots/slice/refused.csv says why")
@@ -138,23 +139,24 @@ class Cutter:
 
     test: Scored
     params: SliceParams
-    resamples: Resamples
-    intervals_params: IntervalParams
-    done: dict[bytes, dict[str, intervals.Replicated]] = field(default_factory=dict)
+    bootstrap: Bootstrap
+    done: dict[bytes, dict[str, BootstrapDistribution]] = field(default_factory=dict)
 
     @cached_property
     def whole(self) -> dict[str, Measure]:
         """Measures of the whole role, for permutation."""
         return {each.name: each for each in slice_measures(self.test)}
 
-    def part(self, mask: Bools) -> dict[str, intervals.Replicated]:
+    def part(self, mask: Bools) -> dict[str, BootstrapDistribution]:
         """The measures of a part, computed once: two values of a column are each other's rest."""
         key = mask.tobytes()
         if key not in self.done:
-            self.done[key] = replicated(self.test, mask, self.params, self.resamples)
+            self.done[key] = replicated(self.test, mask, self.params, self.bootstrap)
         return self.done[key]
 
-    def p_value(self, part: Slice, gap: Difference, sides: Sequence[intervals.Replicated]) -> float:
+    def p_value(
+        self, part: Slice, gap: Difference, sides: Sequence[BootstrapDistribution]
+    ) -> float:
         """P-value of a gap, for measures that are tested.
 
         That of the bootstrap, as the interval beside it; but where every resample of the slice or
@@ -169,21 +171,20 @@ class Cutter:
         masks = permuted_masks(
             part.mask,
             self.test.table.group_ids,
-            replicates=self.intervals_params.replicates,
-            seed=self.intervals_params.seed,
+            replicates=self.bootstrap.params.replicates,
+            seed=self.bootstrap.params.seed,
         )
         return gap_p_value(self.whole[name].statistic, part.mask, masks)
 
 
 def slice_rows(cutter: Cutter, part: Slice) -> list[dict[str, object]]:
     """One row per measure: inside the slice, and inside minus the rest, both with intervals."""
-    level = cutter.intervals_params.level
     inside, outside = cutter.part(part.mask), cutter.part(~part.mask)
-    drawn = cutter.resamples.subset(part.mask)
+    drawn = cutter.bootstrap.subset(part.mask)
     rows: list[dict[str, object]] = []
     for name, each in inside.items():
-        estimate = intervals.interval(each, drawn, level=level)
-        gap = intervals.paired(each, outside[name], cutter.resamples, level=level)
+        estimate = drawn.interval(each)
+        gap = cutter.bootstrap.paired(each, outside[name])
         defined = np.isfinite(gap.value) and np.isfinite(gap.low)
         rows.append(
             {
@@ -207,8 +208,8 @@ def slice_measures(scored: Scored) -> list[Measure]:
 
 
 def replicated(
-    test: Scored, mask: Bools, params: SliceParams, resamples: Resamples
-) -> dict[str, intervals.Replicated]:
+    test: Scored, mask: Bools, params: SliceParams, bootstrap: Bootstrap
+) -> dict[str, BootstrapDistribution]:
     """The slice measures of the masked samples on the resamples of the whole test role.
 
     A measure that rests on fewer cases than asked for is undefined.
@@ -220,7 +221,7 @@ def replicated(
         else replace(each, statistic=undefined)
         for each in slice_measures(part)
     ]
-    return intervals.replicate(found, resamples.subset(mask))
+    return bootstrap.subset(mask).distribution(found)
 
 
 def undefined(weights: Floats) -> Floats:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medaudit.audits import intervals
 from medaudit.audits.judging import Bools, Judged, judge
+from medaudit.stats.bootstrap import Bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medaudit.audits.intervals import IntervalParams
+    from medaudit.stats.bootstrap import IntervalParams
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
 
@@ -45,11 +45,11 @@ def taxonomy(
     """
     test, stressed = judge(clean, corrupted, points)
     groups = test.scored.table.group_ids
-    resamples = intervals.resamples_of(test.scored.table, intervals_params)
+    bootstrap = Bootstrap.of_groups(test.scored.table.group_ids, intervals_params)
     rows = []
     for mode in modes(test, stressed, confident=confident):
         n = int(mode.members.sum())
-        share = intervals.share(mode.members, resamples, level=intervals_params.level)
+        share = bootstrap.share(mode.members)
         rows.append(
             {
                 "mode": mode.name,

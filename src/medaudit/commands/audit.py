@@ -15,7 +15,6 @@ from medaudit.audits import calibration, evaluation, robustness, selection, slic
 from medaudit.audits.calibration import CalibrateParams
 from medaudit.audits.cuts import SliceParams
 from medaudit.audits.evaluation import EvaluateParams
-from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.commands.output import check_free, new_folder
 from medaudit.data.external import join as joining
@@ -27,6 +26,7 @@ from medaudit.files import write_json, write_text
 from medaudit.params import Section, parse, read_yaml
 from medaudit.reporting import write as reporting
 from medaudit.reporting.context import ReportParams
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import calibrators, manifest, operating_points, predictions, tasks
 from medaudit.tables.conditions import Condition
 from medaudit.tables.manifest import Preparation

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medaudit.audits import calibration, deferral, evaluation, intervals, selection, slices
+from medaudit.audits import calibration, deferral, evaluation, selection, slices
 from medaudit.commands.new_images import ASPECT
 from medaudit.errors import DataError
 from medaudit.findings import Findings
 from medaudit.model.card import weights_digest
+from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables import manifest, operating_points, predictions
 from medaudit.tables.predictions import PredictionTable
 from medaudit.tables.scoring import Scored
@@ -20,12 +21,12 @@ from medaudit.tables.scoring import Scored
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medaudit.audits.intervals import IntervalParams
     from medaudit.audits.selection import SelectiveParams
     from medaudit.commands.audit import Settings
     from medaudit.commands.frozen import Frozen
     from medaudit.commands.labels import Labels
     from medaudit.commands.new_images import Seen
+    from medaudit.stats.bootstrap import IntervalParams
     from medaudit.tables.manifest import Preparation
     from medaudit.tables.operating_points import OperatingPoints
 
@@ -94,23 +95,21 @@ def deferred(
 ) -> Findings:
     """How confidence ranks the new images, and what the frozen deferral threshold keeps."""
     test, primary = Scored(table.role("test"), frozen.points), frozen.deferral.score
-    threshold, level = frozen.deferral.threshold, intervals_params.level
-    resamples = intervals.resamples_of(test.table, intervals_params)
+    threshold = frozen.deferral.threshold
+    bootstrap = Bootstrap.of_groups(test.table.group_ids, intervals_params)
     parts = {name: selection.deferrable(test, name, params) for name in params.scores}
     found = {
-        name: intervals.replicate(selection.measures(each, params), resamples)
+        name: bootstrap.distribution(selection.measures(each, params))
         for name, each in parts.items()
     }
-    summary = selection.summary_table(found, primary, resamples, level=level)
-    kept = pd.DataFrame(
-        deferral.deferral_rows(parts[primary], primary, threshold, resamples, level)
-    )
+    summary = selection.summary_table(found, primary, bootstrap)
+    kept = pd.DataFrame(deferral.deferral_rows(parts[primary], primary, threshold, bootstrap))
     curves = [selection.curve_table(each, name) for name, each in parts.items()]
     series = {
         "summary": summary,
         "risk_coverage": pd.concat(curves, ignore_index=True),
         "deferral": kept,
-        "per_class": deferral.per_class_table(parts[primary], threshold, resamples, level=level),
+        "per_class": deferral.per_class_table(parts[primary], threshold, bootstrap),
         "by_coverage": deferral.coverage_table(parts[primary]),
     }
     return Findings(selection.headline(summary, kept, params, n=len(test.table)), series)

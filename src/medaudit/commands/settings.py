@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from medaudit.audits.calibration import CalibrateParams
 from medaudit.audits.cuts import SliceParams
 from medaudit.audits.evaluation import EvaluateParams
-from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.commands.audit import Settings
 from medaudit.model.cached import PredictParams
@@ -16,6 +15,7 @@ from medaudit.model.compute import ComputeParams
 from medaudit.params import Section, parse, read_yaml
 from medaudit.pixels.statistics import STATISTICS
 from medaudit.reporting.context import ReportParams
+from medaudit.stats.bootstrap import IntervalParams
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from medaudit.audits.drift import Said
-    from medaudit.audits.intervals import IntervalParams
     from medaudit.commands.audit import Settings
     from medaudit.commands.frozen import Frozen
     from medaudit.commands.labels import Labels
     from medaudit.commands.new_images import Seen
     from medaudit.commands.study import Request
+    from medaudit.stats.bootstrap import IntervalParams
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from medaudit.audits.intervals import IntervalParams
 from medaudit.params import Section
+from medaudit.stats.bootstrap import IntervalParams
 
 if TYPE_CHECKING:
     from medaudit.reporting.checklist import Checklist

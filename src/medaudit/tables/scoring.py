@@ -11,8 +11,9 @@ import numpy as np
 from medaudit.errors import DataError
 from medaudit.metrics import calibration, macro_ranking, operating, ranking, selective
 from medaudit.metrics.weighting import ratio, weighted_mean, weighted_ratio, weighted_sums
+from medaudit.stats.measure import Measure, positives_and_negatives
 from medaudit.tables import confidence, tasks
-from medaudit.tables.tasks.base import Answers, Bools, Floats, Measure, both
+from medaudit.tables.tasks.base import Answers, Bools, Floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,11 +130,29 @@ def macro_measures(scored: Scored) -> tuple[Measure, ...]:
     )
     flagged = (scored.probabilities > np.array(scored.points.thresholds))[:, list(scored.in_means)]
     return (
-        Measure("macro_auroc", areas, 1, carriers=both(truth), logit=True, smooth=True),
-        Measure("macro_auprc", _macro(scored, _auprc), 1, carriers=both(truth), smooth=True),
-        Measure("macro_f1", _mean_f1(truth, called), 1, carriers=both(truth)),
-        Measure("macro_sensitivity", mean_share(flagged & truth, truth), 1, carriers=truth),
-        Measure("macro_specificity", mean_share(~flagged & ~truth, ~truth), 1, carriers=~truth),
+        Measure(
+            "macro_auroc",
+            areas,
+            1,
+            required_outcomes=positives_and_negatives(truth),
+            interval_kind="auc",
+        ),
+        Measure(
+            "macro_auprc",
+            _macro(scored, _auprc),
+            1,
+            required_outcomes=positives_and_negatives(truth),
+            interval_kind="smooth",
+        ),
+        Measure(
+            "macro_f1", _mean_f1(truth, called), 1, required_outcomes=positives_and_negatives(truth)
+        ),
+        Measure(
+            "macro_sensitivity", mean_share(flagged & truth, truth), 1, required_outcomes=truth
+        ),
+        Measure(
+            "macro_specificity", mean_share(~flagged & ~truth, ~truth), 1, required_outcomes=~truth
+        ),
     )
 
 
@@ -149,7 +168,7 @@ def ece_measure(events: Sequence[Events], *, n_bins: int = ECE_BINS, name: str =
         )
         for event in events
     ]
-    return Measure(name, mean_of(parts), -1, biased=True)
+    return Measure(name, mean_of(parts), -1, interval_kind="nonnegative_error")
 
 
 def augrc_measure(scored: Scored) -> Measure:
@@ -175,26 +194,77 @@ def drift_measures(scored: Scored) -> tuple[Measure, ...]:
     called = scored.decisions[:, majority].astype(np.float64)
     return (
         Measure("mean_confidence", partial(weighted_mean, scored.confidence), 0),
-        Measure("majority_share", partial(weighted_mean, called), 0, proportion=True),
+        Measure("majority_share", partial(weighted_mean, called), 0, interval_kind="proportion"),
     )
 
 
 def per_output_measures(scored: Scored, k: int) -> tuple[Measure, ...]:
     """One-versus-rest measures of output k."""
     ill, called = scored.positives[:, k], scored.decisions[:, k]
-    sides, flagged = both(ill), scored.probabilities[:, k] > scored.points.thresholds[k]
+    sides, flagged = (
+        positives_and_negatives(ill),
+        scored.probabilities[:, k] > scored.points.thresholds[k],
+    )
     return (
-        Measure("auroc", _auroc(scored, k), 1, ill, carriers=sides, logit=True, smooth=True),
-        Measure("auprc", _auprc(scored, k), 1, ill, carriers=sides, smooth=True),
-        Measure("f1", _f1(scored, k), 1, ill, carriers=sides),
-        Measure("recall", partial(weighted_ratio, ill & called, ill), 1, ill, proportion=True),
         Measure(
-            "precision", partial(weighted_ratio, ill & called, called), 1, called, proportion=True
+            "auroc",
+            _auroc(scored, k),
+            1,
+            denominator=ill,
+            required_outcomes=sides,
+            interval_kind="auc",
         ),
-        Measure("sensitivity", frozen_sensitivity(scored, k), 1, ill, proportion=True),
-        Measure("specificity", frozen_specificity(scored, k), 1, ~ill, proportion=True),
-        Measure("ppv", _at(operating.weighted_ppv, scored, k), 1, flagged, proportion=True),
-        Measure("npv", _at(operating.weighted_npv, scored, k), 1, ~flagged, proportion=True),
+        Measure(
+            "auprc",
+            _auprc(scored, k),
+            1,
+            denominator=ill,
+            required_outcomes=sides,
+            interval_kind="smooth",
+        ),
+        Measure("f1", _f1(scored, k), 1, denominator=ill, required_outcomes=sides),
+        Measure(
+            "recall",
+            partial(weighted_ratio, ill & called, ill),
+            1,
+            denominator=ill,
+            interval_kind="proportion",
+        ),
+        Measure(
+            "precision",
+            partial(weighted_ratio, ill & called, called),
+            1,
+            denominator=called,
+            interval_kind="proportion",
+        ),
+        Measure(
+            "sensitivity",
+            frozen_sensitivity(scored, k),
+            1,
+            denominator=ill,
+            interval_kind="proportion",
+        ),
+        Measure(
+            "specificity",
+            frozen_specificity(scored, k),
+            1,
+            denominator=~ill,
+            interval_kind="proportion",
+        ),
+        Measure(
+            "ppv",
+            _at(operating.weighted_ppv, scored, k),
+            1,
+            denominator=flagged,
+            interval_kind="proportion",
+        ),
+        Measure(
+            "npv",
+            _at(operating.weighted_npv, scored, k),
+            1,
+            denominator=~flagged,
+            interval_kind="proportion",
+        ),
     )
 
 
@@ -228,9 +298,9 @@ def mean_of(parts: Sequence[Statistic]) -> Statistic:
     return mean
 
 
-def mean_share(members: Bools, among: Bools) -> Statistic:
-    """Mean over columns of the share of `members` in `among`, (n, k) both; one product in all."""
-    table = np.column_stack([members, among]).astype(np.float64)
+def mean_share(members: Bools, denominator: Bools) -> Statistic:
+    """Mean over columns of the share of `members` in `denominator`, both (n, k)."""
+    table = np.column_stack([members, denominator]).astype(np.float64)
 
     def mean(weights: Floats) -> Floats:
         hits, cases = np.split(weighted_sums(table, weights), 2, axis=1)

@@ -1,6 +1,6 @@
 """What several tests of audits share."""
 
-from medaudit.audits.intervals import IntervalParams
+from medaudit.stats.bootstrap import IntervalParams
 
 FEW = IntervalParams(replicates=200)
 

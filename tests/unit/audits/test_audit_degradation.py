@@ -8,9 +8,10 @@ import pytest
 from audit_tables import FEW, at
 from test_cases import CLEAN, MEL, NV, POINTS, make, stressed
 
-from medaudit.audits import degradation, intervals, robustness
+from medaudit.audits import degradation, robustness
 from medaudit.audits.robustness import StressParams
 from medaudit.errors import DataError
+from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.estimate import estimate_from
 from medaudit.stats.small_sample import expanded
 from medaudit.tables import scoring
@@ -92,7 +93,7 @@ class TestMeanDelta:
         noisy = self.noisy(make_table)
         found = robustness.audit(table, noisy, points, intervals_params=FEW).scalars
         test = table.role("test")
-        resamples = intervals.resamples_of(test, FEW)
+        resamples = Bootstrap.of_groups(test.group_ids, FEW).resamples
         clean, *after = (
             next(
                 measure.statistic(resamples.weights)

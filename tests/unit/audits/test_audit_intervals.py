@@ -20,10 +20,10 @@ from medaudit.audits import (
 )
 from medaudit.audits.cases import CasesParams
 from medaudit.metrics.weighting import weighted_mean, weighted_ratio
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams, mean_distribution
 from medaudit.stats.estimate import Estimate
-from medaudit.stats.resample import cluster_resamples
+from medaudit.stats.measure import Measure
 from medaudit.tables.conditions import Condition
-from medaudit.tables.tasks import Measure
 
 TASKS = ("multiclass", "multilabel", "multilabel_critical")
 AUDITS = ("evaluate", "stress", "slice", "calibrate", "selective", "cases")
@@ -52,6 +52,11 @@ def made(request, make_table, make_multilabel_table):
         columns=(column,), quantiles={"age": 2}, min_positives=3, primary=primary
     )
     return clean, points, params, make
+
+
+def over(groups, replicates=200):
+    """A bootstrap of these groups."""
+    return Bootstrap.of_groups(groups, IntervalParams(replicates=replicates, seed=0))
 
 
 def findings(stage, made):
@@ -163,23 +168,19 @@ class TestCaution:
         # Thirty positive images of three lesions.
         groups = [f"ill{i // 10}" for i in range(30)] + [f"well{i}" for i in range(70)]
         among = np.arange(100) < 30
-        resamples = cluster_resamples(groups, replicates=200, seed=0)
-        found = intervals.share(np.arange(100) % 2 == 0, resamples, level=0.95, among=among)
+        found = over(groups).share(np.arange(100) % 2 == 0, denominator=among)
         assert (found.n_positive, found.n_positive_groups) == (30, 3)
         assert intervals.caution(found) == "few_positive_groups"
 
     def test_undefined_replicates_are_counted(self):
         # The one group with weight is absent from (1 - 1/20)^20 = 36 % of the resamples.
-        resamples = cluster_resamples(np.arange(20), replicates=2000, seed=0)
+        bootstrap = over(np.arange(20), replicates=2000)
         only = np.arange(20) == 0
 
         def statistic(weights):
             return np.where(weights @ only > 0, weights.mean(axis=1), np.nan)
 
-        measure = Measure("m", statistic, 0)
-        found = intervals.interval(
-            intervals.replicate([measure], resamples)["m"], resamples, level=0.95
-        )
+        found = bootstrap.interval(Measure("m", statistic, 0))
         assert found.undefined_share == pytest.approx(0.36, abs=0.03)
         assert np.isnan([found.low, found.high]).all()
         assert intervals.caution(found) == "undefined_replicates"
@@ -189,9 +190,8 @@ class TestSharesAtTheBound:
     SQUARE = 1.959964**2
 
     def share(self, groups, *, among=None, value=True):
-        resamples = cluster_resamples(groups, replicates=200, seed=0)
         members = np.full(len(groups), value)
-        return intervals.share(members, resamples, level=0.95, among=among)
+        return over(groups).share(members, denominator=among)
 
     def test_the_groups_are_the_cases(self):
         found = self.share(np.repeat(np.arange(10), 7))
@@ -213,49 +213,46 @@ class TestSharesAtTheBound:
         assert found.high == 1
 
     def test_a_share_between_keeps_its_bootstrap(self):
-        resamples = cluster_resamples(np.arange(40), replicates=200, seed=0)
-        found = intervals.share(np.arange(40) < 10, resamples, level=0.95)
+        found = over(np.arange(40)).share(np.arange(40) < 10)
         assert found.method == "cluster_bootstrap_expanded"
         assert found.low < 0.25 < found.high
 
 
 def test_an_error_without_an_interval_is_not_certain():
     # Undefined in a third of the replicates: no interval, rather than one from 0 to 0.
-    resamples = cluster_resamples(np.arange(20), replicates=2000, seed=0)
+    bootstrap = over(np.arange(20), replicates=2000)
     only = np.arange(20) == 0
 
     def statistic(weights):
         return np.where(weights @ only > 0, 0.1, np.nan)
 
-    measure = Measure("ece", statistic, -1, biased=True)
-    found = intervals.interval(
-        intervals.replicate([measure], resamples)["ece"], resamples, level=0.95
-    )
+    measure = Measure("ece", statistic, -1, interval_kind="nonnegative_error")
+    found = bootstrap.interval(measure)
     assert np.isnan([found.low, found.high]).all()
     assert found.method == "none"
 
 
 def test_the_mean_of_measures_is_paired():
-    resamples = cluster_resamples(np.arange(30), replicates=200, seed=0)
+    bootstrap = over(np.arange(30))
     values = np.random.default_rng(0).normal(size=30)
     one, other = (
         Measure("a", lambda w: weighted_mean(values, w), 1),
         Measure("b", lambda w: -weighted_mean(values, w), 1),
     )
-    parts = list(intervals.replicate([one, other], resamples).values())
-    found = intervals.interval(intervals.averaged(parts), resamples, level=0.95)
+    parts = list(bootstrap.distribution([one, other]).values())
+    found = bootstrap.interval(mean_distribution(parts))
     # A number and its negative cancel in every resample.
     assert [found.value, found.low, found.high] == pytest.approx([0, 0, 0], abs=1e-12)
 
 
 def test_the_mean_rests_on_the_fewest_groups():
-    resamples = cluster_resamples(np.arange(30), replicates=200, seed=0)
+    bootstrap = over(np.arange(30))
     ends = [np.arange(30) < 20, np.arange(30) < 5]
     shares = [
-        Measure(f"m{i}", partial(weighted_ratio, among, among), 1, among)
+        Measure(f"m{i}", partial(weighted_ratio, among, among), 1, denominator=among)
         for i, among in enumerate(ends)
     ]
-    found = intervals.averaged(list(intervals.replicate(shares, resamples).values()))
+    found = mean_distribution(list(bootstrap.distribution(shares).values()))
     assert found.n_independent == 5
 
 

@@ -10,9 +10,9 @@ from audit_tables import FEW, at
 
 from medaudit.audits import calibration, evaluation, robustness, selection, slices
 from medaudit.audits.cases import CasesParams
-from medaudit.audits.intervals import IntervalParams
 from medaudit.errors import DataError, ParamsError
 from medaudit.params import parse
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables.conditions import Condition
 
 

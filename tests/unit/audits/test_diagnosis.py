@@ -1,9 +1,15 @@
 """Diagnoses from hand-made interventions."""
 
+import functools
+
+import numpy as np
 import pytest
 from evidence_tables import diagnosed, quiet, row, trials
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medaudit.audits.causes import CAUSES, CORRECTIVE, cause, cause_of
+from medaudit.audits.diagnosis import p_at_least
 from medaudit.pixels.corruptions import CORRUPTIONS
 from medaudit.pixels.counterfactuals import COUNTERFACTUALS
 
@@ -103,3 +109,22 @@ class TestCauses:
 
     def test_an_unlisted_corruption_is_its_own_cause(self):
         assert cause(cause_of("gel_bubbles")).phrase == "gel bubbles"
+
+
+class TestAtLeast:
+    """The tail of a count of unlike independent events, by hand and by convolution."""
+
+    def test_worked_example(self):
+        # Both of 0.1 and 0.5: 0.05. None: 0.9 * 0.5 = 0.45, so at least one: 0.55.
+        assert p_at_least(1, [0.1, 0.5]) == pytest.approx(0.55)
+        assert p_at_least(2, [0.1, 0.5]) == pytest.approx(0.05)
+
+    def test_without_trials_no_success_is_certain(self):
+        assert p_at_least(0, []) == 1
+        assert p_at_least(1, []) == 0
+
+    @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+    def test_is_the_sum_of_the_convolved_trials(self, rates):
+        counts = functools.reduce(lambda law, p: np.convolve(law, [1 - p, p]), rates, np.ones(1))
+        found = [p_at_least(count, rates) for count in range(len(rates) + 1)]
+        assert found == pytest.approx(np.cumsum(counts[::-1])[::-1], abs=1e-12)

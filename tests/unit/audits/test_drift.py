@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from medaudit.audits import drift
 from medaudit.audits.drift import Said
-from medaudit.audits.intervals import IntervalParams
+from medaudit.stats.bootstrap import IntervalParams
 
 FEW = IntervalParams(replicates=100)
 
@@ -76,6 +76,17 @@ def test_images_of_one_group_are_no_independent_evidence():
     wide, narrow = (list(drift.said_rows("new", each, FEW))[-1] for each in (pairs, lone))
     assert (wide["low"], wide["high"]) == (narrow["low"], narrow["high"])
     assert wide["n_groups"] == 2
+
+
+def test_the_method_of_the_parameters_is_honoured():
+    """With few images adjusted percentiles reach further out than plain ones."""
+    new = said(*[[1, 0], [0, 1], [0, 1], [1, 1]] * 5, confidence=np.linspace(0.1, 1, 20).tolist())
+    percentile = FEW.model_copy(update={"method": "percentile"})
+    wide, narrow = (list(drift.said_rows("new", new, each)) for each in (FEW, percentile))
+    assert {row["method"] for row in wide} == {"cluster_bootstrap_expanded"}
+    assert {row["method"] for row in narrow} == {"cluster_bootstrap_percentile"}
+    for far, near in zip(wide, narrow, strict=True):
+        assert far["low"] < near["low"] < near["high"] < far["high"]
 
 
 def test_headline_in_words():

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from medaudit import findings
 from medaudit.audits import evaluation, robustness, selection, slices
-from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.audits.slices import SliceParams
 from medaudit.cli import app
@@ -20,6 +19,7 @@ from medaudit.commands import audit as command
 from medaudit.data.external.join import MetadataColumns
 from medaudit.data.external.truth import TruthColumns
 from medaudit.errors import DataError, ParamsError
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.conditions import Condition
 

@@ -14,7 +14,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medaudit.audits import evaluation
-from medaudit.audits.intervals import IntervalParams
 from medaudit.cli import app
 from medaudit.commands.labels import LabelColumns
 from medaudit.commands.matching import match
@@ -25,6 +24,7 @@ from medaudit.files import write_json
 from medaudit.model import backbones, stored
 from medaudit.model.card import read_card, weights_digest
 from medaudit.model.exported import model as exported
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import calibrators, operating_points, predictions, tasks
 from tests.unit.commands.frozen_samples import MULTICLASS, MULTILABEL, build, draw, truth_of
 from tests.unit.model.exported_samples import CARD, pt2

@@ -9,7 +9,6 @@ from medaudit.audits.calibration import CalibrateParams
 from medaudit.audits.cases import CasesParams
 from medaudit.audits.cuts import SliceParams
 from medaudit.audits.evaluation import EvaluateParams
-from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.robustness import StressParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.cli import app
@@ -21,6 +20,7 @@ from medaudit.model.training.params import TrainParams
 from medaudit.params import load, read_yaml
 from medaudit.pixels import corruptions
 from medaudit.reporting.context import ReportParams
+from medaudit.stats.bootstrap import IntervalParams
 
 ROOT = Path(__file__).resolve().parents[3]
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))

@@ -29,9 +29,9 @@ from medaudit.audits import (
 )
 from medaudit.audits.cases import CasesParams
 from medaudit.audits.cuts import SliceParams
-from medaudit.audits.intervals import IntervalParams
 from medaudit.files import write_json
 from medaudit.findings import Findings
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import manifest, operating_points
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import PredictionTable

@@ -11,7 +11,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pandas as pd
 
-    from medaudit.stats.estimate import Statistic
+    from medaudit.stats.measure import Measure
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -42,45 +42,6 @@ class Answers:
         """The outputs that means over outputs include."""
         everyone = range(len(self.classes))
         return list(everyone if self.averaged is None else self.averaged)
-
-
-@dataclass(frozen=True, eq=False)
-class Measure:
-    """A named quantity of a set of predictions, as a function of sample weights.
-
-    Args:
-        name: snake_case, as it stands in `metrics/`.
-        statistic: weights (replicates, n) to values (replicates,).
-        direction: 1 higher is better, -1 lower is better, 0 neither.
-        among: the samples that the value rests on, (n,); all of them if `None`.
-        biased: noise can only raise it, so its bootstrap interval needs recentring.
-        proportion: a share of the cases in `among`, so 0 and 1 have a Wilson interval.
-        carriers: (n, m) booleans, each column the samples of one kind that the measure needs, such
-            as the positives, and the negatives, of every output. The rarest kind limits it.
-        logit: an area under a ROC curve, whose error is skewed near 1.
-        smooth: varies smoothly with the weights, so a jackknife of it makes sense.
-    """
-
-    name: str
-    statistic: Statistic
-    direction: int
-    among: Bools | None = None
-    biased: bool = False
-    proportion: bool = False
-    carriers: Bools | None = None
-    logit: bool = False
-    smooth: bool = False
-
-    @property
-    def n_positive(self) -> int | None:
-        """How many samples the value rests on, where these are not all."""
-        return None if self.among is None else int(self.among.sum())
-
-
-def both(truth: Bools) -> Bools:
-    """Carriers of a measure that needs positives and negatives, (n,) or (n, k) to (n, 2 k)."""
-    columns = truth.reshape(len(truth), -1)
-    return np.column_stack([columns, ~columns])
 
 
 @dataclass(frozen=True, eq=False)

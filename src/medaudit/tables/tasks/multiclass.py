@@ -9,7 +9,8 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
 from medaudit.metrics import classification, proper
-from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints, Measure
+from medaudit.stats.measure import Measure
+from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints
 from medaudit.tables.tasks.shared import TINY, pair_table
 
 if TYPE_CHECKING:
@@ -75,14 +76,19 @@ class Multiclass:
                 "balanced_accuracy",
                 lambda w: classification.balanced_accuracy(counts(w), classes=answers.in_means),
                 1,
-                carriers=truth,
+                required_outcomes=truth,
             ),
-            Measure("accuracy", lambda w: classification.accuracy(counts(w)), 1, proportion=True),
+            Measure(
+                "accuracy",
+                lambda w: classification.accuracy(counts(w)),
+                1,
+                interval_kind="proportion",
+            ),
             Measure(
                 "matthews_correlation",
                 lambda w: classification.matthews_correlation(counts(w)),
                 1,
-                carriers=truth,
+                required_outcomes=truth,
             ),
         )
 

@@ -10,7 +10,8 @@ from scipy.special import expit, log_expit, logit, logsumexp
 
 from medaudit.metrics.proper import weighted_brier_skill_score
 from medaudit.metrics.weighting import ratio, weighted_mean, weighted_sums
-from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints, Measure, both
+from medaudit.stats.measure import Measure, positives_and_negatives
+from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints
 from medaudit.tables.tasks.shared import TINY, pair_table
 
 if TYPE_CHECKING:
@@ -92,9 +93,9 @@ class Multilabel:
                 "balanced_accuracy",
                 _balanced_accuracy(truth[:, kept], called[:, kept]),
                 1,
-                carriers=both(truth[:, kept]),
+                required_outcomes=positives_and_negatives(truth[:, kept]),
             ),
-            Measure("exact_match", partial(weighted_mean, right), 1, proportion=True),
+            Measure("exact_match", partial(weighted_mean, right), 1, interval_kind="proportion"),
         )
 
     def losses(self, answers: Answers) -> tuple[Measure, ...]:
@@ -109,7 +110,7 @@ class Multilabel:
                 "brier_skill_score",
                 _mean_skill(stated[:, kept], truth[:, kept]),
                 1,
-                carriers=both(truth[:, kept]),
+                required_outcomes=positives_and_negatives(truth[:, kept]),
             ),
             Measure("log_loss", partial(weighted_mean, -np.log(told).mean(axis=1)), -1),
             Measure("brier_loss", partial(weighted_mean, ((stated - truth) ** 2).mean(axis=1)), -1),
