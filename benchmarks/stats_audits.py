@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -23,13 +24,15 @@ from benchmarks.stats_samples import ROWS_PER_GROUP, SHARES, SIGNAL
 from medaudit.audits import calibration, evaluation, robustness, selection, slices
 from medaudit.audits.calibration import CalibrateParams
 from medaudit.audits.cuts import SliceParams
+from medaudit.audits.evaluation import EvaluateParams
+from medaudit.audits.robustness import StressParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.files import write_text
 from medaudit.findings import Findings
-from medaudit.stats.bootstrap import IntervalParams
-from medaudit.tables import operating_points
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables.conditions import Condition
 from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 ROLES = {"calibration": 1000, "test": 2000}
 CLASSES = ("nv", "mel", "bkl", "bcc", "akiec", "vasc", "df")
@@ -101,23 +104,23 @@ def tables() -> tuple[PredictionTable, list[PredictionTable], pd.DataFrame]:
 def stages(replicates: int) -> dict[str, Callable[[], Findings]]:
     """What each stage does after inference."""
     clean, stressed, train = tables()
-    points = operating_points.choose(clean.role("calibration"), specificity=0.95)
-    bootstrap = IntervalParams(replicates=replicates)
+    calibration_role = clean.role("calibration")
+    points = evaluation.freeze(calibration_role, EvaluateParams())
+    test, role = (ScoredPredictions(t, points) for t in (clean.role("test"), calibration_role))
+    bootstrap = Bootstrap.of_groups(test.group_ids, IntervalParams(replicates=replicates))
+    conditions = Conditions.aligned(test, stressed)
     cuts = SliceParams(columns=("sex", "site"), quantiles=QUANTILES, primary="critical_sensitivity")
+    names = tuple(dict.fromkeys(table.condition.corruption for table in stressed))
 
-    def calibrate() -> Findings:
-        params = CalibrateParams()
-        fitted = calibration.fit(clean, params)
-        return calibration.audit(clean, fitted, params, intervals_params=bootstrap)
+    def of(audit: ModuleType, data: object, calibration: object, params: object) -> Findings:
+        return audit.audit(data, audit.freeze(calibration, params), params, bootstrap)
 
     return {
-        "evaluate": partial(evaluation.audit, clean, points, intervals_params=bootstrap),
-        "stress": partial(robustness.audit, clean, stressed, points, intervals_params=bootstrap),
-        "slice": partial(slices.audit, clean, points, train, cuts, intervals_params=bootstrap),
-        "calibrate": calibrate,
-        "selective": partial(
-            selection.audit, clean, points, SelectiveParams(), intervals_params=bootstrap
-        ),
+        "evaluate": partial(of, evaluation, test, calibration_role, EvaluateParams()),
+        "stress": partial(of, robustness, conditions, points, StressParams(corruptions=names)),
+        "slice": partial(of, slices, test, train, cuts),
+        "calibrate": partial(of, calibration, test, calibration_role, CalibrateParams()),
+        "selective": partial(of, selection, test, role, SelectiveParams()),
     }
 
 

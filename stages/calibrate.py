@@ -7,8 +7,9 @@ from medaudit.audits import calibration
 from medaudit.audits.calibration import CalibrateParams
 from medaudit.files import write_json
 from medaudit.params import load
-from medaudit.stats.bootstrap import IntervalParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import predictions
+from medaudit.tables.scoring import ScoredPredictions
 
 CLEAN = Path("artifacts/predictions/clean.parquet")
 CALIBRATORS = Path("artifacts/calibrators.json")
@@ -16,10 +17,11 @@ CALIBRATORS = Path("artifacts/calibrators.json")
 
 def main() -> None:
     """Fit, keep what was fitted, and measure reliability before and after."""
-    params, intervals_params = load(CalibrateParams), load(IntervalParams)
-    clean = predictions.read(CLEAN)
-    fitted = calibration.fit(clean, params)
-    found = calibration.audit(clean, fitted, params, intervals_params=intervals_params)
+    params, clean = load(CalibrateParams), predictions.read(CLEAN)
+    fitted = calibration.freeze(clean.role("calibration"), params)
+    test = ScoredPredictions(clean.role("test"))
+    bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
+    found = calibration.audit(test, fitted, params, bootstrap)
     write_json(CALIBRATORS, {name: each.facts() for name, each in fitted.items()})
     findings.write(found, "calibrate")
 

@@ -16,8 +16,9 @@ from medaudit.model.compute import ComputeParams
 from medaudit.model.explain import Laboratory
 from medaudit.params import load
 from medaudit.pixels.counterfactuals import QUESTIONS
-from medaudit.stats.bootstrap import IntervalParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
+from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 MODEL, PREPARED = Path("artifacts/model"), Path("artifacts/prepared")
 CLEAN = Path("artifacts/predictions/clean.parquet")
@@ -27,9 +28,10 @@ POINTS, CASES = Path("artifacts/operating_points.json"), Path("artifacts/cases")
 
 def main() -> None:
     """Write the cases with their pictures, and the findings."""
-    tables = [predictions.read(path) for path in (CLEAN, *sorted(STRESS.glob("*.parquet")))]
-    points, params = operating_points.read(POINTS), load(CasesParams)
-    book = casebook.study(tables, points, params, intervals_params=load(IntervalParams))
+    test = ScoredPredictions(predictions.read(CLEAN).role("test"), operating_points.read(POINTS))
+    corrupted = [predictions.read(path) for path in sorted(STRESS.glob("*.parquet"))]
+    bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
+    book = casebook.study(Conditions.aligned(test, corrupted), load(CasesParams), bootstrap)
     lab = explain.open_laboratory(MODEL, PREPARED, load(PredictParams), load(ComputeParams))
     ids = book.controls["sample_id"]
     others = lab.subjects(ids)

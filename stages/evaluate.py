@@ -8,9 +8,10 @@ from medaudit.audits.evaluation import EvaluateParams
 from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
 from medaudit.model.compute import ComputeParams
 from medaudit.params import load
-from medaudit.stats.bootstrap import IntervalParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.conditions import Condition
+from medaudit.tables.scoring import ScoredPredictions
 
 MODEL = Path("artifacts/model")
 PREPARED = Path("artifacts/prepared")
@@ -20,7 +21,7 @@ POINTS = Path("artifacts/operating_points.json")
 
 def main() -> None:
     """Write the clean predictions, the operating points and the findings."""
-    params, intervals_params = load(EvaluateParams), load(IntervalParams)
+    params = load(EvaluateParams)
     job = PredictionJob(
         kind="evaluate",
         model_folder=MODEL,
@@ -30,10 +31,10 @@ def main() -> None:
         compute=load(ComputeParams),
     )
     (clean,) = cached_predictions(job, [Condition.clean()])
-    points = operating_points.choose(
-        clean.role("calibration"), specificity=params.specificity, confidence=params.confidence
-    )
-    found = evaluation.audit(clean, points, intervals_params=intervals_params)
+    points = evaluation.freeze(clean.role("calibration"), params)
+    test = ScoredPredictions(clean.role("test"), points)
+    bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
+    found = evaluation.audit(test, points, params, bootstrap)
     predictions.write(clean, CLEAN)
     operating_points.write(points, POINTS)
     findings.write(found, "evaluate")

@@ -7,8 +7,9 @@ from medaudit.audits import selection
 from medaudit.audits.selection import SelectiveParams
 from medaudit.files import write_json
 from medaudit.params import load
-from medaudit.stats.bootstrap import IntervalParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
+from medaudit.tables.scoring import ScoredPredictions
 
 CLEAN = Path("artifacts/predictions/clean.parquet")
 POINTS = Path("artifacts/operating_points.json")
@@ -17,14 +18,13 @@ DEFERRAL = Path("artifacts/deferral.json")
 
 def main() -> None:
     """Compare confidence scores and apply the frozen deferral threshold."""
-    params, intervals_params = load(SelectiveParams), load(IntervalParams)
-    found = selection.audit(
-        predictions.read(CLEAN),
-        operating_points.read(POINTS),
-        params,
-        intervals_params=intervals_params,
-    )
-    write_json(DEFERRAL, selection.frozen(found, params))
+    params, points = load(SelectiveParams), operating_points.read(POINTS)
+    clean = predictions.read(CLEAN)
+    test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
+    bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
+    rule = selection.freeze(role, params)
+    found = selection.audit(test, rule, params, bootstrap)
+    write_json(DEFERRAL, rule.facts())
     findings.write(found, "selective")
 
 

@@ -6,8 +6,9 @@ from medaudit import findings, stage
 from medaudit.audits import slices
 from medaudit.audits.cuts import SliceParams
 from medaudit.params import load
-from medaudit.stats.bootstrap import IntervalParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import manifest, operating_points, predictions
+from medaudit.tables.scoring import ScoredPredictions
 
 PREPARED = Path("artifacts/prepared")
 CLEAN = Path("artifacts/predictions/clean.parquet")
@@ -16,15 +17,12 @@ POINTS = Path("artifacts/operating_points.json")
 
 def main() -> None:
     """Cut slices with edges from the train role and score them."""
-    params, intervals_params = load(SliceParams), load(IntervalParams)
+    params = load(SliceParams)
     rows = manifest.read_manifest(PREPARED)
-    found = slices.audit(
-        predictions.read(CLEAN),
-        operating_points.read(POINTS),
-        rows[rows["role"] == "train"],
-        params,
-        intervals_params=intervals_params,
-    )
+    test = ScoredPredictions(predictions.read(CLEAN).role("test"), operating_points.read(POINTS))
+    bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
+    edges = slices.freeze(rows[rows["role"] == "train"], params)
+    found = slices.audit(test, edges, params, bootstrap)
     findings.write(found, "slice")
 
 

@@ -9,8 +9,9 @@ from medaudit.model.cached import PredictionJob, PredictParams, cached_predictio
 from medaudit.model.compute import ComputeParams
 from medaudit.params import load
 from medaudit.pixels import corruptions
-from medaudit.stats.bootstrap import IntervalParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
+from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 MODEL = Path("artifacts/model")
 PREPARED = Path("artifacts/prepared")
@@ -21,7 +22,7 @@ STRESS = Path("artifacts/predictions/stress")
 
 def main() -> None:
     """Write one prediction table per condition, and the findings."""
-    params, intervals_params = load(StressParams), load(IntervalParams)
+    params, points = load(StressParams), operating_points.read(POINTS)
     conditions = corruptions.conditions(params.corruptions, params.severities)
     job = PredictionJob(
         kind="stress",
@@ -33,13 +34,10 @@ def main() -> None:
         embeddings=False,
     )
     tables = list(cached_predictions(job, conditions))
-    found = robustness.audit(
-        predictions.read(CLEAN),
-        tables,
-        operating_points.read(POINTS),
-        intervals_params=intervals_params,
-        reference=robustness.read_reference(params),
-    )
+    test = ScoredPredictions(predictions.read(CLEAN).role("test"), points)
+    bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
+    frozen = robustness.freeze(points, params)
+    found = robustness.audit(Conditions.aligned(test, tables), frozen, params, bootstrap)
     for table in tables:
         predictions.write(table, STRESS / f"{table.condition.name}.parquet")
     findings.write(found, "stress")

@@ -207,8 +207,8 @@ def validate(
 ) -> None:
     """Apply a model with its frozen thresholds to new images; labels are welcome, not needed.
 
-    Writes predictions.csv (whom to defer, and why), drift.csv and said.csv (against the training
-    images), summary.json, and with labels metrics/, plots/ and report/.
+    Writes predictions.csv (whom to defer, and why), drift.csv and prediction_drift.csv (against
+    the training images), summary.json, and with labels metrics/, plots/ and report/.
     """
 
     def run() -> None:

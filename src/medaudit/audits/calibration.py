@@ -11,15 +11,15 @@ from pydantic import Field, field_validator
 from medaudit.audits import intervals, reliability
 from medaudit.findings import Findings, Scalar
 from medaudit.params import Section, each_once
-from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables import calibrators, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medaudit.stats.bootstrap import BootstrapDistribution, IntervalParams
-    from medaudit.tables.calibrators import Calibrator
+    from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
+    from medaudit.tables.calibrators import Calibrator, Calibrators
     from medaudit.tables.predictions import PredictionTable
+    from medaudit.tables.scoring import ScoredPredictions
 
 BASELINE = "identity"
 REPORTED = ("ece", "ece_smooth", "classwise_ece", "brier_loss", "brier_skill_score", "log_loss")
@@ -45,41 +45,42 @@ class CalibrateParams(Section):
         return each_once(methods)
 
 
-def fit(clean: PredictionTable, params: CalibrateParams) -> dict[str, Calibrator]:
+def freeze(calibration: PredictionTable, params: CalibrateParams) -> Calibrators:
     """Fit every calibrator on the calibration role."""
-    role = clean.role("calibration")
-    task = tasks.get(role.schema.task)
+    task, schema = tasks.get(calibration.schema.task), calibration.schema
     return {
-        name: calibrators.fit(name, task, role.logits, role.targets, classes=role.schema.classes)
+        name: calibrators.fit(
+            name, task, calibration.logits, calibration.targets, classes=schema.classes
+        )
         for name in params.methods
     }
 
 
 def audit(
-    clean: PredictionTable,
-    fitted: Mapping[str, Calibrator],
-    params: CalibrateParams,
-    *,
-    intervals_params: IntervalParams,
+    test: ScoredPredictions, frozen: Calibrators, params: CalibrateParams, bootstrap: Bootstrap
 ) -> Findings:
-    """Reliability and proper scores of the test role under every fitted calibrator."""
-    test = clean.role("test")
-    bootstrap = Bootstrap.of_groups(test.group_ids, intervals_params)
-    stated = {name: reliability.stated(test, each) for name, each in fitted.items()}
+    """Reliability and proper scores of the test role under every fitted calibrator.
+
+    Args:
+        test: clean predictions of the test role, uncalibrated.
+        frozen: calibrators from `freeze`.
+        params: bins and replicates of the noise floor.
+        bootstrap: of the groups of the test role.
+    """
+    calibrated = {name: reliability.calibrated(test, each) for name, each in frozen.items()}
     found = {
-        name: reliability.replicate(test, each, bootstrap, n_bins=params.bins)
-        for name, each in stated.items()
+        name: reliability.replicate(each, bootstrap, n_bins=params.bins)
+        for name, each in calibrated.items()
     }
     floors = pd.concat(
         [
             reliability.floor_table(
-                test,
                 each,
                 n_bins=params.bins,
                 replicates=params.floor_replicates,
                 seed=params.seed,
             ).assign(calibrator=name)
-            for name, each in stated.items()
+            for name, each in calibrated.items()
         ],
         ignore_index=True,
     )
@@ -90,16 +91,16 @@ def audit(
         "events": reliability.event_table(found, bootstrap),
         "reliability": pd.concat(
             [
-                reliability.bin_table(test, each, n_bins=params.bins).assign(stage=name)
-                for name, each in stated.items()
+                reliability.bin_table(each, n_bins=params.bins).assign(stage=name)
+                for name, each in calibrated.items()
             ],
             ignore_index=True,
         ),
-        "bins": reliability.sweep_table(test, stated, seed=params.seed),
+        "bins": reliability.sweep_table(calibrated, seed=params.seed),
         "noise_floor": floors,
-        "fitted": fitted_table(fitted),
+        "fitted": fitted_table(frozen),
     }
-    scalars = headline(summary, floors) | fitted_scalars(fitted)
+    scalars = headline(summary, floors) | fitted_scalars(frozen)
     return Findings({"n": len(test)} | scalars, series)
 
 

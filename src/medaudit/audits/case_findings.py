@@ -103,7 +103,7 @@ def focus_scalars(book: Study, focus: pd.DataFrame) -> dict[str, Scalar]:
 
 def control_mean(book: Study, part: pd.DataFrame, column: str) -> Estimate:
     """Mean of a column over controls, with an interval over their groups."""
-    groups = book.test.scored.table.group_ids[book.test.rows_of(part["sample_id"])]
-    bootstrap = Bootstrap.of_groups(groups, book.intervals_params)
+    groups = book.test.group_ids[book.test.rows_of(part["sample_id"])]
+    bootstrap = Bootstrap.of_groups(groups, book.bootstrap.params)
     measure = Measure(column, partial(weighted_mean, part[column].to_numpy(np.float64)), 0)
     return bootstrap.interval(measure)

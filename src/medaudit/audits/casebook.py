@@ -11,7 +11,6 @@ import pandas as pd
 from medaudit.audits import evidence
 from medaudit.audits.cases import CasesParams, Chosen, choose, controls
 from medaudit.audits.diagnosis import Diagnosis, diagnose, ranked
-from medaudit.audits.judging import Judged, judge
 from medaudit.audits.taxonomy import modes, taxonomy
 
 if TYPE_CHECKING:
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from medaudit.stats.bootstrap import IntervalParams
-    from medaudit.tables.operating_points import OperatingPoints
-    from medaudit.tables.predictions import PredictionTable
+    from medaudit.stats.bootstrap import Bootstrap
+    from medaudit.tables.scoring import Conditions, ScoredPredictions
+
 
 LONGEST_NAME = 48  # characters, of up to 4 bytes; a file name holds 255 bytes
 
@@ -33,7 +32,7 @@ class Study:
 
     Args:
         params: section `cases`.
-        intervals_params: section `intervals`.
+        bootstrap: of the groups of the test role.
         test: the test role when clean.
         stressed: the same rows under every condition.
         cases: to be explained.
@@ -42,16 +41,16 @@ class Study:
     """
 
     params: CasesParams
-    intervals_params: IntervalParams
-    test: Judged
-    stressed: tuple[Judged, ...]
+    bootstrap: Bootstrap
+    test: ScoredPredictions
+    stressed: tuple[ScoredPredictions, ...]
     cases: tuple[Chosen, ...]
     controls: pd.DataFrame
     taxonomy: pd.DataFrame
 
     def called(self, sample_ids: Iterable[str]) -> list[int]:
         """The output that is called for clean images."""
-        return [int(index) for index in self.test.called[self.test.rows_of(sample_ids)]]
+        return [int(index) for index in self.test.predicted_output[self.test.rows_of(sample_ids)]]
 
     def mode(self, case: Chosen) -> str:
         """The mode of the taxonomy that holds a case."""
@@ -59,7 +58,7 @@ class Study:
         found = modes(self.test, self.stressed, confident=self.params.confident)
         return next(each.name for each in found if each.members[row])
 
-    def before(self, case: Chosen) -> Judged:
+    def before(self, case: Chosen) -> ScoredPredictions:
         """The predictions under the condition in which a case is shown."""
         judged = (self.test, *self.stressed)
         return next(each for each in judged if each.condition == case.condition)
@@ -94,31 +93,24 @@ class Page:
         return None if edits.empty else str(edits.iloc[0])
 
 
-def study(
-    tables: Sequence[PredictionTable],
-    points: OperatingPoints,
-    params: CasesParams,
-    *,
-    intervals_params: IntervalParams,
-) -> Study:
-    """Choose cases and controls, and count the modes; the first table is the clean one."""
-    clean, *corrupted = tables
-    test, stressed = judge(clean, corrupted, points)
-    cases = choose(clean, corrupted, points, params)
+def study(conditions: Conditions, params: CasesParams, bootstrap: Bootstrap) -> Study:
+    """Choose cases and controls, and count the modes.
+
+    Args:
+        conditions: predictions of the test role, clean and under every condition.
+        params: section `cases`.
+        bootstrap: of the groups of the test role.
+    """
+    cases = choose(conditions, params)
+    shown = [case.sample_id for case in cases]
     return Study(
         params=params,
-        intervals_params=intervals_params,
-        test=test,
-        stressed=stressed,
+        bootstrap=bootstrap,
+        test=conditions.clean,
+        stressed=conditions.corrupted,
         cases=cases,
-        controls=controls(clean, points, params, exclude=[case.sample_id for case in cases]),
-        taxonomy=taxonomy(
-            clean,
-            corrupted,
-            points,
-            confident=params.confident,
-            intervals_params=intervals_params,
-        ),
+        controls=controls(conditions.clean, params, exclude=shown),
+        taxonomy=taxonomy(conditions, bootstrap, confident=params.confident),
     )
 
 

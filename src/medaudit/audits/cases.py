@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from medaudit.audits.judging import Bools, Judged, judge
 from medaudit.params import Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from medaudit.tables.conditions import Condition
-    from medaudit.tables.operating_points import OperatingPoints
-    from medaudit.tables.predictions import PredictionTable
+    from medaudit.tables.scoring import Conditions, ScoredPredictions
+    from medaudit.tables.tasks.base import Bools
 
 N_CONTRAST = 1  # false alarms and successes stand beside the failures, one of each is enough
 
@@ -80,19 +79,14 @@ class Chosen:
     reason: str
 
 
-def choose(
-    clean: PredictionTable,
-    corrupted: Sequence[PredictionTable],
-    points: OperatingPoints,
-    params: CasesParams,
-) -> tuple[Chosen, ...]:
+def choose(conditions: Conditions, params: CasesParams) -> tuple[Chosen, ...]:
     """The cases to explain: failures first, then one success for contrast.
 
     Samples and groups are distinct, and so are the corruptions of flips. Equal candidates are
     taken in the order of their ids. A kind without candidates is left out; where no critical miss
     exists, errors of any class take its place under their own name.
     """
-    test, stressed = judge(clean, corrupted, points)
+    test, stressed = conditions.clean, conditions.corrupted
     wishes: list[tuple[Iterable[Chosen], int]] = [
         (misses(test, params), params.per_kind),
         (flips(test, stressed, params), params.per_kind),
@@ -119,50 +113,52 @@ def distinct(candidates: Iterable[Chosen], taken: Sequence[Chosen]) -> Iterator[
         yield case
 
 
-def misses(test: Judged, params: CasesParams) -> Iterator[Chosen]:
+def misses(test: ScoredPredictions, params: CasesParams) -> Iterator[Chosen]:
     """Critical samples called something else, confident ones first; then errors of any class."""
-    confident = test.confidence >= params.confident
-    missed = test.critical & ~test.called_critical
+    confident = test.confidence_score() >= params.confident
+    missed = test.critical & ~test.predicted_critical
     for kind, members in {
         "confident_critical_miss": missed & confident,
         "uncertain_critical_miss": missed & ~confident,
-        "confident_error": ~test.right & ~missed & confident,
-        "uncertain_error": ~test.right & ~missed & ~confident,
+        "confident_error": ~test.correct & ~missed & confident,
+        "uncertain_error": ~test.correct & ~missed & ~confident,
     }.items():
         yield from most_confident(test, members, kind)
 
 
-def false_alarms(test: Judged, params: CasesParams) -> Iterator[Chosen]:
+def false_alarms(test: ScoredPredictions, params: CasesParams) -> Iterator[Chosen]:
     """Samples without the critical class that are confidently called critical."""
-    confident = test.confidence >= params.confident
-    members = ~test.critical & test.called_critical & confident
+    confident = test.confidence_score() >= params.confident
+    members = ~test.critical & test.predicted_critical & confident
     return most_confident(test, members, "confident_false_alarm")
 
 
-def successes(test: Judged, stressed: Sequence[Judged]) -> Iterator[Chosen]:
+def successes(test: ScoredPredictions, stressed: Sequence[ScoredPredictions]) -> Iterator[Chosen]:
     """Right calls, best those of the critical class that no condition turns."""
-    stable = test.right & np.all([each.right for each in (test, *stressed)], axis=0)
+    stable = test.correct & np.all([each.correct for each in (test, *stressed)], axis=0)
     for members in (
         stable & test.critical,
-        test.right & test.critical & ~stable,
-        test.right & ~test.critical,
+        test.correct & test.critical & ~stable,
+        test.correct & ~test.critical,
     ):
         yield from most_confident(test, members, "success")
 
 
-def most_confident(judged: Judged, members: Bools, kind: str) -> Iterator[Chosen]:
+def most_confident(judged: ScoredPredictions, members: Bools, kind: str) -> Iterator[Chosen]:
     """Members by falling confidence, then by id."""
     rows = np.flatnonzero(members)
-    order = rows[np.lexsort((judged.ids[rows], -judged.confidence[rows]))]
+    order = rows[np.lexsort((judged.sample_ids[rows], -judged.confidence_score()[rows]))]
     for place, row in enumerate(order.tolist(), start=1):
         reason = (
-            f"{called(judged, row)}; number {place} by confidence of {len(rows)} such cases "
+            f"{in_words(judged, row)}; number {place} by confidence of {len(rows)} such cases "
             f"among {len(members)} test samples"
         )
         yield record(judged, judged, row, kind=kind, reason=reason)
 
 
-def flips(test: Judged, stressed: Sequence[Judged], params: CasesParams) -> Iterator[Chosen]:
+def flips(
+    test: ScoredPredictions, stressed: Sequence[ScoredPredictions], params: CasesParams
+) -> Iterator[Chosen]:
     """Right when clean and wrong under a condition.
 
     Confident clean calls come first, then the critical class, then the mildest severity, then
@@ -170,51 +166,53 @@ def flips(test: Judged, stressed: Sequence[Judged], params: CasesParams) -> Iter
     """
     found = []
     for each in stressed:
-        turned = test.right & ~each.right
+        turned = test.correct & ~each.correct
         for row in np.flatnonzero(turned).tolist():
-            lost = each.truth[row]
-            fall = each.scored.probabilities[row, lost] - test.scored.probabilities[row, lost]
+            lost = each.true_output[row]
+            fall = each.probabilities[row, lost] - test.probabilities[row, lost]
             rank = (
-                bool(test.confidence[row] < params.confident),
+                bool(test.confidence_score()[row] < params.confident),
                 not test.critical[row],
                 each.condition.severity,
                 float(fall),
-                str(test.ids[row]),
+                str(test.sample_ids[row]),
                 each.condition.name,
             )
             found.append((rank, row, int(turned.sum()), each))
     for _, row, n_turned, each in sorted(found, key=lambda candidate: candidate[0]):
         reason = (
-            f"clean: {called(test, row)}; {each.condition.name}: {called(each, row)}; one of "
-            f"{n_turned} right calls of {int(test.right.sum())} that {each.condition.name} turns"
+            f"clean: {in_words(test, row)}; {each.condition.name}: {in_words(each, row)}; one of "
+            f"{n_turned} right calls of {int(test.correct.sum())} that {each.condition.name} turns"
         )
         yield record(each, test, row, kind="corruption_flip", reason=reason)
 
 
-def called(judged: Judged, row: int) -> str:
+def in_words(judged: ScoredPredictions, row: int) -> str:
     """What is true and what is called, in words."""
-    truth, call = judged.truth_names[row], judged.called_names[row]
-    stated = f"called {call} with probability {judged.confidence[row]:.2f}"
+    truth, call = judged.truth_names[row], judged.predicted_names[row]
+    stated = f"called {call} with probability {judged.confidence_score()[row]:.2f}"
     if truth == call:
         return f"true {truth}, {stated}"
-    name = judged.scored.table.schema.classes[judged.truth[row]]
+    name = judged.schema.classes[judged.true_output[row]]
     return f"true {truth}, {stated} ({name} {judged.p_true[row]:.2f})"
 
 
-def record(judged: Judged, clean: Judged, row: int, *, kind: str, reason: str) -> Chosen:
+def record(
+    judged: ScoredPredictions, clean: ScoredPredictions, row: int, *, kind: str, reason: str
+) -> Chosen:
     """One row as a case."""
     return Chosen(
-        sample_id=str(judged.ids[row]),
-        group_id=str(judged.scored.table.group_ids[row]),
+        sample_id=str(judged.sample_ids[row]),
+        group_id=str(judged.group_ids[row]),
         kind=kind,
         condition=judged.condition,
-        true_index=int(judged.truth[row]),
-        predicted_index=int(judged.called[row]),
+        true_index=int(judged.true_output[row]),
+        predicted_index=int(judged.predicted_output[row]),
         truth=str(judged.truth_names[row]),
-        predicted=str(judged.called_names[row]),
-        probabilities=tuple(judged.scored.probabilities[row].tolist()),
-        clean_probabilities=tuple(clean.scored.probabilities[row].tolist()),
-        confidence=float(judged.confidence[row]),
+        predicted=str(judged.predicted_names[row]),
+        probabilities=tuple(judged.probabilities[row].tolist()),
+        clean_probabilities=tuple(clean.probabilities[row].tolist()),
+        confidence=float(judged.confidence_score()[row]),
         critical=bool(judged.critical[row]),
         flagged=bool(judged.flagged[row]),
         reason=reason,
@@ -222,20 +220,17 @@ def record(judged: Judged, clean: Judged, row: int, *, kind: str, reason: str) -
 
 
 def controls(
-    clean: PredictionTable,
-    points: OperatingPoints,
-    params: CasesParams,
-    *,
-    exclude: Iterable[str] = (),
+    test: ScoredPredictions, params: CasesParams, *, exclude: Iterable[str] = ()
 ) -> pd.DataFrame:
     """Random test samples to try every intervention on: `sample_id`, `truth`, `right`.
 
     As many right as wrong ones where there are enough, and of either the true classes in turn,
     since otherwise the majority class alone would set the base rate.
     """
-    test, _ = judge(clean, (), points)
-    shuffled = np.random.default_rng(params.seed).permutation(len(test.ids))
-    frame = pd.DataFrame({"sample_id": test.ids, "truth": test.truth, "right": test.right})
+    shuffled = np.random.default_rng(params.seed).permutation(len(test.sample_ids))
+    frame = pd.DataFrame(
+        {"sample_id": test.sample_ids, "truth": test.true_output, "right": test.correct}
+    )
     frame = frame.iloc[shuffled]
     frame = frame[~frame["sample_id"].isin(set(exclude))]
     turn = frame.groupby(["right", "truth"]).cumcount()

@@ -15,7 +15,7 @@ from medaudit.errors import DataError, listed
 from medaudit.params import Section, each_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -108,7 +108,36 @@ def without(params: SliceParams, absent: tuple[str, ...]) -> SliceParams:
     return params.model_copy(update={"columns": columns, "quantiles": quantiles})
 
 
-def slices(rows: pd.DataFrame, reference: pd.DataFrame, params: SliceParams) -> Iterator[Slice]:
+@dataclass(frozen=True)
+class SliceEdges:
+    """Inner edges of the bins of every numeric column; empty where all values are in one bin."""
+
+    inner: Mapping[str, npt.NDArray[np.float64]]
+
+
+def edges(train_rows: pd.DataFrame, params: SliceParams) -> SliceEdges:
+    """Edges at the quantiles of the train role.
+
+    Columns that the train role lacks have none; whether slices may lack them is said by `slices`.
+    """
+    known = {name: bins for name, bins in params.quantiles.items() if name in train_rows}
+    return SliceEdges(
+        {name: inner_edges(train_rows[name], bins=bins) for name, bins in known.items()}
+    )
+
+
+def inner_edges(values: pd.Series[Any], *, bins: int) -> npt.NDArray[np.float64]:
+    """Distinct quantiles between the first and the last bin, missing values left out."""
+    known = numbers(values)
+    known = known[~np.isnan(known)]
+    if len(known) == 0:
+        raise DataError(
+            f"slice column {values.name!r} has no value in the train role to take edges from"
+        )
+    return np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
+
+
+def slices(rows: pd.DataFrame, frozen: SliceEdges, params: SliceParams) -> Iterator[Slice]:
     """All slices that the parameters name, values in sorted order."""
     wanted = [*params.columns, *params.quantiles]
     missing = [column for column in wanted if column not in rows]
@@ -119,8 +148,8 @@ def slices(rows: pd.DataFrame, reference: pd.DataFrame, params: SliceParams) -> 
         )
     for column in params.columns:
         yield from by_value(rows, column)
-    for column, bins in params.quantiles.items():
-        yield from by_quantile(rows, reference, column, bins=bins)
+    for column in params.quantiles:
+        yield from by_quantile(rows, column, frozen)
 
 
 def by_value(rows: pd.DataFrame, column: str) -> Iterator[Slice]:
@@ -130,17 +159,14 @@ def by_value(rows: pd.DataFrame, column: str) -> Iterator[Slice]:
         yield Slice(column, name, (values == name).to_numpy())
 
 
-def by_quantile(
-    rows: pd.DataFrame, reference: pd.DataFrame, column: str, *, bins: int
-) -> Iterator[Slice]:
-    """Bins with edges at the quantiles of the train role; missing values apart."""
-    values, known = numbers(rows[column]), numbers(reference[column])
-    known = known[~np.isnan(known)]
-    if len(known) == 0:
+def by_quantile(rows: pd.DataFrame, column: str, frozen: SliceEdges) -> Iterator[Slice]:
+    """Bins at the frozen edges; missing values apart."""
+    if column not in frozen.inner:
         raise DataError(
-            f"slice column {column!r} has no value in the train role to take edges from"
+            f"slice column {column!r} is not among the rows that edges are taken from; "
+            f"columns with edges: {listed(list(frozen.inner))}"
         )
-    inner = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
+    values, inner = numbers(rows[column]), frozen.inner[column]
     place = np.searchsorted(inner, values, side="left")
     place[np.isnan(values)] = -1
     for i, name in enumerate(bin_names(inner)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,37 +15,31 @@ from medaudit.stats.measure import Measure, share_of
 
 if TYPE_CHECKING:
     from medaudit.stats.bootstrap import Bootstrap
-    from medaudit.tables.scoring import Scored
+    from medaudit.tables.scoring import ScoredPredictions
     from medaudit.tables.tasks.base import Bools, Floats
 
 REPICKED = "threshold_repicked_on_test"
 GRID = tuple(np.round(np.arange(0.5, 1.0001, 0.05), 2))
 
 
-@dataclass(frozen=True, eq=False)
-class Deferrable:
-    """One role with its risk and confidence per sample."""
+def kept_measures(test: ScoredPredictions, kept: Bools, risks: Floats) -> tuple[Measure, ...]:
+    """Coverage, selective risk and critical recall among the kept, as functions of weights.
 
-    scored: Scored
-    risk: Floats
-    confidence: Floats
-
-
-def kept_measures(part: Deferrable, threshold: float) -> tuple[Measure, ...]:
-    """Coverage, selective risk and critical recall among the kept, as functions of weights."""
-    kept = part.confidence >= threshold
+    Args:
+        test: predictions.
+        kept: samples that are not deferred, (n,).
+        risks: loss of every sample in [0, 1], (n,).
+    """
     everyone = np.ones_like(kept)
+    selective_risk = partial(weighted_ratio, kept * risks, kept)
     found = (
         Measure("coverage", share_of(kept, everyone), 0, interval_kind="proportion"),
-        Measure(
-            "selective_risk", partial(weighted_ratio, kept * part.risk, kept), -1, denominator=kept
-        ),
+        Measure("selective_risk", selective_risk, -1, denominator=kept),
     )
-    if part.scored.table.schema.critical_class is None:
+    if test.schema.critical_class is None:
         return found
-    k = part.scored.table.schema.critical_index
-    truth = part.scored.positives[:, k]
-    hits = truth & part.scored.decisions[:, k]
+    truth = test.critical
+    hits = truth & test.predicted_critical
     return (
         *found,
         share("critical_recall", hits, truth, 1),
@@ -68,28 +61,27 @@ def share(name: str, members: Bools, denominator: Bools, direction: int) -> Meas
 
 
 def deferral_rows(
-    part: Deferrable, name: str, threshold: float, bootstrap: Bootstrap
+    test: ScoredPredictions, risks: Floats, bootstrap: Bootstrap, *, score: str, threshold: float
 ) -> list[dict[str, object]]:
     """What the frozen threshold realises on test, one row per measure, with intervals."""
-    found = bootstrap.distribution(kept_measures(part, threshold))
+    kept = test.confidence_score(score) >= threshold
     return [
         {
-            "score": name,
+            "score": score,
             "threshold": threshold,
-            "metric": metric,
-            **intervals.columns(bootstrap.interval(each)),
+            "metric": measure.name,
+            **intervals.columns(bootstrap.interval(measure)),
         }
-        for metric, each in found.items()
+        for measure in kept_measures(test, kept, risks)
     ]
 
 
-def per_class_table(part: Deferrable, threshold: float, bootstrap: Bootstrap) -> pd.DataFrame:
+def per_class_table(test: ScoredPredictions, kept: Bools, bootstrap: Bootstrap) -> pd.DataFrame:
     """Deferral rate and recall among the kept for every class, with intervals."""
-    kept = part.confidence >= threshold
     rows = []
-    for k, name in enumerate(part.scored.table.schema.classes):
-        truth = part.scored.positives[:, k]
-        hits = truth & part.scored.decisions[:, k]
+    for k, name in enumerate(test.classes):
+        truth = test.positives[:, k]
+        hits = truth & test.decisions[:, k]
         row: dict[str, object] = {"class": name, "n": int(truth.sum())}
         shares = {
             "deferred": (truth & ~kept, truth),
@@ -103,16 +95,17 @@ def per_class_table(part: Deferrable, threshold: float, bootstrap: Bootstrap) ->
     return pd.DataFrame(rows)
 
 
-def coverage_table(part: Deferrable) -> pd.DataFrame:
+def coverage_table(test: ScoredPredictions, risks: Floats, *, score: str) -> pd.DataFrame:
     """Risk and critical recall among the most confident share of test, over coverages.
 
     Thresholds are picked on test (`method`) to draw a curve; deferral is judged at the frozen one.
     """
-    rows = []
+    rows, confidence = [], test.confidence_score(score)
     for coverage in GRID:
-        threshold = selective.threshold_for_coverage(part.confidence, coverage=float(coverage))
-        ones = np.ones((1, len(part.risk)))
-        values = {m.name: float(m.statistic(ones)[0]) for m in kept_measures(part, threshold)}
+        threshold = selective.threshold_for_coverage(confidence, coverage=float(coverage))
+        ones = np.ones((1, len(test)))
+        found = kept_measures(test, confidence >= threshold, risks)
+        values = {m.name: float(m.statistic(ones)[0]) for m in found}
         row = {"asked": float(coverage), "critical_recall_kept": np.nan} | values
-        rows.append(row | {"n": len(part.risk), "method": REPICKED})
+        rows.append(row | {"n": len(test), "method": REPICKED})
     return pd.DataFrame(rows)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,43 +13,34 @@ import pandas as pd
 from medaudit.audits import intervals
 from medaudit.errors import DataError, listed
 from medaudit.metrics import robustness
-from medaudit.stats.bootstrap import mean_distribution
+from medaudit.stats.bootstrap import BootstrapDistribution, mean_distribution
 from medaudit.stats.trend import kendall_tau
+from medaudit.tables.conditions import Condition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
     from medaudit.findings import Scalar
-    from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
-    from medaudit.tables.scoring import Scored
+    from medaudit.stats.bootstrap import Bootstrap
 
 ERROR = "balanced_accuracy"
 MEAN = "mean"
-REFERENCE_COLUMNS = ("corruption", "severity", "metric", "value")
+BASELINE_COLUMNS = ("corruption", "severity", "metric", "value")
 
 
-@dataclass(frozen=True, eq=False)
-class Tested:
-    """One condition with all its measures on the common resamples."""
-
-    scored: Scored
-    found: Mapping[str, BootstrapDistribution]
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing was done to the images."""
-        return self.scored.table.condition.is_clean
+Distributions = Mapping[Condition, Mapping[str, BootstrapDistribution]]
+"""Of every condition, clean first, the measures on the common resamples."""
 
 
-def by_corruption(tested: Sequence[Tested]) -> dict[str, list[Tested]]:
+def by_corruption(found: Distributions) -> dict[str, list[Condition]]:
     """Conditions of every corruption by rising severity, clean apart."""
-    found: dict[str, list[Tested]] = {}
-    stressed = [each for each in tested if not each.is_clean]
-    for each in sorted(stressed, key=lambda t: t.scored.table.condition.severity):
-        found.setdefault(each.scored.table.condition.corruption, []).append(each)
-    return found
+    groups: dict[str, list[Condition]] = {}
+    for each in sorted(found, key=lambda condition: condition.severity):
+        if not each.is_clean:
+            groups.setdefault(each.corruption, []).append(each)
+    return groups
 
 
 def trend_table(conditions: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -77,14 +69,14 @@ def trend_table(conditions: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFram
 
 
 def mean_deltas(
-    tested: Sequence[Tested], metrics: Sequence[str], bootstrap: Bootstrap
+    found: Distributions, metrics: Sequence[str], bootstrap: Bootstrap
 ) -> dict[str, Scalar]:
     """Mean change against clean over all conditions, paired, with its interval."""
-    (clean,) = (each.found for each in tested if each.is_clean)
-    stressed = [each.found for each in tested if not each.is_clean]
+    clean = found[Condition.clean()]
+    stressed = [each for condition, each in found.items() if not condition.is_clean]
     scalars: dict[str, Scalar] = {}
     for metric in metrics if stressed else ():
-        parts = [found[metric].minus(clean[metric]) for found in stressed]
+        parts = [each[metric].minus(clean[metric]) for each in stressed]
         name = f"mean_{metric}_delta"
         estimate = bootstrap.interval(mean_distribution(parts))
         scalars |= intervals.with_interval(name, estimate)
@@ -92,23 +84,21 @@ def mean_deltas(
 
 
 def error_table(
-    tested: Sequence[Tested],
-    bootstrap: Bootstrap,
-    reference: pd.DataFrame | None,
+    found: Distributions, bootstrap: Bootstrap, baseline: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Balanced error of every corruption, and beside a reference model BE and rBE, with intervals.
+    """Balanced error of every corruption, and beside a baseline model BE and rBE, with intervals.
 
-    The reference enters as fixed numbers: its own uncertainty is not in the intervals.
+    The baseline enters as fixed numbers: its own uncertainty is not in the intervals.
     """
-    (clean,) = (each for each in tested if each.is_clean)
-    found: dict[str, dict[str, BootstrapDistribution]] = {}
-    for name, conditions in by_corruption(tested).items():
-        errors = [error(each) for each in conditions]
-        found[name] = {"balanced_error": mean_distribution(errors)}
-        if reference is not None:
-            found[name] |= relative_errors(errors, error(clean), reference, conditions)
+    clean = error(found[Condition.clean()])
+    tables: dict[str, dict[str, BootstrapDistribution]] = {}
+    for name, conditions in by_corruption(found).items():
+        errors = [error(found[each]) for each in conditions]
+        tables[name] = {"balanced_error": mean_distribution(errors)}
+        if baseline is not None:
+            tables[name] |= relative_errors(errors, clean, baseline_errors(baseline, conditions))
     rows = []
-    for name, quantities in (found | {MEAN: over_corruptions(list(found.values()))}).items():
+    for name, quantities in (tables | {MEAN: over_corruptions(list(tables.values()))}).items():
         for quantity, each in quantities.items():
             estimate = bootstrap.interval(each)
             rows.append({"corruption": name, "quantity": quantity, **intervals.columns(estimate)})
@@ -132,9 +122,9 @@ def over_corruptions(
     return means
 
 
-def error(tested: Tested) -> BootstrapDistribution:
+def error(measured: Mapping[str, BootstrapDistribution]) -> BootstrapDistribution:
     """1 minus balanced accuracy."""
-    found = tested.found[ERROR]
+    found = measured[ERROR]
     return replace(
         found,
         measure=replace(found.measure, name="balanced_error", direction=-1),
@@ -146,11 +136,15 @@ def error(tested: Tested) -> BootstrapDistribution:
 def relative_errors(
     errors: Sequence[BootstrapDistribution],
     clean: BootstrapDistribution,
-    reference: pd.DataFrame,
-    conditions: Sequence[Tested],
+    known: npt.NDArray[np.float64],
 ) -> dict[str, BootstrapDistribution]:
-    """BE and rBE of one corruption."""
-    known = reference_errors(reference, conditions)
+    """BE and rBE of one corruption.
+
+    Args:
+        errors: of this model, by rising severity.
+        clean: of this model on clean images.
+        known: of the baseline model, clean and then by rising severity.
+    """
     values = np.array([each.value for each in errors])
     replicates = np.stack([each.replicates for each in errors], axis=-1)
     both = {"clean_error": clean.value, "reference_clean_error": known[0]}
@@ -169,24 +163,22 @@ def relative_errors(
     }
 
 
-def reference_errors(
-    reference: pd.DataFrame, conditions: Sequence[Tested]
+def baseline_errors(
+    baseline: pd.DataFrame, conditions: Sequence[Condition]
 ) -> npt.NDArray[np.float64]:
-    """Balanced errors of the reference model: clean, then under these conditions."""
-    missing = [name for name in REFERENCE_COLUMNS if name not in reference]
+    """Balanced errors of the baseline model: clean, then under these conditions."""
+    missing = [name for name in BASELINE_COLUMNS if name not in baseline]
     if missing:
         raise DataError(
             f"stress.reference: expected the columns of plots/stress/conditions.csv, "
             f"without {listed(missing)}"
         )
-    known = reference[reference["metric"] == ERROR].set_index(["corruption", "severity"])["value"]
-    asked = [("clean", 0)] + [
-        (c.corruption, c.severity) for c in (each.scored.table.condition for each in conditions)
-    ]
+    known = baseline[baseline["metric"] == ERROR].set_index(["corruption", "severity"])["value"]
+    asked = [("clean", 0)] + [(each.corruption, each.severity) for each in conditions]
     absent = [f"{name}-{severity}" for name, severity in asked if (name, severity) not in known]
     if absent:
         raise DataError(
-            f"stress.reference: no {ERROR} under {listed(absent)}; run the reference model under "
+            f"stress.reference: no {ERROR} under {listed(absent)}; run the baseline model under "
             f"the same corruptions and severities"
         )
     return robustness.balanced_error([known[each] for each in asked])

@@ -36,12 +36,12 @@ def dossier(
         questions: what every edit asks, by its name, whether it could be tried or not.
     """
     tried = set(found.series["base_rates"]["intervention"])
-    schema = book.test.scored.table.schema
+    schema = book.test.schema
     return {
         "classes": list(schema.classes),
         "critical_class": schema.critical_class,
         "params": book.params.model_dump(),
-        "n_test": len(book.test.ids),
+        "n_test": len(book.test.sample_ids),
         "n_controls": {
             "right": int(book.controls["right"].sum()),
             "wrong": int((~book.controls["right"]).sum()),
@@ -71,7 +71,7 @@ def entry(
         questions: what every edit asks, by its name.
     """
     images, focus = drawn
-    case, classes = page.case, book.test.scored.table.schema.classes
+    case, classes = page.case, book.test.schema.classes
     asked = [questions.get(str(name), "") for name in page.evidence["intervention"]]
     return {
         "number": page.number,
@@ -101,7 +101,7 @@ def entry(
 
 def facts(book: Study, case: Chosen) -> dict[str, Any]:
     """The slice columns of a case."""
-    table = book.test.scored.table
+    table = book.test.table
     (row,) = book.test.rows_of([case.sample_id])
     return jsonable(table.rows.iloc[row].drop(list(OWN_COLUMNS)).to_dict())
 
@@ -116,8 +116,8 @@ def dose_response(book: Study, case: Chosen) -> list[dict[str, Any]]:
         {
             "condition": each.condition.name,
             "severity": each.condition.severity,
-            "predicted": str(each.called_names[row]),
-            "p_true": on_disk(float(each.scored.probabilities[row, case.true_index])),
+            "predicted": str(each.predicted_names[row]),
+            "p_true": on_disk(float(each.probabilities[row, case.true_index])),
         }
         for each in (book.test, *doses)
     ]

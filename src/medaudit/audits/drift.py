@@ -18,11 +18,11 @@ from medaudit.stats.measure import Measure
 from medaudit.stats.multiplicity import holm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     import numpy.typing as npt
 
-    from medaudit.stats.bootstrap import IntervalParams
+    from medaudit.tables.scoring import ScoredPredictions
     from medaudit.tables.tasks.base import Bools, Floats
 
 RANGE = (0.005, 0.995)
@@ -35,56 +35,101 @@ CAUTION = (
 )
 
 
+@dataclass(frozen=True)
+class DriftParams:
+    """What is compared.
+
+    Args:
+        columns: statistics of the images.
+    """
+
+    columns: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
-class Said:
-    """What a model said of n images, without asking whether it is true.
+class PredictionSummary:
+    """Predictions of n images, whose truth need not be known.
 
     Args:
         classes: names of the outputs, k of them.
-        called: which outputs were called, (n, k).
+        predicted: which outputs are predicted, (n, k).
         confidence: confidence score, (n,).
         group_ids: patient or lesion of every image, (n,).
     """
 
     classes: tuple[str, ...]
-    called: Bools
+    predicted: Bools
     confidence: Floats
     group_ids: npt.NDArray[np.str_]
 
+    @classmethod
+    def of(cls, scored: ScoredPredictions, *, score: str) -> PredictionSummary:
+        """Of predictions whose truth is known, with one of the confidence scores."""
+        return cls(
+            scored.classes, scored.decisions, scored.confidence_score(score), scored.group_ids
+        )
 
-def audit(
-    images: pd.DataFrame,
-    train: pd.DataFrame,
-    said: Said,
-    known: Mapping[str, Said],
-    *,
-    columns: Sequence[str],
-    intervals_params: IntervalParams,
-) -> Findings:
-    """Compare statistics of new images with the train role, and what is said with what was said.
+
+@dataclass(frozen=True, eq=False)
+class NewImages:
+    """Statistics of n new images, a row each, and their predictions in the same order."""
+
+    statistics: pd.DataFrame
+    predictions: PredictionSummary
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenReference:
+    """What new images are compared with.
 
     Args:
-        images: statistics of the new images, a row each.
-        train: the same columns of the train role.
-        said: of the new images, in their order.
-        known: by role, what the same model said of the images that it was audited with.
-        columns: the statistics.
-        intervals_params: replicates, level and seed of the bootstrap over groups.
+        statistics: values of the train role by the name of the statistic, (m,) each.
+        predictions: by role, those of the same model for the images that it was audited with.
     """
-    bootstrap = Bootstrap.of_groups(said.group_ids, intervals_params)
+
+    statistics: Mapping[str, Floats]
+    predictions: Mapping[str, PredictionSummary]
+
+
+def freeze(
+    train_rows: pd.DataFrame,
+    params: DriftParams,
+    *,
+    predictions: Mapping[str, PredictionSummary],
+) -> FrozenReference:
+    """The statistics of the train role, and what the model predicted for the known roles."""
+    statistics = {name: _numbers(train_rows[name]) for name in params.columns}
+    return FrozenReference(statistics, predictions)
+
+
+def audit(
+    test: NewImages, frozen: FrozenReference, params: DriftParams, bootstrap: Bootstrap
+) -> Findings:
+    """Compare new images with the train role, and their predictions with those that are known.
+
+    Args:
+        test: the new images.
+        frozen: what is known, from `freeze`.
+        params: the statistics that are compared.
+        bootstrap: of the groups of the new images.
+    """
     pairs: list[tuple[str, str, Floats, Floats]] = [
-        (name, TRAIN, _numbers(images[name]), _numbers(train[name])) for name in columns
+        (name, TRAIN, _numbers(test.statistics[name]), frozen.statistics[name])
+        for name in params.columns
     ]
-    pairs += [(CONFIDENCE, role, said.confidence, each.confidence) for role, each in known.items()]
-    rows = [statistic_row(*pair, bootstrap=bootstrap) for pair in pairs]
-    statistics = pd.DataFrame(rows)
+    pairs += [
+        (CONFIDENCE, role, test.predictions.confidence, each.confidence)
+        for role, each in frozen.predictions.items()
+    ]
+    statistics = pd.DataFrame([statistic_row(*pair, bootstrap=bootstrap) for pair in pairs])
     statistics["p_holm"] = holm(statistics["p_value"].to_numpy())
-    spoken = pd.DataFrame(
-        row
-        for source, each in {"new": said, **known}.items()
-        for row in said_rows(source, each, intervals_params)
-    )
-    return Findings(headline(statistics, spoken), {"statistics": statistics, "said": spoken})
+    rows = list(prediction_rows("new", test.predictions, bootstrap))
+    for role, each in frozen.predictions.items():
+        drawn = Bootstrap.of_groups(each.group_ids, bootstrap.params)
+        rows += prediction_rows(role, each, drawn)
+    drift = pd.DataFrame(rows)
+    series = {"statistics": statistics, "prediction_drift": drift}
+    return Findings(headline(statistics, drift), series)
 
 
 def usual_range(values: Floats) -> tuple[float, float]:
@@ -141,26 +186,27 @@ def kolmogorov_smirnov(new: Floats, known: Floats) -> tuple[float, float]:
     return float(found.statistic), float(found.pvalue)
 
 
-def said_rows(source: str, said: Said, params: IntervalParams) -> Iterator[dict[str, object]]:
-    """Share of the images in which each output is called, and the mean confidence."""
-    bootstrap = Bootstrap.of_groups(said.group_ids, params)
-    for k, name in enumerate(said.classes):
-        found = bootstrap.share(said.called[:, k])
+def prediction_rows(
+    source: str, predictions: PredictionSummary, bootstrap: Bootstrap
+) -> Iterator[dict[str, object]]:
+    """Share of the images for which each output is predicted, and the mean confidence."""
+    for k, name in enumerate(predictions.classes):
+        found = bootstrap.share(predictions.predicted[:, k])
         yield {
             "source": source,
             "quantity": "share called",
             "class": name,
             **intervals.columns(found),
         }
-    measure = Measure("mean_confidence", partial(weighted_mean, said.confidence), 0)
+    measure = Measure("mean_confidence", partial(weighted_mean, predictions.confidence), 0)
     mean = bootstrap.interval(measure)
     yield {"source": source, "quantity": "mean confidence", "class": "", **intervals.columns(mean)}
 
 
-def headline(statistics: pd.DataFrame, spoken: pd.DataFrame) -> dict[str, Scalar]:
+def headline(statistics: pd.DataFrame, drift: pd.DataFrame) -> dict[str, Scalar]:
     """The statistic that is furthest apart, how many differ, and the mean confidence."""
     furthest = statistics.loc[statistics["ks_distance"].idxmax()]
-    new = spoken[(spoken["source"] == "new") & (spoken["quantity"] == "mean confidence")].iloc[0]
+    new = drift[(drift["source"] == "new") & (drift["quantity"] == "mean confidence")].iloc[0]
     return {
         "n": int(furthest["n_new"]),
         "n_statistics": len(statistics),

@@ -16,17 +16,16 @@ from medaudit.errors import listed
 from medaudit.findings import Findings, Scalar
 from medaudit.metrics import operating, ranking
 from medaudit.params import Section
-from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.delong import auroc_interval
 from medaudit.stats.measure import Measure
-from medaudit.tables import scoring
-from medaudit.tables.scoring import Scored
+from medaudit.tables import measures, operating_points
 
 if TYPE_CHECKING:
-    from medaudit.stats.bootstrap import IntervalParams
+    from medaudit.stats.bootstrap import Bootstrap
     from medaudit.stats.estimate import Estimate
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
+    from medaudit.tables.scoring import ScoredPredictions
 
 HEADLINE = (
     "macro_auroc",
@@ -61,20 +60,27 @@ class EvaluateParams(Section):
     confidence: float | None = Field(None, gt=0.5, lt=1)
 
 
+def freeze(calibration: PredictionTable, params: EvaluateParams) -> OperatingPoints:
+    """Thresholds of all outputs, chosen on the calibration role."""
+    return operating_points.choose(
+        calibration, specificity=params.specificity, confidence=params.confidence
+    )
+
+
 def audit(
-    clean: PredictionTable, points: OperatingPoints, *, intervals_params: IntervalParams
+    test: ScoredPredictions, frozen: OperatingPoints, params: EvaluateParams, bootstrap: Bootstrap
 ) -> Findings:
-    """Score the test role of clean predictions.
+    """Score the clean test role at the frozen thresholds.
 
     Args:
-        clean: predictions that include the role `test`.
-        points: thresholds frozen on the calibration role.
-        intervals_params: replicates, level and seed of the bootstrap.
+        test: clean predictions of the test role.
+        frozen: thresholds from `freeze`.
+        params: the specificity at which a threshold is picked anew for comparison.
+        bootstrap: of the groups of the test role.
     """
-    test = Scored(clean.role("test"), points)
+    test = test.at(frozen)
     warn_of_absent(test)
-    bootstrap = Bootstrap.of_groups(test.table.group_ids, intervals_params)
-    found = bootstrap.distribution((*scoring.measures(test), *repicked(test)))
+    found = bootstrap.distribution((*measures.measures(test), *repicked(test, params)))
     estimates = {name: bootstrap.interval(each) for name, each in found.items()}
     metrics = pd.DataFrame(
         [{"metric": name, **intervals.columns(e)} for name, e in estimates.items()]
@@ -82,19 +88,19 @@ def audit(
     series = {
         "metrics": metrics,
         "per_class": per_class_table(test, bootstrap),
-        "confusion": test.task.confusion(test.answers),
+        "confusion": test.task.confusion(test),
         "roc": curve_table(test, "roc"),
         "precision_recall": curve_table(test, "precision_recall"),
         "threshold": threshold_table(test),
     }
-    scalars: dict[str, Scalar] = {"n": len(test.table), "n_groups": bootstrap.n_groups}
+    scalars: dict[str, Scalar] = {"n": len(test), "n_groups": bootstrap.n_groups}
     for name in (*HEADLINE, REPICKED):
         if name in estimates:
             scalars |= intervals.with_interval(name, estimates[name])
     return Findings(scalars | operating_scalars(test), series)
 
 
-def warn_of_absent(test: Scored) -> None:
+def warn_of_absent(test: ScoredPredictions) -> None:
     """Say which outputs have no metric because the test role lacks positives or negatives."""
     if test.left_out:
         log.warning(
@@ -105,38 +111,38 @@ def warn_of_absent(test: Scored) -> None:
         )
 
 
-def repicked(test: Scored) -> tuple[Measure, ...]:
+def repicked(test: ScoredPredictions, params: EvaluateParams) -> tuple[Measure, ...]:
     """The critical sensitivity that papers quote, at a threshold picked on the test role itself."""
-    if test.table.schema.critical_class is None:
+    if test.schema.critical_class is None:
         return ()
-    k = test.table.schema.critical_index
+    k = test.schema.critical_index
     truth = test.positives[:, k]
     statistic = partial(
         operating.weighted_sensitivity_at_specificity,
         test.probabilities[:, k],
         truth,
-        specificity=test.points.specificity,
+        specificity=params.specificity,
     )
     return (Measure(REPICKED, statistic, 1, denominator=truth, interval_kind="proportion"),)
 
 
-def operating_scalars(test: Scored) -> dict[str, Scalar]:
+def operating_scalars(test: ScoredPredictions) -> dict[str, Scalar]:
     """What macro means cover, and the frozen threshold of the critical class."""
     scalars: dict[str, Scalar] = {"n_outputs_in_means": len(test.in_means)}
-    if test.table.schema.critical_class is None:
+    if test.schema.critical_class is None:
         return scalars
-    k = test.table.schema.critical_index
+    k = test.schema.critical_index
     return scalars | {
-        "critical_threshold": test.points.thresholds[k],
+        "critical_threshold": float(test.thresholds[k]),
         "n_critical": int(test.positives[:, k].sum()),
     }
 
 
-def per_class_table(test: Scored, bootstrap: Bootstrap) -> pd.DataFrame:
+def per_class_table(test: ScoredPredictions, bootstrap: Bootstrap) -> pd.DataFrame:
     """One row per class and metric, with intervals, prevalence and threshold."""
     rows = []
-    for k, name in enumerate(test.table.schema.classes):
-        found = bootstrap.distribution(scoring.per_output_measures(test, k))
+    for k, name in enumerate(test.schema.classes):
+        found = bootstrap.distribution(measures.per_output_measures(test, k))
         estimates = {metric: bootstrap.interval(each) for metric, each in found.items()}
         for metric, estimate in (estimates | delong(test, k, bootstrap)).items():
             rows.append(
@@ -145,13 +151,13 @@ def per_class_table(test: Scored, bootstrap: Bootstrap) -> pd.DataFrame:
                     "metric": metric,
                     **intervals.columns(estimate),
                     "prevalence": float(test.positives[:, k].mean()),
-                    "threshold": test.points.thresholds[k],
+                    "threshold": float(test.thresholds[k]),
                 }
             )
     return pd.DataFrame(rows)
 
 
-def delong(test: Scored, k: int, bootstrap: Bootstrap) -> dict[str, Estimate]:
+def delong(test: ScoredPredictions, k: int, bootstrap: Bootstrap) -> dict[str, Estimate]:
     """DeLong's interval of the AUROC, which holds only where every group is a single image."""
     if bootstrap.n_groups < bootstrap.n:
         return {}
@@ -161,10 +167,10 @@ def delong(test: Scored, k: int, bootstrap: Bootstrap) -> dict[str, Estimate]:
     return {"auroc_delong": replace(found, n_positive_groups=rarer)}
 
 
-def curve_table(test: Scored, kind: str) -> pd.DataFrame:
+def curve_table(test: ScoredPredictions, kind: str) -> pd.DataFrame:
     """ROC or precision-recall points of every class that has both outcomes, thinned for charts."""
     parts = []
-    for k, name in enumerate(test.table.schema.classes):
+    for k, name in enumerate(test.schema.classes):
         scores, truth = test.probabilities[:, k], test.positives[:, k]
         if truth.all() or not truth.any():
             continue
@@ -180,14 +186,14 @@ def curve_table(test: Scored, kind: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else empty
 
 
-def threshold_table(test: Scored) -> pd.DataFrame:
+def threshold_table(test: ScoredPredictions) -> pd.DataFrame:
     """Sensitivity and specificity of the critical class over thresholds, long form.
 
     The column `frozen` is the threshold from calibration, the same in every row.
     """
-    if test.table.schema.critical_class is None:
+    if test.schema.critical_class is None:
         return pd.DataFrame(columns=["threshold", "rate", "value", "frozen"])
-    k = test.table.schema.critical_index
+    k = test.schema.critical_index
     rates = ranking.rates_by_threshold(test.probabilities[:, k], test.positives[:, k])
     wide = pd.DataFrame(
         {
@@ -198,7 +204,7 @@ def threshold_table(test: Scored) -> pd.DataFrame:
     )
     finite = wide[np.isfinite(wide["threshold"])]
     long = thinned(finite).melt("threshold", var_name="rate", value_name="value")
-    return long.assign(frozen=test.points.thresholds[k])
+    return long.assign(frozen=float(test.thresholds[k]))
 
 
 def thinned(curve: pd.DataFrame) -> pd.DataFrame:

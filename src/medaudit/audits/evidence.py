@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +9,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from medaudit.audits.causes import CORRECTIVE, cause_of
-from medaudit.audits.judging import names
 from medaudit.stats.proportions import wilson
+from medaudit.tables.scoring import names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medaudit.audits.judging import Ints, Judged
     from medaudit.stats.estimate import Estimate
+    from medaudit.tables.scoring import ScoredPredictions
+    from medaudit.tables.tasks.base import Ints
 
 UNDO = "undo_"
 KINDS = ("undo", "remove", "apply")
@@ -44,7 +44,7 @@ WORTH = ("turned", "base_rate", "base_rate_low", "base_rate_high", "n_controls",
 def edit_evidence(
     trials: pd.DataFrame,
     logits: npt.NDArray[np.float32],
-    before: Judged,
+    before: ScoredPredictions,
 ) -> pd.DataFrame:
     """Evidence from images that were edited and predicted anew.
 
@@ -53,30 +53,26 @@ def edit_evidence(
         logits: of the edited images, (members, len(trials), outputs).
         before: the predictions without the edit, which hold all these samples.
     """
-    task = before.scored.task
+    task = before.task
     probabilities = task.probabilities(logits)
     rows = before.rows_of(trials["sample_id"])
-    answers = replace(
-        before.scored.answers,
-        probabilities=probabilities,
-        targets=before.scored.table.targets[rows],
-    )
+    decisions = task.decisions(probabilities, before.thresholds)
     return trials.assign(
         **facts_before(before, rows),
-        predicted_after=names(task.decisions(answers), answers.classes),
-        p_true_after=probabilities[np.arange(len(rows)), before.truth[rows]],
+        predicted_after=names(decisions, before.classes),
+        p_true_after=probabilities[np.arange(len(rows)), before.true_output[rows]],
     )[list(EVIDENCE)]
 
 
 def stress_evidence(
-    test: Judged, stressed: Sequence[Judged], ids: Sequence[str] | None = None
+    test: ScoredPredictions, stressed: Sequence[ScoredPredictions], ids: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """What every tested condition does to some (default: all) samples, from the stress tables.
 
     Every condition is a row of kind `apply`; those of `CORRECTIVE` corruptions are one of kind
     `undo` as well.
     """
-    rows = test.rows_of(test.ids if ids is None else ids)
+    rows = test.rows_of(test.sample_ids if ids is None else ids)
     frames = [pd.DataFrame(columns=list(EVIDENCE))]
     for each in stressed:
         corruption = each.condition.corruption
@@ -89,38 +85,38 @@ def stress_evidence(
 
 
 def undo_evidence(
-    test: Judged, corrupted: Judged, ids: Sequence[str] | None = None
+    test: ScoredPredictions, corrupted: ScoredPredictions, ids: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """From the corrupted image back to the clean one, for some (default: all) samples."""
-    rows = test.rows_of(test.ids if ids is None else ids)
+    rows = test.rows_of(test.sample_ids if ids is None else ids)
     condition = corrupted.condition
     return transition(corrupted, test, rows).assign(
         intervention=f"{UNDO}{condition.name}", kind="undo", cause=cause_of(condition.corruption)
     )[list(EVIDENCE)]
 
 
-def transition(before: Judged, after: Judged, rows: Ints) -> pd.DataFrame:
+def transition(before: ScoredPredictions, after: ScoredPredictions, rows: Ints) -> pd.DataFrame:
     """Truth, call and probability of the truth in two tables of equal row order.
 
     Where several outputs are true the probability is that of the one that is lost, at both ends.
     """
-    output = np.where(before.right, after.truth, before.truth)[rows]
+    output = np.where(before.correct, after.true_output, before.true_output)[rows]
     return pd.DataFrame(
         {
-            "sample_id": before.ids[rows],
+            "sample_id": before.sample_ids[rows],
             **facts_before(before, rows),
-            "p_true_before": before.scored.probabilities[rows, output],
-            "predicted_after": after.called_names[rows],
-            "p_true_after": after.scored.probabilities[rows, output],
+            "p_true_before": before.probabilities[rows, output],
+            "predicted_after": after.predicted_names[rows],
+            "p_true_after": after.probabilities[rows, output],
         }
     )
 
 
-def facts_before(before: Judged, rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
+def facts_before(before: ScoredPredictions, rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
     """Truth, call and probability of the truth without the intervention."""
     return {
         "truth": before.truth_names[rows],
-        "predicted_before": before.called_names[rows],
+        "predicted_before": before.predicted_names[rows],
         "p_true_before": before.p_true[rows],
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,11 @@ from medaudit.metrics import (
     smooth_calibration,
 )
 from medaudit.stats.bootstrap import mean_distribution
+from medaudit.stats.estimate import point
 from medaudit.stats.measure import Measure, positives_and_negatives
-from medaudit.tables import scoring, tasks
-from medaudit.tables.tasks.base import Answers, Events
+from medaudit.tables import measures
+from medaudit.tables.scoring import ScoredPredictions
+from medaudit.tables.tasks.base import Events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
     from medaudit.stats.estimate import Statistic
     from medaudit.tables.calibrators import Calibrator
-    from medaudit.tables.predictions import PredictionTable
     from medaudit.tables.tasks.base import Floats
 
 MEAN = "mean"
@@ -48,58 +49,45 @@ class Reliability:
     whole: Mapping[str, BootstrapDistribution]
 
 
-def stated(test: PredictionTable, calibrator: Calibrator) -> Answers:
-    """Calibrated probabilities and the truth."""
-    task = tasks.get(test.schema.task)
-    truth = task.positives(test.targets, len(test.schema.classes))
-    return Answers(
-        classes=test.schema.classes,
-        probabilities=task.probabilities(calibrator.apply(test.logits)),
-        targets=test.targets,
-        averaged=tuple(np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0)).tolist()),
-    )
+def calibrated(test: ScoredPredictions, calibrator: Calibrator) -> ScoredPredictions:
+    """The same predictions with calibrated logits; thresholds do not apply to these."""
+    logits = calibrator.apply(test.table.logits)
+    return ScoredPredictions(replace(test.table, logits=logits), averaged=test.in_means)
 
 
-def one_versus_rest(
-    test: PredictionTable, answers: Answers, *, binning: Binning
-) -> tuple[Events, ...]:
+def one_versus_rest(scored: ScoredPredictions, *, binning: Binning) -> tuple[Events, ...]:
     """Every output as an event of its own."""
-    truth = tasks.get(test.schema.task).positives(answers.targets, len(answers.classes))
     return tuple(
-        Events(name, answers.probabilities[:, k], truth[:, k], binning=binning)
-        for k, name in enumerate(answers.classes)
+        Events(name, scored.probabilities[:, k], scored.positives[:, k], binning=binning)
+        for k, name in enumerate(scored.classes)
     )
 
 
-def watched(test: PredictionTable, answers: Answers) -> tuple[Events, ...]:
+def watched(scored: ScoredPredictions) -> tuple[Events, ...]:
     """The events of the task, and the critical class by itself."""
-    own = tasks.get(test.schema.task).events(answers)
-    names = {event.name for event in own}
+    own = {event.name for event in scored.events}
     critical = [
         event
-        for event in one_versus_rest(test, answers, binning="equal_mass")
-        if event.name == test.schema.critical_class and event.name not in names
+        for event in one_versus_rest(scored, binning="equal_mass")
+        if event.name == scored.schema.critical_class and event.name not in own
     ]
-    return (*own, *critical)
+    return (*scored.events, *critical)
 
 
-def replicate(
-    test: PredictionTable, answers: Answers, bootstrap: Bootstrap, *, n_bins: int
-) -> Reliability:
+def replicate(scored: ScoredPredictions, bootstrap: Bootstrap, *, n_bins: int) -> Reliability:
     """Every measure of every event, and what is asked of the prediction as a whole."""
     events = {
         event.name: bootstrap.distribution(event_measures(event, n_bins=n_bins))
-        for event in watched(test, answers)
+        for event in watched(scored)
     }
-    task = tasks.get(test.schema.task)
-    own = [events[event.name] for event in task.events(answers)]
+    own = [events[event.name] for event in scored.events]
     averaged = {name: mean_distribution([found[name] for found in own]) for name in (ECE, *ERRORS)}
-    classwise = one_versus_rest(test, answers, binning="equal_width")
+    classwise = one_versus_rest(scored, binning="equal_width")
     others = (
-        scoring.ece_measure(classwise, n_bins=n_bins, name="classwise_ece"),
-        *task.losses(answers),
+        measures.ece_measure(classwise, n_bins=n_bins, name="classwise_ece"),
+        *scored.task.losses(scored),
     )
-    prevalence = {event.name: float(event.happened.mean()) for event in watched(test, answers)}
+    prevalence = {event.name: float(event.outcome.mean()) for event in watched(scored)}
     return Reliability(prevalence, events, averaged | bootstrap.distribution(others))
 
 
@@ -109,19 +97,19 @@ def error_estimators(n_bins: int) -> tuple[tuple[str, Callable[[Events], Statist
     def debiased(event: Events) -> Statistic:
         return partial(
             calibration_bias.weighted_debiased_ece,
-            event.confidence,
-            event.happened,
+            event.probability,
+            event.outcome,
             n_bins=n_bins,
         )
 
     def smooth(event: Events) -> Statistic:
-        return partial(smooth_calibration.weighted_smooth_ece, event.confidence, event.happened)
+        return partial(smooth_calibration.weighted_smooth_ece, event.probability, event.outcome)
 
     def largest(event: Events) -> Statistic:
         return partial(
             calibration.weighted_mce,
-            event.confidence,
-            event.happened,
+            event.probability,
+            event.outcome,
             n_bins=n_bins,
             binning=event.binning,
         )
@@ -132,23 +120,23 @@ def error_estimators(n_bins: int) -> tuple[tuple[str, Callable[[Events], Statist
 
 def brier_skill(event: Events) -> Statistic:
     """Brier skill of one event against its prevalence."""
-    return partial(proper.weighted_brier_skill_score, event.confidence, event.happened)
+    return partial(proper.weighted_brier_skill_score, event.probability, event.outcome)
 
 
 def event_measures(event: Events, *, n_bins: int) -> tuple[Measure, ...]:
     """All that is asked of one event; slope 1 and intercept 0 are ideal."""
-    stated, happened = event.confidence, event.happened
-    cox = partial(logistic_calibration.weighted_cox, stated, happened)
+    probability, outcome = event.probability, event.outcome
+    cox = partial(logistic_calibration.weighted_cox, probability, outcome)
     parts = partial(
         proper.weighted_brier_decomposition,
-        stated,
-        happened,
+        probability,
+        outcome,
         n_bins=n_bins,
         binning=event.binning,
     )
-    sides = positives_and_negatives(happened)
+    sides = positives_and_negatives(outcome)
     return (
-        scoring.ece_measure([event], n_bins=n_bins),
+        measures.ece_measure([event], n_bins=n_bins),
         *(
             Measure(name, statistic(event), -1, interval_kind="nonnegative_error")
             for name, statistic in error_estimators(n_bins)
@@ -157,18 +145,18 @@ def event_measures(event: Events, *, n_bins: int) -> tuple[Measure, ...]:
         Measure("brier_reliability", lambda w: parts(w).reliability, -1, required_outcomes=sides),
         Measure("brier_resolution", lambda w: parts(w).resolution, 1, required_outcomes=sides),
         Measure(
-            "cox_slope", lambda w: cox(w).slope, 0, denominator=happened, required_outcomes=sides
+            "cox_slope", lambda w: cox(w).slope, 0, denominator=outcome, required_outcomes=sides
         ),
         Measure(
             "cox_intercept",
             lambda w: cox(w).intercept,
             0,
-            denominator=happened,
+            denominator=outcome,
             required_outcomes=sides,
         ),
         Measure(
             "spiegelhalter_z",
-            partial(logistic_calibration.weighted_spiegelhalter_z, stated, happened),
+            partial(logistic_calibration.weighted_spiegelhalter_z, probability, outcome),
             0,
         ),
     )
@@ -192,12 +180,12 @@ def event_table(found: Mapping[str, Reliability], bootstrap: Bootstrap) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def bin_table(test: PredictionTable, answers: Answers, *, n_bins: int) -> pd.DataFrame:
+def bin_table(scored: ScoredPredictions, *, n_bins: int) -> pd.DataFrame:
     """Reliability bins of every event, in the columns of the reliability chart."""
     parts = []
-    for event in watched(test, answers):
+    for event in watched(scored):
         bins = calibration.reliability_bins(
-            event.confidence, event.happened, n_bins=n_bins, binning=event.binning
+            event.probability, event.outcome, n_bins=n_bins, binning=event.binning
         )
         parts.append(
             pd.DataFrame(
@@ -214,21 +202,18 @@ def bin_table(test: PredictionTable, answers: Answers, *, n_bins: int) -> pd.Dat
     return pd.concat(parts)
 
 
-def sweep_table(
-    test: PredictionTable, answers: Mapping[str, Answers], *, seed: int
-) -> pd.DataFrame:
+def sweep_table(calibrated: Mapping[str, ScoredPredictions], *, seed: int) -> pd.DataFrame:
     """ECE over numbers of bins, beside its floor: an error that follows the floor is noise."""
     rows = []
-    for name, each in answers.items():
-        events = tasks.get(test.schema.task).events(each)
+    for name, each in calibrated.items():
         for n_bins in SWEEP:
-            value = scoring.ece_measure(events, n_bins=n_bins).statistic(np.ones((1, len(test))))
-            floor = noise(events, n_bins=n_bins, replicates=SWEEP_REPLICATES, seed=seed)
+            measure = measures.ece_measure(each.events, n_bins=n_bins)
+            floor = noise(each.events, n_bins=n_bins, replicates=SWEEP_REPLICATES, seed=seed)
             rows.append(
                 {
                     "calibrator": name,
                     "n_bins": n_bins,
-                    "ece": float(value[0]),
+                    "ece": point(measure.statistic, len(each)),
                     "floor_mean": float(floor.mean()),
                 }
             )
@@ -236,15 +221,17 @@ def sweep_table(
 
 
 def floor_table(
-    test: PredictionTable, answers: Answers, *, n_bins: int, replicates: int, seed: int
+    scored: ScoredPredictions, *, n_bins: int, replicates: int, seed: int
 ) -> pd.DataFrame:
-    """ECE that a perfectly calibrated model with the same confidences would show.
+    """ECE that a perfectly calibrated model with the same probabilities would show.
 
     One row per event of the task, and one for the mean over them.
     """
-    events = tasks.get(test.schema.task).events(answers)
-    drawn = noise(events, n_bins=n_bins, replicates=replicates, seed=seed)
-    rows = [*zip([event.name for event in events], drawn, strict=True), (MEAN, drawn.mean(axis=0))]
+    drawn = noise(scored.events, n_bins=n_bins, replicates=replicates, seed=seed)
+    rows = [
+        *zip([event.name for event in scored.events], drawn, strict=True),
+        (MEAN, drawn.mean(axis=0)),
+    ]
     return pd.DataFrame(
         [
             {"event": name, "mean": float(values.mean()), "p95": float(np.quantile(values, 0.95))}
@@ -254,11 +241,11 @@ def floor_table(
 
 
 def noise(events: Sequence[Events], *, n_bins: int, replicates: int, seed: int) -> Floats:
-    """ECE of every event when outcomes are drawn from the confidences, (events, replicates)."""
+    """ECE of every event when outcomes are drawn from the probabilities, (events, replicates)."""
     return np.stack(
         [
             calibration_bias.ece_under_calibration(
-                event.confidence,
+                event.probability,
                 n_bins=n_bins,
                 replicates=replicates,
                 seed=seed + k,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,22 +11,20 @@ import pandas as pd
 from pydantic import Field
 
 from medaudit.audits import degradation, intervals, reliability
-from medaudit.audits.degradation import Tested
-from medaudit.errors import DataError
+from medaudit.errors import DataError, listed
 from medaudit.findings import Findings, Scalar
 from medaudit.params import Section
-from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.multiplicity import holm
-from medaudit.tables import scoring
-from medaudit.tables.predictions import align
-from medaudit.tables.scoring import Scored
+from medaudit.tables import measures
+from medaudit.tables.conditions import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medaudit.stats.bootstrap import BootstrapDistribution, IntervalParams
+    from medaudit.audits.degradation import Distributions
+    from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
     from medaudit.tables.operating_points import OperatingPoints
-    from medaudit.tables.predictions import PredictionTable
+    from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 FLOOR_REPLICATES = 500
 RANKING, OVERALL_SENSITIVITY = "macro_auroc", "macro_sensitivity"
@@ -37,8 +36,8 @@ class StressParams(Section):
     Args:
         corruptions: names in `medaudit.pixels.corruptions.CORRUPTIONS`.
         severities: levels of each.
-        reference: `conditions.csv` of the stress stage of another model on the same data, against
-            which corruption errors are taken; none if `null`.
+        reference: `conditions.csv` of the stress stage of another model on the same data, the
+            baseline against which corruption errors are taken; none if `null`.
     """
 
     section = "stress"
@@ -47,8 +46,26 @@ class StressParams(Section):
     reference: Path | None = None
 
 
-def read_reference(params: StressParams) -> pd.DataFrame | None:
-    """The table of the reference model, if one is named."""
+@dataclass(frozen=True, eq=False)
+class FrozenStress:
+    """What conditions are scored with.
+
+    Args:
+        points: thresholds frozen on clean calibration images.
+        baseline: `conditions.csv` of another model, for corruption errors relative to it.
+    """
+
+    points: OperatingPoints
+    baseline: pd.DataFrame | None = None
+
+
+def freeze(points: OperatingPoints, params: StressParams) -> FrozenStress:
+    """Thresholds as they are, and the numbers of the baseline model if one is named."""
+    return FrozenStress(points, read_baseline(params))
+
+
+def read_baseline(params: StressParams) -> pd.DataFrame | None:
+    """The table of the baseline model, if one is named."""
     if params.reference is None:
         return None
     try:
@@ -61,68 +78,81 @@ def read_reference(params: StressParams) -> pd.DataFrame | None:
 
 
 def audit(
-    clean: PredictionTable,
-    corrupted: Sequence[PredictionTable],
-    points: OperatingPoints,
-    *,
-    intervals_params: IntervalParams,
-    reference: pd.DataFrame | None = None,
+    test: Conditions, frozen: FrozenStress, params: StressParams, bootstrap: Bootstrap
 ) -> Findings:
     """Compare every condition with clean on the same test samples, resamples and thresholds.
 
     Args:
-        clean: predictions of the clean images, role `test` used.
-        corrupted: one table per condition, holding the same test samples.
-        points: thresholds frozen on clean calibration images.
-        intervals_params: replicates, level and seed of the bootstrap.
-        reference: `conditions` of another model, for corruption errors relative to it.
+        test: predictions of the test role, clean and under every condition.
+        frozen: thresholds and baseline from `freeze`.
+        params: the conditions that were asked for.
+        bootstrap: of the groups of the test role.
+
+    Raises:
+        DataError: a condition that was not asked for.
     """
-    test = Scored(clean.role("test"), points)
-    bootstrap = Bootstrap.of_groups(test.table.group_ids, intervals_params)
-    scored = [test, *(Scored(align(test.table, table), points) for table in corrupted)]
-    tested = [Tested(each, bootstrap.distribution(scoring.measures(each))) for each in scored]
-    conditions = condition_table(tested, bootstrap)
-    primary = primary_measures(test)
+    refuse_unasked(test, params)
+    test = test.at(frozen.points)
+    found = {each.condition: bootstrap.distribution(measures.measures(each)) for each in test}
+    conditions = condition_table(found, bootstrap)
+    primary = primary_measures(test.clean)
     series = {
         "conditions": conditions,
         "severity": severity_table(conditions, primary),
         "delta": delta_table(conditions, metric=primary[0]),
         "delta_critical": delta_table(conditions, metric=primary[1]),
-        "predicted": predicted_table(scored),
-        "ece_floor": floor_table(tested, seed=intervals_params.seed),
+        "predicted": predicted_table(test),
+        "ece_floor": floor_table(test, found, seed=bootstrap.params.seed),
         "trend": degradation.trend_table(conditions, primary),
-        "corruption_errors": degradation.error_table(tested, bootstrap, reference),
+        "corruption_errors": degradation.error_table(found, bootstrap, frozen.baseline),
     }
-    means = degradation.mean_deltas(tested, primary, bootstrap)
-    scalars = headline(conditions, primary, n=len(test.table)) | means
+    means = degradation.mean_deltas(found, primary, bootstrap)
+    scalars = headline(conditions, primary, n=len(test.clean)) | means
     floors = series["ece_floor"]
     stressed = floors[floors["severity"] > 0]
     scalars["n_ece_above_floor"] = int((stressed["ece"] > stressed["floor_p95"]).sum())
     return Findings(scalars, series)
 
 
-def primary_measures(test: Scored) -> tuple[str, str]:
+def primary_measures(test: ScoredPredictions) -> tuple[str, str]:
     """The measures of the headline: ranking, and sensitivity at the frozen thresholds."""
-    named = test.table.schema.critical_class is not None
+    named = test.schema.critical_class is not None
     return RANKING, "critical_sensitivity" if named else OVERALL_SENSITIVITY
 
 
-def condition_table(tested: Sequence[Tested], bootstrap: Bootstrap) -> pd.DataFrame:
+def refuse_unasked(test: Conditions, params: StressParams) -> None:
+    """Tables of a corruption that the parameters do not name belong to another run."""
+    given = {each.condition.corruption for each in test.corrupted}
+    odd = sorted(given - set(params.corruptions))
+    if odd:
+        raise DataError(
+            f"stress.corruptions: expected predictions under {listed(params.corruptions)}, "
+            f"got some under {listed(odd)}; name them, or leave these tables out"
+        )
+
+
+def condition_table(found: Distributions, bootstrap: Bootstrap) -> pd.DataFrame:
     """Every measure of every condition, clean first, and its paired change against clean."""
-    baseline = next(each for each in tested if each.is_clean).found
-    rows = [row for each in tested for row in condition_rows(each, baseline, bootstrap)]
+    clean = found[Condition.clean()]
+    rows = [
+        row
+        for condition, each in found.items()
+        for row in condition_rows(condition, each, clean, bootstrap)
+    ]
     return adjusted(pd.DataFrame(rows))
 
 
 def condition_rows(
-    tested: Tested, baseline: Mapping[str, BootstrapDistribution], bootstrap: Bootstrap
+    condition: Condition,
+    measured: Mapping[str, BootstrapDistribution],
+    clean: Mapping[str, BootstrapDistribution],
+    bootstrap: Bootstrap,
 ) -> list[dict[str, object]]:
     """One row per measure of one condition: value and paired delta, both with intervals."""
     rows: list[dict[str, object]] = []
-    condition = tested.scored.table.condition
-    for name, each in tested.found.items():
+    for name, each in measured.items():
         estimate = bootstrap.interval(each)
-        change = bootstrap.paired(each, baseline[name])
+        change = bootstrap.paired(each, clean[name])
         rows.append(
             {
                 "condition": condition.name,
@@ -164,26 +194,24 @@ def delta_table(conditions: pd.DataFrame, *, metric: str) -> pd.DataFrame:
     return renamed[columns].reset_index(drop=True)
 
 
-def predicted_table(tables: Sequence[Scored]) -> pd.DataFrame:
-    """Share of test samples called each class under each condition."""
+def predicted_table(test: Conditions) -> pd.DataFrame:
+    """Share of test samples for which each class is predicted under each condition."""
     rows = [
-        {"condition": scored.table.condition.name, "class": name, "share": share}
-        for scored in tables
-        for name, share in zip(
-            scored.table.schema.classes, scored.decisions.mean(axis=0), strict=True
-        )
+        {"condition": scored.condition.name, "class": name, "share": share}
+        for scored in test
+        for name, share in zip(scored.classes, scored.decisions.mean(axis=0), strict=True)
     ]
     return pd.DataFrame(rows)
 
 
-def floor_table(tested: Sequence[Tested], *, seed: int) -> pd.DataFrame:
+def floor_table(test: Conditions, found: Distributions, *, seed: int) -> pd.DataFrame:
     """ECE of every condition beside what a perfectly calibrated model would show there."""
     rows = []
-    for each in tested:
-        condition = each.scored.table.condition
+    for each in test:
+        condition = each.condition
         floor = reliability.noise(
-            each.scored.task.events(each.scored.answers),
-            n_bins=scoring.ECE_BINS,
+            each.events,
+            n_bins=measures.ECE_BINS,
             replicates=FLOOR_REPLICATES,
             seed=seed,
         ).mean(axis=0)
@@ -192,7 +220,7 @@ def floor_table(tested: Sequence[Tested], *, seed: int) -> pd.DataFrame:
                 "condition": condition.name,
                 "corruption": condition.corruption,
                 "severity": condition.severity,
-                "ece": each.found["ece"].value,
+                "ece": found[condition]["ece"].value,
                 "floor_mean": float(floor.mean()),
                 "floor_p95": float(np.quantile(floor, 0.95)),
             }

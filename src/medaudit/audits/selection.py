@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -11,7 +12,6 @@ from pydantic import Field, field_validator, model_validator
 
 from medaudit.audits import intervals
 from medaudit.audits.deferral import (
-    Deferrable,
     coverage_table,
     deferral_rows,
     per_class_table,
@@ -20,18 +20,16 @@ from medaudit.findings import Findings, Scalar
 from medaudit.metrics import selective, selective_balanced
 from medaudit.metrics.weighting import weighted_mean
 from medaudit.params import Section, each_once
-from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.measure import Measure
 from medaudit.stats.multiplicity import holm
 from medaudit.tables import confidence
-from medaudit.tables.scoring import Scored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medaudit.stats.bootstrap import BootstrapDistribution, IntervalParams
-    from medaudit.tables.operating_points import OperatingPoints
-    from medaudit.tables.predictions import PredictionTable
+    from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
+    from medaudit.tables.scoring import ScoredPredictions
+    from medaudit.tables.tasks.base import Floats
 
 CURVE_POINTS = 200
 REPORTED = (
@@ -85,98 +83,97 @@ class SelectiveParams(Section):
         return self
 
 
-def deferrable(scored: Scored, score: str, params: SelectiveParams) -> Deferrable:
-    """Risk and confidence of every row under one confidence score."""
-    return Deferrable(
-        scored=scored,
-        risk=scored.task.risks(scored.answers, false_negative_weight=params.false_negative_weight),
-        confidence=confidence.get(score)(scored.task.statements(scored.probabilities)),
-    )
-
-
-def audit(
-    clean: PredictionTable,
-    points: OperatingPoints,
-    params: SelectiveParams,
-    *,
-    intervals_params: IntervalParams,
-) -> Findings:
-    """Rank test cases by confidence; freeze the deferral threshold on the calibration role.
+@dataclass(frozen=True)
+class FrozenDeferral:
+    """The deferral rule: a case is deferred when its confidence score is below the threshold.
 
     Args:
-        clean: predictions that include the roles `calibration` and `test`.
-        points: thresholds at which labels are called, frozen on the calibration role.
-        params: confidence scores and coverage.
-        intervals_params: replicates, level and seed of the bootstrap.
+        primary: the confidence score that defers.
+        thresholds: by confidence score, the primary one among them.
+        coverage: share of the calibration role that each of them kept.
     """
-    test_role, calibration_role = (Scored(clean.role(r), points) for r in ("test", "calibration"))
-    bootstrap = Bootstrap.of_groups(test_role.table.group_ids, intervals_params)
-    test = {name: deferrable(test_role, name, params) for name in params.scores}
-    found = {name: bootstrap.distribution(measures(each, params)) for name, each in test.items()}
+
+    primary: str
+    thresholds: Mapping[str, float]
+    coverage: float
+
+    def facts(self) -> dict[str, Scalar]:
+        """The rule as `deferral.json` holds it, to be applied to other images."""
+        threshold = self.thresholds[self.primary]
+        return {"score": self.primary, "threshold": threshold, "coverage": self.coverage}
+
+
+def freeze(calibration: ScoredPredictions, params: SelectiveParams) -> FrozenDeferral:
+    """Thresholds of all confidence scores that keep the asked share of the calibration role."""
     thresholds = {
         name: selective.threshold_for_coverage(
-            deferrable(calibration_role, name, params).confidence, coverage=params.coverage
+            calibration.confidence_score(name), coverage=params.coverage
         )
         for name in params.scores
     }
-    deferral = pd.DataFrame(
-        [
-            row
-            for name, part in test.items()
-            for row in deferral_rows(part, name, thresholds[name], bootstrap)
-        ]
-    )
-    chosen, threshold = test[params.primary], thresholds[params.primary]
-    summary = summary_table(found, params.primary, bootstrap)
+    return FrozenDeferral(params.primary, thresholds, params.coverage)
+
+
+def audit(
+    test: ScoredPredictions, frozen: FrozenDeferral, params: SelectiveParams, bootstrap: Bootstrap
+) -> Findings:
+    """Rank test cases by confidence, and see what the frozen deferral thresholds keep.
+
+    Args:
+        test: clean predictions of the test role; labels are predicted at their frozen thresholds.
+        frozen: deferral thresholds from `freeze`; scores without one are ranked only.
+        params: confidence scores, coverage and the weight of a missed label.
+        bootstrap: of the groups of the test role.
+    """
+    primary, risks = frozen.primary, test.risks(params.false_negative_weight)
+    found = {
+        name: bootstrap.distribution(measures(test, risks, params, score=name))
+        for name in params.scores
+    }
+    rows = [
+        row
+        for name, threshold in frozen.thresholds.items()
+        for row in deferral_rows(test, risks, bootstrap, score=name, threshold=threshold)
+    ]
+    deferral, summary = pd.DataFrame(rows), summary_table(found, primary, bootstrap)
+    kept = test.confidence_score(primary) >= frozen.thresholds[primary]
+    curves = [curve_table(risks, test.confidence_score(name), name) for name in params.scores]
     series = {
         "summary": summary,
-        "risk_coverage": pd.concat(
-            [curve_table(each, name) for name, each in test.items()], ignore_index=True
-        ),
+        "risk_coverage": pd.concat(curves, ignore_index=True),
         "deferral": deferral,
-        "per_class": per_class_table(chosen, threshold, bootstrap),
-        "by_coverage": coverage_table(chosen),
+        "per_class": per_class_table(test, kept, bootstrap),
+        "by_coverage": coverage_table(test, risks, score=primary),
     }
-    return Findings(headline(summary, deferral, params, n=len(test_role.table)), series)
+    return Findings(headline(summary, deferral, params, n=len(test)), series)
 
 
-def measures(part: Deferrable, params: SelectiveParams) -> tuple[Measure, ...]:
+def measures(
+    test: ScoredPredictions, risks: Floats, params: SelectiveParams, *, score: str
+) -> tuple[Measure, ...]:
     """Areas under risk-coverage curves and points on them; all better when lower but coverage."""
-    risk, score = part.risk, part.confidence
-    strata = part.scored.task.strata(part.scored.answers)
+    confidence, strata = test.confidence_score(score), test.strata
+    balanced = partial(selective_balanced.weighted_balanced_aurc, risks, confidence, strata)
+    at_coverage = partial(selective.weighted_risk_at_coverage, coverage=params.coverage)
+    at_risk = partial(selective.weighted_coverage_at_risk, max_risk=params.max_risk)
     return (
-        Measure("aurc", partial(selective.weighted_aurc, risk, score), -1),
-        Measure("excess_aurc", partial(selective.weighted_excess_aurc, risk, score), -1),
-        Measure("augrc", partial(selective.weighted_augrc, risk, score), -1),
+        Measure("aurc", partial(selective.weighted_aurc, risks, confidence), -1),
+        Measure("excess_aurc", partial(selective.weighted_excess_aurc, risks, confidence), -1),
+        Measure("augrc", partial(selective.weighted_augrc, risks, confidence), -1),
         Measure(
             "balanced_aurc",
-            partial(
-                selective_balanced.weighted_balanced_aurc,
-                risk,
-                score,
-                strata,
-            ),
+            balanced,
             -1,
             required_outcomes=np.stack([strata == value for value in np.unique(strata)], axis=1),
         ),
-        Measure("risk", partial(weighted_mean, risk), -1),
-        Measure(
-            "risk_at_coverage",
-            partial(selective.weighted_risk_at_coverage, risk, score, coverage=params.coverage),
-            -1,
-        ),
-        Measure(
-            "coverage_at_risk",
-            partial(selective.weighted_coverage_at_risk, risk, score, max_risk=params.max_risk),
-            1,
-        ),
+        Measure("risk", partial(weighted_mean, risks), -1),
+        Measure("risk_at_coverage", partial(at_coverage, risks, confidence), -1),
+        Measure("coverage_at_risk", partial(at_risk, risks, confidence), 1),
     )
 
 
 def summary_table(
-    found: Mapping[str, Mapping[str, BootstrapDistribution]],
-    primary: str,
-    bootstrap: Bootstrap,
+    found: Mapping[str, Mapping[str, BootstrapDistribution]], primary: str, bootstrap: Bootstrap
 ) -> pd.DataFrame:
     """One row per confidence score and measure, and its paired change against the primary score.
 
@@ -202,9 +199,9 @@ def summary_table(
     return table.assign(p_holm=corrected)
 
 
-def curve_table(part: Deferrable, name: str) -> pd.DataFrame:
+def curve_table(risks: Floats, confidence: Floats, name: str) -> pd.DataFrame:
     """Risk-coverage curve, thinned for the chart."""
-    curve = selective.risk_coverage(part.risk, part.confidence)
+    curve = selective.risk_coverage(risks, confidence)
     frame = pd.DataFrame(
         {
             "method": name,
@@ -232,12 +229,3 @@ def headline(
                 f"{row.metric}_ci_high": float(row.high),
             }
     return scalars
-
-
-def frozen(found: Findings, params: SelectiveParams) -> dict[str, Scalar]:
-    """The deferral rule, to be applied to other images: defer below this threshold."""
-    return {
-        "score": params.primary,
-        "threshold": found.scalars["threshold"],
-        "coverage": params.coverage,
-    }

@@ -11,23 +11,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medaudit.audits import intervals
-from medaudit.audits.cuts import SLICE_METRICS, Slice, SliceParams, absent_columns, slices, without
+from medaudit.audits import cuts, intervals
+from medaudit.audits.cuts import (
+    SLICE_METRICS,
+    Slice,
+    SliceEdges,
+    SliceParams,
+    absent_columns,
+    slices,
+    without,
+)
 from medaudit.findings import Findings, Scalar
-from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.multiplicity import holm
 from medaudit.stats.permutation import gap_p_value, permuted_masks
-from medaudit.tables import scoring
-from medaudit.tables.scoring import Scored
+from medaudit.tables import measures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medaudit.stats.bootstrap import BootstrapDistribution, IntervalParams
+    from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
     from medaudit.stats.estimate import Difference
     from medaudit.stats.measure import Measure
-    from medaudit.tables.operating_points import OperatingPoints
-    from medaudit.tables.predictions import PredictionTable
+    from medaudit.tables.scoring import ScoredPredictions
     from medaudit.tables.tasks.base import Bools, Floats
 
 OVERALL = ("accuracy", "exact_match")
@@ -58,28 +63,25 @@ REFUSED_COLUMNS = ("column", "slice", "n", "n_positive", "reason")
 log = logging.getLogger(__name__)
 
 
+def freeze(train_rows: pd.DataFrame, params: SliceParams) -> SliceEdges:
+    """Edges of the bins of numeric columns, at quantiles of the rows of the train role."""
+    return cuts.edges(train_rows, params)
+
+
 def audit(
-    clean: PredictionTable,
-    points: OperatingPoints,
-    reference: pd.DataFrame,
-    params: SliceParams,
-    *,
-    intervals_params: IntervalParams,
+    test: ScoredPredictions, frozen: SliceEdges, params: SliceParams, bootstrap: Bootstrap
 ) -> Findings:
     """Measure every slice of the test role and its gap to the rest of the test role.
 
     Args:
-        clean: predictions of the clean images, role `test` used.
-        points: thresholds frozen on the calibration role.
-        reference: rows of the train role; quantile edges come from here.
+        test: clean predictions of the test role at their frozen thresholds.
+        frozen: edges from `freeze`.
         params: columns, bins and size limits.
-        intervals_params: replicates, level and seed of the bootstrap.
+        bootstrap: of the groups of the test role.
     """
-    test = Scored(clean.role("test"), points)
     absent = absent_columns(test.table.rows, params)
     params = without(params, absent)
-    bootstrap = Bootstrap.of_groups(test.table.group_ids, intervals_params)
-    cut = list(slices(test.table.rows, reference, params))
+    cut = list(slices(test.table.rows, frozen, params))
     kept = [each for each in cut if refusal(each.mask, params) is None]
     cutter = Cutter(test, params, bootstrap)
     rows = [row for each in kept for row in slice_rows(cutter, each)]
@@ -103,7 +105,7 @@ def refusal(mask: Bools, params: SliceParams) -> str | None:
 
 
 def refusal_table(
-    test: Scored, cut: list[Slice], params: SliceParams, *, absent: tuple[str, ...] = ()
+    test: ScoredPredictions, cut: list[Slice], params: SliceParams, *, absent: tuple[str, ...] = ()
 ) -> pd.DataFrame:
     """Columns, slices and measures that were left out, each with its reason."""
     rows = [refused_row(name, name, 0, None, "not in this data set") for name in absent]
@@ -126,18 +128,18 @@ def refused_row(*values: object) -> dict[str, object]:
     return dict(zip(REFUSED_COLUMNS, values, strict=True))
 
 
-def positives_in(test: Scored, mask: Bools) -> int | None:
+def positives_in(test: ScoredPredictions, mask: Bools) -> int | None:
     """Critical cases inside a slice."""
-    if test.table.schema.critical_class is None:
+    if test.schema.critical_class is None:
         return None
-    return int(test.positives[mask, test.table.schema.critical_index].sum())
+    return int(test.positives[mask, test.schema.critical_index].sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Cutter:
     """The whole test role with what every slice of it shares."""
 
-    test: Scored
+    test: ScoredPredictions
     params: SliceParams
     bootstrap: Bootstrap
     done: dict[bytes, dict[str, BootstrapDistribution]] = field(default_factory=dict)
@@ -170,7 +172,7 @@ class Cutter:
             return gap.p_value
         masks = permuted_masks(
             part.mask,
-            self.test.table.group_ids,
+            self.test.group_ids,
             replicates=self.bootstrap.params.replicates,
             seed=self.bootstrap.params.seed,
         )
@@ -202,13 +204,13 @@ def slice_rows(cutter: Cutter, part: Slice) -> list[dict[str, object]]:
     return rows
 
 
-def slice_measures(scored: Scored) -> list[Measure]:
+def slice_measures(scored: ScoredPredictions) -> list[Measure]:
     """The measures that are reported for slices."""
-    return [each for each in scoring.measures(scored) if each.name in SLICE_METRICS]
+    return [each for each in measures.measures(scored) if each.name in SLICE_METRICS]
 
 
 def replicated(
-    test: Scored, mask: Bools, params: SliceParams, bootstrap: Bootstrap
+    test: ScoredPredictions, mask: Bools, params: SliceParams, bootstrap: Bootstrap
 ) -> dict[str, BootstrapDistribution]:
     """The slice measures of the masked samples on the resamples of the whole test role.
 

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medaudit.audits.judging import Bools, Judged, judge
-from medaudit.stats.bootstrap import Bootstrap
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medaudit.stats.bootstrap import IntervalParams
-    from medaudit.tables.operating_points import OperatingPoints
-    from medaudit.tables.predictions import PredictionTable
+    from medaudit.stats.bootstrap import Bootstrap
+    from medaudit.tables.scoring import Conditions, ScoredPredictions
+    from medaudit.tables.tasks.base import Bools
 
 
 @dataclass(frozen=True)
@@ -28,14 +25,7 @@ class Mode:
     members: Bools
 
 
-def taxonomy(
-    clean: PredictionTable,
-    corrupted: Sequence[PredictionTable],
-    points: OperatingPoints,
-    *,
-    confident: float,
-    intervals_params: IntervalParams,
-) -> pd.DataFrame:
+def taxonomy(conditions: Conditions, bootstrap: Bootstrap, *, confident: float) -> pd.DataFrame:
     """How many test samples come out in every way; the modes exclude each other and sum to n.
 
     Columns: mode; n; n_groups; share of the test samples with its interval `share_low` and
@@ -43,9 +33,7 @@ def taxonomy(
     frozen threshold of the critical class flags whatever is called, and `n_critical_flagged` of
     them that it flags rightly; definition.
     """
-    test, stressed = judge(clean, corrupted, points)
-    groups = test.scored.table.group_ids
-    bootstrap = Bootstrap.of_groups(test.scored.table.group_ids, intervals_params)
+    test, stressed = conditions.clean, conditions.corrupted
     rows = []
     for mode in modes(test, stressed, confident=confident):
         n = int(mode.members.sum())
@@ -54,7 +42,7 @@ def taxonomy(
             {
                 "mode": mode.name,
                 "n": n,
-                "n_groups": len(set(groups[mode.members])),
+                "n_groups": len(set(test.group_ids[mode.members])),
                 "share": share.value,
                 "share_low": share.low,
                 "share_high": share.high,
@@ -67,18 +55,20 @@ def taxonomy(
     return pd.DataFrame(rows)
 
 
-def modes(test: Judged, stressed: Sequence[Judged], *, confident: float) -> tuple[Mode, ...]:
+def modes(
+    test: ScoredPredictions, stressed: Sequence[ScoredPredictions], *, confident: float
+) -> tuple[Mode, ...]:
     """Ways of failing on the clean image, then ways of right calls under stress."""
     return (*error_modes(test, confident=confident), *stability_modes(test, stressed))
 
 
-def error_modes(test: Judged, *, confident: float) -> tuple[Mode, ...]:
+def error_modes(test: ScoredPredictions, *, confident: float) -> tuple[Mode, ...]:
     """Wrong calls on clean images, those of the critical class apart."""
-    name = test.scored.table.schema.critical_class
-    missed = test.critical & ~test.called_critical
-    alarm = ~test.critical & test.called_critical & ~test.right
-    other = ~test.right & ~missed & ~alarm
-    sure = test.confidence >= confident
+    name = test.schema.critical_class
+    missed = test.critical & ~test.predicted_critical
+    alarm = ~test.critical & test.predicted_critical & ~test.correct
+    other = ~test.correct & ~missed & ~alarm
+    sure = test.confidence_score() >= confident
     limit = f"with probability {confident:g} or more"
     errors = (
         Mode(
@@ -100,27 +90,33 @@ def error_modes(test: Judged, *, confident: float) -> tuple[Mode, ...]:
     )
 
 
-def stability_modes(test: Judged, stressed: Sequence[Judged]) -> tuple[Mode, ...]:
+def stability_modes(
+    test: ScoredPredictions, stressed: Sequence[ScoredPredictions]
+) -> tuple[Mode, ...]:
     """Right calls on clean images, by the mildest condition that turns them."""
     if not stressed:
-        return (Mode("right", "right; no condition was tested", test.right),)
+        return (Mode("right", "right; no condition was tested", test.correct),)
     severities = np.array([each.condition.severity for each in stressed])
-    wrong = ~np.array([each.right for each in stressed])
+    wrong = ~np.array([each.correct for each in stressed])
     mild = wrong[severities == severities.min()].any(axis=0)
     severe = wrong.any(axis=0) & ~mild
     least = f"severity {severities.min()}"
     return (
-        Mode("fragile", f"right when clean, wrong under a condition of {least}", test.right & mild),
-        Mode("fragile_when_severe", f"as fragile, but only above {least}", test.right & severe),
-        Mode("stable", f"right under all {len(stressed)} conditions", test.right & ~mild & ~severe),
+        Mode(
+            "fragile", f"right when clean, wrong under a condition of {least}", test.correct & mild
+        ),
+        Mode("fragile_when_severe", f"as fragile, but only above {least}", test.correct & severe),
+        Mode(
+            "stable", f"right under all {len(stressed)} conditions", test.correct & ~mild & ~severe
+        ),
     )
 
 
-def largest_pair(test: Judged, members: Bools) -> str:
+def largest_pair(test: ScoredPredictions, members: Bools) -> str:
     """The most frequent confusion among the members, in words."""
     if not members.any():
         return "there is none"
-    found = zip(test.truth_names[members], test.called_names[members], strict=True)
+    found = zip(test.truth_names[members], test.predicted_names[members], strict=True)
     pairs = pd.Series(found).value_counts()
     count = int(pairs.max())
     truth, call = min(pairs.index[pairs == count])

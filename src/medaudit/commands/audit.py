@@ -15,6 +15,7 @@ from medaudit.audits import calibration, evaluation, robustness, selection, slic
 from medaudit.audits.calibration import CalibrateParams
 from medaudit.audits.cuts import SliceParams
 from medaudit.audits.evaluation import EvaluateParams
+from medaudit.audits.robustness import StressParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.commands.output import check_free, new_folder
 from medaudit.data.external import join as joining
@@ -26,16 +27,18 @@ from medaudit.files import write_json, write_text
 from medaudit.params import Section, parse, read_yaml
 from medaudit.reporting import write as reporting
 from medaudit.reporting.context import ReportParams
-from medaudit.stats.bootstrap import IntervalParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import calibrators, manifest, operating_points, predictions, tasks
 from medaudit.tables.conditions import Condition
 from medaudit.tables.manifest import Preparation
+from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from medaudit.findings import Findings
+    from medaudit.tables.calibrators import Calibrators
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
 
@@ -105,15 +108,12 @@ def audit(request: Request) -> None:
     clean, conditions, notes = read_tables(request)
     log.info("%d samples, %d conditions", len(clean), len(conditions))
     with new_folder(request.out) as folder:
-        points = operating_points.choose(
-            clean.role("calibration"),
-            specificity=params.evaluate.specificity,
-            confidence=params.evaluate.confidence,
-        )
+        points = evaluation.freeze(clean.role("calibration"), params.evaluate)
+        fitted = calibration.freeze(clean.role("calibration"), params.calibrate)
         operating_points.write(points, folder / "artifacts/operating_points.json")
-        for stage, found in audits(clean, conditions, points, params):
+        for stage, found in audits(clean, conditions, points, fitted, params):
             findings.write(found, stage, root=folder)
-        write_facts(clean, params, notes, request, folder / "artifacts/prepared")
+        write_facts(clean, fitted, notes, request, folder / "artifacts/prepared")
         params.write(folder / "params.yaml")
         stages = tuple(stage for stage in STAGES if stage != "stress" or conditions)
         reporting.report(
@@ -235,33 +235,46 @@ def audits(
     clean: PredictionTable,
     conditions: list[PredictionTable],
     points: OperatingPoints,
+    fitted: Calibrators,
     params: Settings,
 ) -> Iterator[tuple[str, Findings]]:
     """The same audits as in the pipeline, each with its stage, as they end.
 
     They run side by side: nearly all of their time is spent in numpy, which lets others work.
     """
-    same = {"intervals_params": params.intervals}
-    reference = clean.role("calibration").rows
+    test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
+    bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
+    edges = slices.freeze(role.table.rows, params.slice)
+    rule = selection.freeze(role, params.selective)
     jobs: dict[str, Callable[[], Findings]] = {
-        "slice": lambda: slices.audit(clean, points, reference, params.slice, **same),
-        "calibrate": lambda: calibration.audit(
-            clean, calibration.fit(clean, params.calibrate), params.calibrate, **same
-        ),
-        "selective": lambda: selection.audit(clean, points, params.selective, **same),
-        "evaluate": lambda: evaluation.audit(clean, points, **same),
+        "slice": lambda: slices.audit(test, edges, params.slice, bootstrap),
+        "calibrate": lambda: calibration.audit(test, fitted, params.calibrate, bootstrap),
+        "selective": lambda: selection.audit(test, rule, params.selective, bootstrap),
+        "evaluate": lambda: evaluation.audit(test, points, params.evaluate, bootstrap),
     }
     if conditions:
-        jobs["stress"] = lambda: robustness.audit(clean, conditions, points, **same)
+        asked = stressed(conditions)
+        frozen = robustness.freeze(points, asked)
+        every = Conditions.aligned(test, conditions)
+        jobs["stress"] = lambda: robustness.audit(every, frozen, asked, bootstrap)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         running = {pool.submit(job): stage for stage, job in jobs.items()}
         for done in tqdm(as_completed(running), total=len(jobs), desc="audits", disable=None):
             yield running[done], done.result()
 
 
+def stressed(conditions: Sequence[PredictionTable]) -> StressParams:
+    """The parameters that name these conditions, without a baseline model."""
+    given = [table.condition for table in conditions]
+    return StressParams(
+        corruptions=tuple(dict.fromkeys(each.corruption for each in given)),
+        severities=tuple(sorted({each.severity for each in given})),
+    )
+
+
 def write_facts(
     clean: PredictionTable,
-    params: Settings,
+    fitted: Calibrators,
     notes: tuple[str, ...],
     request: Request,
     folder: Path,
@@ -279,7 +292,6 @@ def write_facts(
     )
     manifest.write_preparation(facts, folder)
     predictions.write(clean, folder.parent / "predictions/clean.parquet")
-    fitted = calibration.fit(clean, params.calibrate)
     write_json(
         folder.parent / "calibrators.json", {name: each.facts() for name, each in fitted.items()}
     )

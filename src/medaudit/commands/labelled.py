@@ -6,27 +6,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from medaudit.audits import calibration, deferral, evaluation, selection, slices
+from medaudit.audits import calibration, evaluation, selection, slices
+from medaudit.audits.selection import FrozenDeferral
 from medaudit.commands.new_images import ASPECT
 from medaudit.errors import DataError
-from medaudit.findings import Findings
 from medaudit.model.card import weights_digest
 from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables import manifest, operating_points, predictions
 from medaudit.tables.predictions import PredictionTable
-from medaudit.tables.scoring import Scored
+from medaudit.tables.scoring import ScoredPredictions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medaudit.audits.selection import SelectiveParams
+    import pandas as pd
+
     from medaudit.commands.audit import Settings
     from medaudit.commands.frozen import Frozen
     from medaudit.commands.labels import Labels
     from medaudit.commands.new_images import Seen
-    from medaudit.stats.bootstrap import IntervalParams
+    from medaudit.findings import Findings
     from medaudit.tables.manifest import Preparation
     from medaudit.tables.operating_points import OperatingPoints
 
@@ -76,43 +76,17 @@ def audits(
     table: PredictionTable, labels: Labels, frozen: Frozen, params: Settings
 ) -> list[tuple[str, Findings]]:
     """The audits of the pipeline, each with its stage; nothing is chosen or fitted anew."""
-    points, same = frozen.points, {"intervals_params": params.intervals}
-    edges = edges_from(frozen.train, labels)
+    test = ScoredPredictions(table.role("test"), frozen.points)
+    bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
+    edges = slices.freeze(edges_from(frozen.train, labels), params.slice)
+    rule = frozen.deferral
+    deferral = FrozenDeferral(rule.score, {rule.score: rule.threshold}, rule.coverage)
     return [
-        ("evaluate", evaluation.audit(table, points, **same)),
-        ("slice", slices.audit(table, points, edges, params.slice, **same)),
-        ("calibrate", calibration.audit(table, frozen.calibrators, params.calibrate, **same)),
-        ("selective", deferred(table, frozen, params.selective, **same)),
+        ("evaluate", evaluation.audit(test, frozen.points, params.evaluate, bootstrap)),
+        ("slice", slices.audit(test, edges, params.slice, bootstrap)),
+        ("calibrate", calibration.audit(test, frozen.calibrators, params.calibrate, bootstrap)),
+        ("selective", selection.audit(test, deferral, params.selective, bootstrap)),
     ]
-
-
-def deferred(
-    table: PredictionTable,
-    frozen: Frozen,
-    params: SelectiveParams,
-    *,
-    intervals_params: IntervalParams,
-) -> Findings:
-    """How confidence ranks the new images, and what the frozen deferral threshold keeps."""
-    test, primary = Scored(table.role("test"), frozen.points), frozen.deferral.score
-    threshold = frozen.deferral.threshold
-    bootstrap = Bootstrap.of_groups(test.table.group_ids, intervals_params)
-    parts = {name: selection.deferrable(test, name, params) for name in params.scores}
-    found = {
-        name: bootstrap.distribution(selection.measures(each, params))
-        for name, each in parts.items()
-    }
-    summary = selection.summary_table(found, primary, bootstrap)
-    kept = pd.DataFrame(deferral.deferral_rows(parts[primary], primary, threshold, bootstrap))
-    curves = [selection.curve_table(each, name) for name, each in parts.items()]
-    series = {
-        "summary": summary,
-        "risk_coverage": pd.concat(curves, ignore_index=True),
-        "deferral": kept,
-        "per_class": deferral.per_class_table(parts[primary], threshold, bootstrap),
-        "by_coverage": deferral.coverage_table(parts[primary]),
-    }
-    return Findings(selection.headline(summary, kept, params, n=len(test.table)), series)
 
 
 def preparation(

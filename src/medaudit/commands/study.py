@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medaudit.commands.frozen import Frozen
     from medaudit.commands.labels import Labels
     from medaudit.commands.new_images import Seen
-    from medaudit.commands.triage import Stated
+    from medaudit.commands.triage import CalibratedPredictions
     from medaudit.findings import Findings
 
 
@@ -59,7 +59,7 @@ class Study:
         known: model and frozen facts.
         told: what the table says of the images.
         seen: statistics and logits.
-        read: probabilities and calls.
+        read: probabilities and predictions.
         reasons: why images are deferred.
         drifted: how they differ from the training images.
         n_learnt_from: new images that also stand in the train, tune or calibration role, to the
@@ -70,7 +70,7 @@ class Study:
     known: Frozen
     told: Labels
     seen: Seen
-    read: Stated
+    read: CalibratedPredictions
     reasons: pd.DataFrame
     drifted: Findings
     n_learnt_from: int | None = None

@@ -25,10 +25,11 @@ import numpy as np
 import pandas as pd
 
 from medaudit.audits import drift
-from medaudit.audits.drift import Said
+from medaudit.audits.drift import PredictionSummary
 from medaudit.pixels.statistics import STATISTICS
 from medaudit.tables import confidence
-from medaudit.tables.tasks import Answers
+from medaudit.tables.confidence import PredictiveDistributions
+from medaudit.tables.scoring import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from medaudit.tables.calibrators import Calibrator, Logits
     from medaudit.tables.tasks.base import Bools, Floats
 
-NOTHING, JOIN = "(none)", " + "
 UNCALIBRATED = (
     "Thresholds and the deferral threshold were frozen on uncalibrated probabilities and are "
     "applied to these; `p_` columns are calibrated."
@@ -49,14 +49,14 @@ DIGITS = range(3, 17)
 
 
 @dataclass(frozen=True, eq=False)
-class Stated:
+class CalibratedPredictions:
     """Logits as they are read: with frozen thresholds, and with the calibrator.
 
     Args:
         classes: names of the outputs, k of them.
         uncalibrated: probabilities, (n, k).
         calibrated: probabilities, (n, k).
-        called: the answer, (n, k).
+        predicted: the answer, (n, k).
         above: outputs above their frozen threshold, (n, k).
         confidence: score that defers, (n,).
     """
@@ -64,33 +64,34 @@ class Stated:
     classes: tuple[str, ...]
     uncalibrated: Floats
     calibrated: Floats
-    called: Bools
+    predicted: Bools
     above: Bools
     confidence: Floats
 
-    def said(self, group_ids: list[str]) -> Said:
+    def summary(self, group_ids: list[str]) -> PredictionSummary:
         """What drift is measured on."""
-        return Said(self.classes, self.called, self.confidence, np.array(group_ids, dtype=np.str_))
+        ids = np.array(group_ids, dtype=np.str_)
+        return PredictionSummary(self.classes, self.predicted, self.confidence, ids)
 
 
-def stated(logits: Logits, frozen: Frozen, calibrator: Calibrator) -> Stated:
-    """Read logits (members, n, k)."""
+def calibrated_predictions(
+    logits: Logits, frozen: Frozen, calibrator: Calibrator
+) -> CalibratedPredictions:
+    """Read logits (members, n, k) of images whose truth is not known."""
     task, thresholds = frozen.task, np.array(frozen.points.thresholds)
     plain = task.probabilities(logits)
-    # No truth is known, and decisions do not ask for it.
-    no_targets = np.empty(0, dtype=np.int64)
-    answers = Answers(frozen.schema.classes, plain, no_targets, thresholds)
-    return Stated(
+    score = confidence.get(frozen.deferral.score)
+    return CalibratedPredictions(
         classes=frozen.schema.classes,
         uncalibrated=plain,
         calibrated=task.probabilities(calibrator.apply(logits)),
-        called=task.decisions(answers),
+        predicted=task.decisions(plain, thresholds),
         above=np.asarray(plain > thresholds),
-        confidence=confidence.get(frozen.deferral.score)(task.statements(plain)),
+        confidence=score(PredictiveDistributions.of_logits(task, logits)),
     )
 
 
-def reason_table(seen: Seen, read: Stated, frozen: Frozen) -> pd.DataFrame:
+def reason_table(seen: Seen, read: CalibratedPredictions, frozen: Frozen) -> pd.DataFrame:
     """Every reason to defer: `sample_id`, `kind`, `reason`; an image may have several or none."""
     rows = [
         *((name, UNREADABLE, f"unreadable image: {why}") for name, why in seen.unreadable.items()),
@@ -100,7 +101,9 @@ def reason_table(seen: Seen, read: Stated, frozen: Frozen) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["sample_id", "kind", "reason"])
 
 
-def unsure(seen: Seen, read: Stated, deferral: Deferral) -> Iterator[tuple[str, str, str]]:
+def unsure(
+    seen: Seen, read: CalibratedPredictions, deferral: Deferral
+) -> Iterator[tuple[str, str, str]]:
     """Images whose confidence is below the frozen threshold."""
     for name, value in zip(seen.sample_ids, read.confidence.tolist(), strict=True):
         if value < deferral.threshold:
@@ -134,13 +137,15 @@ def apart(value: float, limit: float) -> tuple[str, str]:
     return next((pair for pair in pairs if pair[0] != pair[1]), (repr(value), repr(limit)))
 
 
-def predictions_table(seen: Seen, read: Stated, reasons: pd.DataFrame) -> pd.DataFrame:
+def predictions_table(
+    seen: Seen, read: CalibratedPredictions, reasons: pd.DataFrame
+) -> pd.DataFrame:
     """The rows of `predictions.csv`, sorted by id."""
     rows = pd.DataFrame({"sample_id": seen.sample_ids})
     for k, name in enumerate(read.classes):
         rows[f"p_{name}"] = read.calibrated[:, k]
-    rows["called"] = joined(read.called, read.classes)
-    rows["above_threshold"] = joined(read.above, read.classes)
+    rows["called"] = names(read.predicted, read.classes)
+    rows["above_threshold"] = names(read.above, read.classes)
     rows["confidence"] = read.confidence
     rows["defer"], rows["reason"] = "", ""
     for k, name in enumerate(read.classes):
@@ -151,9 +156,3 @@ def predictions_table(seen: Seen, read: Stated, reasons: pd.DataFrame) -> pd.Dat
     rows["reason"] = [told.get(name, "") for name in rows["sample_id"]]
     rows["defer"] = np.where(rows["reason"] == "", "no", "yes")
     return rows
-
-
-def joined(flags: Bools, classes: tuple[str, ...]) -> list[str]:
-    """Names of the outputs that are set, row by row."""
-    names = np.array(classes)
-    return [JOIN.join(names[row]) if row.any() else NOTHING for row in flags]

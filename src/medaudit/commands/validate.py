@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medaudit import findings
 from medaudit.audits import drift
+from medaudit.audits.drift import DriftParams, NewImages, PredictionSummary
 from medaudit.commands import frozen as reference
 from medaudit.commands import labelled, labels, new_images, triage
 from medaudit.commands import settings as chosen
@@ -17,7 +18,8 @@ from medaudit.commands.study import Study
 from medaudit.errors import ParamsError, listed
 from medaudit.files import atomic, write_json
 from medaudit.reporting import write as reporting
-from medaudit.tables.calibrators import Identity
+from medaudit.stats.bootstrap import Bootstrap
+from medaudit.tables.scoring import ScoredPredictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from medaudit.audits.drift import Said
     from medaudit.commands.audit import Settings
     from medaudit.commands.frozen import Frozen
     from medaudit.commands.labels import Labels
@@ -99,14 +100,17 @@ def judged(
 ) -> Study:
     """Read the logits, find whom to defer, and compare with the training images."""
     _, calibrator = known.calibrator(request.calibrator)
-    read = triage.stated(seen.logits, known, calibrator)
+    read = triage.calibrated_predictions(seen.logits, known, calibrator)
+    summary = read.summary(told.group_ids(seen.sample_ids))
+    compared = DriftParams(columns=new_images.COLUMNS)
+    frozen = drift.freeze(
+        new_images.with_aspect(known.train), compared, predictions=known_predictions(known)
+    )
     drifted = drift.audit(
-        seen.facts,
-        new_images.with_aspect(known.train),
-        read.said(told.group_ids(seen.sample_ids)),
-        said_before(known),
-        columns=new_images.COLUMNS,
-        intervals_params=params,
+        NewImages(seen.facts, summary),
+        frozen,
+        compared,
+        Bootstrap.of_groups(summary.group_ids, params),
     )
     log.info("%s", drift.sentence(drifted))
     reasons = triage.reason_table(seen, read, known)
@@ -117,14 +121,15 @@ def judged(
     return study
 
 
-def said_before(known: Frozen) -> dict[str, Said]:
-    """What the model said of the calibration and test roles."""
+def known_predictions(known: Frozen) -> dict[str, PredictionSummary]:
+    """What the model predicted for the calibration and test roles."""
     if known.clean is None:
         return {}
-    tables = {role: known.clean.role(role) for role in ("calibration", "test")}
     return {
-        role: triage.stated(table.logits, known, Identity()).said(table.group_ids.tolist())
-        for role, table in tables.items()
+        role: PredictionSummary.of(
+            ScoredPredictions(known.clean.role(role), known.points), score=known.deferral.score
+        )
+        for role in ("calibration", "test")
     }
 
 
@@ -133,7 +138,7 @@ def write_tables(study: Study, folder: Path) -> None:
     rows = triage.predictions_table(study.seen, study.read, study.reasons)
     write_csv(rows, folder / "predictions.csv")
     write_csv(study.drifted.series["statistics"], folder / "drift.csv")
-    write_csv(study.drifted.series["said"], folder / "said.csv")
+    write_csv(study.drifted.series["prediction_drift"], folder / "prediction_drift.csv")
     write_json(folder / "summary.json", study.summary())
 
 

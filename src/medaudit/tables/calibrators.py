@@ -131,7 +131,7 @@ def fit_affine(task: Task, logits: Logits, targets: Targets, *, classes: tuple[s
     _require_samples("affine calibration", targets)
     wide = logits.astype(np.float64)
     truth = task.positives(targets, len(classes))
-    n_statements = task.statements(truth.astype(np.float64)).shape[1]
+    n_distributions = task.predictive_distributions(truth.astype(np.float64)).shape[1]
 
     def loss(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         slopes, shifts = np.split(parameters, 2)
@@ -140,7 +140,7 @@ def fit_affine(task: Task, logits: Logits, targets: Targets, *, classes: tuple[s
         # For a softmax, and for every sigmoid, the derivative of ln p by its logit is y − p.
         excess = np.stack([task.probabilities(part[None]) - truth for part in scaled])
         gradient = np.r_[(excess * wide).sum((0, 1)), excess.sum((0, 1))] / len(targets)
-        return float(value), gradient / n_statements
+        return float(value), gradient / n_distributions
 
     start = np.r_[np.ones(len(classes)), np.zeros(len(classes))]
     bounds = [AFFINE_SLOPES] * len(classes) + [AFFINE_INTERCEPTS] * len(classes)

@@ -1,11 +1,8 @@
-"""Confidence scores: one number per sample from what the model states, high means trust.
-
-They read a prediction as `Task.statements` gives it, distributions (n, statements, outcomes): one
-for a class out of several, one per label (absent, present) for labels.
-"""
+"""Confidence scores: one number per sample from what the model predicts, high means trust."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,35 +14,61 @@ from medaudit.errors import lookup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from medaudit.tables.tasks import Task
+
 Floats = npt.NDArray[np.float64]
 
 
-def max_probability(statements: Floats) -> Floats:
+@dataclass(frozen=True, eq=False)
+class PredictiveDistributions:
+    """The distributions over outcomes that predictions of n samples are made of.
+
+    One of them for a class out of several; one per label (absent, present) for labels.
+
+    Args:
+        members: of every member, that is every stochastic pass, by itself, (members, n,
+            distributions, outcomes); probabilities that sum to 1 over the last axis.
+        mean: means over the members, (n, distributions, outcomes).
+    """
+
+    members: Floats
+    mean: Floats
+
+    @classmethod
+    def of_logits(cls, task: Task, logits: npt.NDArray[np.floating]) -> PredictiveDistributions:
+        """From logits (members, n, outputs)."""
+        return cls(
+            members=task.predictive_distributions(task.member_probabilities(logits)),
+            mean=task.predictive_distributions(task.probabilities(logits)),
+        )
+
+
+def max_probability(predicted: PredictiveDistributions) -> Floats:
     """Probability of the most probable answer, (n,) (Hendrycks & Gimpel 2017).
 
-    The product over the statements of their largest probability, as if they were independent.
+    The product over the distributions of their largest probability, as if they were independent.
     """
-    return np.asarray(statements.max(axis=2).prod(axis=1))
+    return np.asarray(predicted.mean.max(axis=2).prod(axis=1))
 
 
-def negative_entropy(statements: Floats) -> Floats:
-    """Sum of p ln p in nats, the mean over the statements, (n,) in [-ln outcomes, 0]."""
-    return np.asarray(xlogy(statements, statements).sum(axis=2).mean(axis=1))
+def negative_entropy(predicted: PredictiveDistributions) -> Floats:
+    """Sum of p ln p in nats, the mean over the distributions, (n,) in [-ln outcomes, 0]."""
+    return np.asarray(xlogy(predicted.mean, predicted.mean).sum(axis=2).mean(axis=1))
 
 
-def margin(statements: Floats) -> Floats:
-    """Largest minus second largest probability of the least decided statement, (n,) in [0, 1]."""
-    ranked = np.sort(statements, axis=2)
+def margin(predicted: PredictiveDistributions) -> Floats:
+    """Largest minus second largest probability where they are closest, (n,) in [0, 1]."""
+    ranked = np.sort(predicted.mean, axis=2)
     return np.asarray((ranked[..., -1] - ranked[..., -2]).min(axis=1))
 
 
-CONFIDENCE_SCORES: dict[str, Callable[[Floats], Floats]] = {
+CONFIDENCE_SCORES: dict[str, Callable[[PredictiveDistributions], Floats]] = {
     "max_probability": max_probability,
     "entropy": negative_entropy,
     "margin": margin,
 }
 
 
-def get(name: str) -> Callable[[Floats], Floats]:
+def get(name: str) -> Callable[[PredictiveDistributions], Floats]:
     """The confidence score of that name."""
     return lookup("confidence score", name, CONFIDENCE_SCORES)

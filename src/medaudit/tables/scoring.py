@@ -1,83 +1,145 @@
-"""Measures of a prediction table: the same list for clean, corrupted and sliced samples."""
+"""Predictions with all that is read from them once: probabilities, calls, truths, outcomes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from medaudit.errors import DataError
-from medaudit.metrics import calibration, macro_ranking, operating, ranking, selective
-from medaudit.metrics.weighting import ratio, weighted_mean, weighted_ratio, weighted_sums
-from medaudit.stats.measure import Measure, positives_and_negatives
 from medaudit.tables import confidence, tasks
-from medaudit.tables.tasks.base import Answers, Bools, Floats
+from medaudit.tables.predictions import align
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from medaudit.stats.estimate import Statistic
+    from medaudit.tables.conditions import Condition
+    from medaudit.tables.confidence import PredictiveDistributions
     from medaudit.tables.operating_points import OperatingPoints
-    from medaudit.tables.predictions import PredictionTable
-    from medaudit.tables.tasks.base import Events
+    from medaudit.tables.predictions import PredictionTable, Schema
+    from medaudit.tables.tasks.base import Bools, Events, Floats, Ints
 
-ECE_BINS = 15
+Names = npt.NDArray[np.str_]
+
+NOTHING = "(none)"
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A prediction table with the probabilities, decisions and truths read from it once.
+@dataclass(frozen=True, eq=False)
+class ScoredPredictions:
+    """A prediction table with everything that audits read from it; every view is computed once.
+
+    Shapes: n rows, k outputs.
 
     Args:
         table: predictions.
-        points: frozen thresholds, one per output.
+        points: frozen thresholds, one per output; without them labels cannot be called.
         averaged: outputs that macro means include, by number; if `None`, those that have positives
             and negatives in the table. A part of a sample takes those of the whole.
+
+    Raises:
+        DataError: the thresholds are of other outputs.
     """
 
     table: PredictionTable
-    points: OperatingPoints
+    points: OperatingPoints | None = None
     averaged: tuple[int, ...] | None = None
+    _confidence_scores: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.points.classes != self.table.schema.classes:
+        if self.points is not None and self.points.classes != self.table.schema.classes:
             raise DataError(
                 f"operating points are for {', '.join(self.points.classes)}, "
                 f"predictions for {', '.join(self.table.schema.classes)}"
             )
 
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def schema(self) -> Schema:
+        """Task, outputs and critical class."""
+        return self.table.schema
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class or label names, k of them."""
+        return self.schema.classes
+
+    @property
+    def condition(self) -> Condition:
+        """What was done to the images."""
+        return self.table.condition
+
+    @property
+    def targets(self) -> Ints:
+        """The truth as the task understands it."""
+        return self.table.targets
+
     @cached_property
     def task(self) -> tasks.Task:
         """The table's task."""
-        return tasks.get(self.table.schema.task)
+        return tasks.get(self.schema.task)
 
     @cached_property
-    def answers(self) -> Answers:
-        """What the model said and what is true."""
-        return Answers(
-            classes=self.table.schema.classes,
-            probabilities=self.probabilities,
-            targets=self.table.targets,
-            thresholds=np.array(self.points.thresholds),
-            averaged=self.in_means,
-        )
+    def sample_ids(self) -> Names:
+        """Ids in row order, (n,)."""
+        return np.array(self.table.sample_ids)
+
+    @cached_property
+    def group_ids(self) -> Names:
+        """Lesion or patient of every row, (n,)."""
+        return self.table.group_ids
+
+    @cached_property
+    def member_probabilities(self) -> Floats:
+        """Of every member by itself, (members, n, k)."""
+        return self.task.member_probabilities(self.table.logits)
 
     @cached_property
     def probabilities(self) -> Floats:
-        """(n, outputs)."""
+        """Means over the members, (n, k)."""
         return self.task.probabilities(self.table.logits)
 
     @cached_property
+    def predictive_distributions(self) -> PredictiveDistributions:
+        """The distributions over outcomes that confidence scores read."""
+        return confidence.PredictiveDistributions.of_logits(self.task, self.table.logits)
+
+    @cached_property
+    def thresholds(self) -> Floats:
+        """Frozen thresholds, (k,)."""
+        if self.points is None:
+            raise ValueError("these predictions were scored without operating points")
+        return np.array(self.points.thresholds)
+
+    @cached_property
     def positives(self) -> Bools:
-        """Truth per output, (n, outputs)."""
-        return self.task.positives(self.table.targets, len(self.table.schema.classes))
+        """Truth per output, (n, k)."""
+        return self.task.positives(self.targets, len(self.classes))
 
     @cached_property
     def decisions(self) -> Bools:
-        """Called outputs, (n, outputs)."""
-        return self.task.decisions(self.answers)
+        """Predicted outputs, (n, k)."""
+        thresholds = None if self.points is None else self.thresholds
+        return self.task.decisions(self.probabilities, thresholds)
+
+    @cached_property
+    def above_threshold(self) -> Bools:
+        """Outputs whose probability exceeds their frozen threshold, (n, k)."""
+        return np.asarray(self.probabilities > self.thresholds)
+
+    @cached_property
+    def events(self) -> tuple[Events, ...]:
+        """The stated probabilities whose reliability matters."""
+        return self.task.events(self)
+
+    @cached_property
+    def strata(self) -> Ints:
+        """Classes of samples that weigh the same in class-balanced measures, (n,)."""
+        return self.task.strata(self.targets)
 
     @cached_property
     def in_means(self) -> tuple[int, ...]:
@@ -91,254 +153,139 @@ class Scored:
     def left_out(self) -> tuple[str, ...]:
         """Names of the outputs that macro means cannot include: they lack an outcome here."""
         kept = set(self.in_means)
-        return tuple(name for k, name in enumerate(self.table.schema.classes) if k not in kept)
+        return tuple(name for k, name in enumerate(self.classes) if k not in kept)
 
     @cached_property
-    def confidence(self) -> Floats:
-        """Probability that the model gives to its most probable answer, (n,)."""
-        return confidence.max_probability(self.task.statements(self.probabilities))
+    def correct(self) -> Bools:
+        """Whether no output is predicted wrongly, (n,)."""
+        return np.asarray(self.risks() == 0)
 
-    def part(self, mask: Bools) -> Scored:
-        """Some of the rows, with the same outputs in macro means."""
-        return Scored(self.table.where(mask), self.points, averaged=self.in_means)
+    @cached_property
+    def critical(self) -> Bools:
+        """Whether the critical class is true; nowhere if the data set names none, (n,)."""
+        return self._of_critical(self.positives)
 
+    @cached_property
+    def predicted_critical(self) -> Bools:
+        """Whether the critical class is predicted, (n,)."""
+        return self._of_critical(self.decisions)
 
-def measures(scored: Scored) -> tuple[Measure, ...]:
-    """Every measure of a set of predictions, in the order in which reports show them."""
-    own = (*scored.task.measures(scored.answers), *scored.task.losses(scored.answers))
-    ece = ece_measure(scored.task.events(scored.answers))
-    return (
-        *macro_measures(scored),
-        *own,
-        ece,
-        augrc_measure(scored),
-        *critical_measures(scored),
-        *drift_measures(scored),
-    )
+    @cached_property
+    def flagged(self) -> Bools:
+        """Whether the critical class exceeds its frozen threshold, (n,)."""
+        return self._of_critical(self.above_threshold)
 
+    @cached_property
+    def true_output(self) -> Ints:
+        """The true output, (n,).
 
-def macro_measures(scored: Scored) -> tuple[Measure, ...]:
-    """Unweighted means over outputs; NaN when any output is undefined in a replicate."""
-    truth, called = (
-        each[:, list(scored.in_means)] for each in (scored.positives, scored.decisions)
-    )
-    areas = partial(
-        macro_ranking.weighted_macro_auroc,
-        scored.probabilities,
-        scored.positives,
-        classes=scored.in_means,
-    )
-    flagged = (scored.probabilities > np.array(scored.points.thresholds))[:, list(scored.in_means)]
-    return (
-        Measure(
-            "macro_auroc",
-            areas,
-            1,
-            required_outcomes=positives_and_negatives(truth),
-            interval_kind="auc",
-        ),
-        Measure(
-            "macro_auprc",
-            _macro(scored, _auprc),
-            1,
-            required_outcomes=positives_and_negatives(truth),
-            interval_kind="smooth",
-        ),
-        Measure(
-            "macro_f1", _mean_f1(truth, called), 1, required_outcomes=positives_and_negatives(truth)
-        ),
-        Measure(
-            "macro_sensitivity", mean_share(flagged & truth, truth), 1, required_outcomes=truth
-        ),
-        Measure(
-            "macro_specificity", mean_share(~flagged & ~truth, ~truth), 1, required_outcomes=~truth
-        ),
-    )
+        Where several are: the critical one, or else the most probable of those that are missed.
+        """
+        missed = self.positives & ~self.decisions
+        best = leading(prefer(missed, self.positives), self.probabilities)
+        if self.schema.critical_class is None:
+            return best
+        return np.where(self.critical, self.schema.critical_index, best)
 
+    @cached_property
+    def predicted_output(self) -> Ints:
+        """The predicted output, (n,); of several the most probable that is predicted wrongly."""
+        wrong = self.decisions & ~self.positives
+        return leading(prefer(wrong, self.decisions), self.probabilities)
 
-def ece_measure(events: Sequence[Events], *, n_bins: int = ECE_BINS, name: str = "ece") -> Measure:
-    """Mean over the events of the expected calibration error of each."""
-    parts = [
-        partial(
-            calibration.weighted_ece,
-            event.confidence,
-            event.happened,
-            n_bins=n_bins,
-            binning=event.binning,
+    @cached_property
+    def truth_names(self) -> Names:
+        """All that is true, in words, (n,)."""
+        return names(self.positives, self.classes)
+
+    @cached_property
+    def predicted_names(self) -> Names:
+        """All that is predicted, in words, (n,)."""
+        return names(self.decisions, self.classes)
+
+    @cached_property
+    def p_true(self) -> Floats:
+        """Probability of the true output, (n,)."""
+        return self.probabilities[np.arange(len(self)), self.true_output]
+
+    def risks(self, false_negative_weight: float = 1.0) -> Floats:
+        """Loss per sample in [0, 1], (n,); 0 where every output is predicted rightly."""
+        return self.task.risks(
+            self.positives, self.decisions, false_negative_weight=false_negative_weight
         )
-        for event in events
-    ]
-    return Measure(name, mean_of(parts), -1, interval_kind="nonnegative_error")
+
+    def confidence_score(self, name: str = "max_probability") -> Floats:
+        """One of `CONFIDENCE_SCORES`, (n,), high means trust."""
+        if name not in self._confidence_scores:
+            self._confidence_scores[name] = confidence.get(name)(self.predictive_distributions)
+        return self._confidence_scores[name]
+
+    def at(self, points: OperatingPoints) -> ScoredPredictions:
+        """The same predictions at these thresholds."""
+        return self if self.points is points else replace(self, points=points)
+
+    def part(self, mask: Bools) -> ScoredPredictions:
+        """Some of the rows, with the same outputs in macro means."""
+        return ScoredPredictions(self.table.where(mask), self.points, averaged=self.in_means)
+
+    def rows_of(self, ids: Iterable[str]) -> Ints:
+        """Row numbers of samples, in the order of `ids`."""
+        places = {name: row for row, name in enumerate(self.sample_ids.tolist())}
+        return np.array([places[name] for name in ids], dtype=np.int64)
+
+    def _of_critical(self, flags: Bools) -> Bools:
+        if self.schema.critical_class is None:
+            return np.zeros(len(flags), dtype=bool)
+        return flags[:, self.schema.critical_index]
 
 
-def augrc_measure(scored: Scored) -> Measure:
-    """Average risk of an undetected failure of any kind, deferring by the largest probability."""
-    failed = (scored.task.risks(scored.answers) > 0).astype(np.float64)
-    statistic = partial(selective.weighted_augrc, failed, scored.confidence)
-    return Measure("failure_augrc", statistic, -1)
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """The same samples clean and under every corruption or shift, in one order of rows.
+
+    Args:
+        clean: predictions of the clean images.
+        corrupted: of the same samples under other conditions.
+    """
+
+    clean: ScoredPredictions
+    corrupted: tuple[ScoredPredictions, ...] = ()
+
+    @classmethod
+    def aligned(cls, clean: ScoredPredictions, corrupted: Iterable[PredictionTable]) -> Conditions:
+        """Tables in any order of rows, scored at the thresholds of the clean predictions.
+
+        Raises:
+            DataError: a table holds other samples than the clean one.
+        """
+        tables = (align(clean.table, table) for table in corrupted)
+        return cls(clean, tuple(ScoredPredictions(table, clean.points) for table in tables))
+
+    def at(self, points: OperatingPoints) -> Conditions:
+        """The same predictions at these thresholds."""
+        return Conditions(self.clean.at(points), tuple(each.at(points) for each in self.corrupted))
+
+    def __iter__(self) -> Iterator[ScoredPredictions]:
+        """Clean first."""
+        return iter((self.clean, *self.corrupted))
+
+    def under(self, condition: Condition) -> ScoredPredictions:
+        """The predictions under one condition."""
+        return next(each for each in self if each.condition == condition)
 
 
-def critical_measures(scored: Scored) -> tuple[Measure, ...]:
-    """Measures of the critical class; sensitivity and specificity at the frozen threshold."""
-    if scored.table.schema.critical_class is None:
-        return ()
-    k = scored.table.schema.critical_index
-    wanted = ("auroc", "sensitivity", "specificity", "recall")
-    found = {each.name: each for each in per_output_measures(scored, k)}
-    return tuple(replace(found[name], name=f"critical_{name}") for name in wanted)
+def names(flags: Bools, classes: Sequence[str]) -> Names:
+    """Names of the flagged outputs of every row, joined by a plus sign, (n,)."""
+    known = np.array(classes)
+    return np.array([" + ".join(known[row]) or NOTHING for row in flags], dtype=np.str_)
 
 
-def drift_measures(scored: Scored) -> tuple[Measure, ...]:
-    """What the model says without asking whether it is true; collapse shows here first."""
-    majority = int(scored.positives.sum(axis=0).argmax())
-    called = scored.decisions[:, majority].astype(np.float64)
-    return (
-        Measure("mean_confidence", partial(weighted_mean, scored.confidence), 0),
-        Measure("majority_share", partial(weighted_mean, called), 0, interval_kind="proportion"),
-    )
+def prefer(first: Bools, otherwise: Bools) -> Bools:
+    """Row by row the first flags, or the others where the first are all unset."""
+    return np.where(first.any(axis=1, keepdims=True), first, otherwise)
 
 
-def per_output_measures(scored: Scored, k: int) -> tuple[Measure, ...]:
-    """One-versus-rest measures of output k."""
-    ill, called = scored.positives[:, k], scored.decisions[:, k]
-    sides, flagged = (
-        positives_and_negatives(ill),
-        scored.probabilities[:, k] > scored.points.thresholds[k],
-    )
-    return (
-        Measure(
-            "auroc",
-            _auroc(scored, k),
-            1,
-            denominator=ill,
-            required_outcomes=sides,
-            interval_kind="auc",
-        ),
-        Measure(
-            "auprc",
-            _auprc(scored, k),
-            1,
-            denominator=ill,
-            required_outcomes=sides,
-            interval_kind="smooth",
-        ),
-        Measure("f1", _f1(scored, k), 1, denominator=ill, required_outcomes=sides),
-        Measure(
-            "recall",
-            partial(weighted_ratio, ill & called, ill),
-            1,
-            denominator=ill,
-            interval_kind="proportion",
-        ),
-        Measure(
-            "precision",
-            partial(weighted_ratio, ill & called, called),
-            1,
-            denominator=called,
-            interval_kind="proportion",
-        ),
-        Measure(
-            "sensitivity",
-            frozen_sensitivity(scored, k),
-            1,
-            denominator=ill,
-            interval_kind="proportion",
-        ),
-        Measure(
-            "specificity",
-            frozen_specificity(scored, k),
-            1,
-            denominator=~ill,
-            interval_kind="proportion",
-        ),
-        Measure(
-            "ppv",
-            _at(operating.weighted_ppv, scored, k),
-            1,
-            denominator=flagged,
-            interval_kind="proportion",
-        ),
-        Measure(
-            "npv",
-            _at(operating.weighted_npv, scored, k),
-            1,
-            denominator=~flagged,
-            interval_kind="proportion",
-        ),
-    )
-
-
-def frozen_sensitivity(scored: Scored, k: int) -> Statistic:
-    """Sensitivity of output k at its frozen threshold."""
-    return _at(operating.weighted_sensitivity, scored, k)
-
-
-def frozen_specificity(scored: Scored, k: int) -> Statistic:
-    """Specificity of output k at its frozen threshold."""
-    return _at(operating.weighted_specificity, scored, k)
-
-
-def _at(rate: Callable[..., Floats], scored: Scored, k: int) -> Statistic:
-    return partial(
-        rate,
-        scored.probabilities[:, k],
-        scored.positives[:, k],
-        threshold=scored.points.thresholds[k],
-    )
-
-
-def mean_of(parts: Sequence[Statistic]) -> Statistic:
-    """The unweighted mean of several statistics; undefined where one of them is, or none given."""
-
-    def mean(weights: Floats) -> Floats:
-        if not parts:
-            return np.full(len(weights), np.nan)
-        return np.asarray(np.mean([part(weights) for part in parts], axis=0))
-
-    return mean
-
-
-def mean_share(members: Bools, denominator: Bools) -> Statistic:
-    """Mean over columns of the share of `members` in `denominator`, both (n, k)."""
-    table = np.column_stack([members, denominator]).astype(np.float64)
-
-    def mean(weights: Floats) -> Floats:
-        hits, cases = np.split(weighted_sums(table, weights), 2, axis=1)
-        return _mean(ratio(hits, cases))
-
-    return mean
-
-
-def _mean(per_output: Floats) -> Floats:
-    """Mean over the columns, undefined where one is, or where there are none."""
-    return ratio(per_output.sum(axis=1), per_output.shape[1])
-
-
-def _auroc(scored: Scored, k: int) -> Statistic:
-    return partial(ranking.weighted_auroc, scored.probabilities[:, k], scored.positives[:, k])
-
-
-def _auprc(scored: Scored, k: int) -> Statistic:
-    return partial(
-        ranking.weighted_average_precision, scored.probabilities[:, k], scored.positives[:, k]
-    )
-
-
-def _f1(scored: Scored, k: int) -> Statistic:
-    return _mean_f1(scored.positives[:, [k]], scored.decisions[:, [k]])
-
-
-def _mean_f1(truth: Bools, called: Bools) -> Statistic:
-    """Mean over columns of F1 = hits / mean of truth and calls."""
-    table = np.column_stack([truth & called, truth, called]).astype(np.float64)
-
-    def mean(weights: Floats) -> Floats:
-        hits, cases, calls = np.split(weighted_sums(table, weights), 3, axis=1)
-        # A class that a replicate lacks has no F1, even where it was called.
-        return _mean(ratio(2 * hits, np.where(cases > 0, cases + calls, 0.0)))
-
-    return mean
-
-
-def _macro(scored: Scored, per_output: Callable[[Scored, int], Statistic]) -> Statistic:
-    return mean_of([per_output(scored, k) for k in scored.in_means])
+def leading(flags: Bools, probabilities: Floats) -> Ints:
+    """Per row the most probable flagged output, or the most probable where none is flagged."""
+    eligible = flags | ~flags.any(axis=1, keepdims=True)
+    return np.asarray(np.where(eligible, probabilities, -1).argmax(axis=1))

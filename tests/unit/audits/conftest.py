@@ -1,11 +1,11 @@
 """The study of eight samples, with its controls and its pages."""
 
 import pytest
-from audit_tables import FEW
 from evidence_tables import edits_of
 from test_cases import CLEAN, MEL, NV, PARAMS, POINTS, make, stressed
 
 from medaudit.audits import casebook
+from tests.audit_runs import study
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def corrupted():
 
 @pytest.fixture
 def book(clean, corrupted):
-    return casebook.study([clean, *corrupted], POINTS, PARAMS, intervals_params=FEW)
+    return study(clean, corrupted, POINTS, PARAMS)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def edits_of(book, ids):
             "cause": [COUNTERFACTUALS[edit].cause for _, edit in names],
         }
     )
-    table = book.test.scored.table
+    table = book.test.table
     return frame, table.logits[:, book.test.rows_of(frame["sample_id"])]
 
 
@@ -66,6 +66,6 @@ def flip_of(book):
     flip = case(book, "corruption_flip")
     trials, _ = edits_of(book, [flip.sample_id])
     corrupted = book.before(flip)
-    logits = corrupted.scored.table.logits[:, corrupted.rows_of(trials["sample_id"])]
+    logits = corrupted.table.logits[:, corrupted.rows_of(trials["sample_id"])]
     found = casebook.case_evidence(book, flip, trials, logits)
     return casebook.weigh(book, flip, found, tried).diagnosis

@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from audit_tables import FEW, at
+from audit_tables import at
 
 from medaudit.audits import calibration, reliability
 from medaudit.tables import calibrators, tasks
 from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.scoring import ScoredPredictions
+from tests.audit_runs import calibrate
 
 
 class TestCalibration:
@@ -18,8 +20,8 @@ class TestCalibration:
     def test_an_over_confident_model_is_mended_by_temperature(self, make_table):
         table = make_table(n=2000)
         sharp = dataclasses.replace(table, logits=table.logits * 5)
-        fitted = calibration.fit(sharp, self.PARAMS)
-        found = calibration.audit(sharp, fitted, self.PARAMS, intervals_params=FEW)
+        fitted = calibration.freeze(sharp.role("calibration"), self.PARAMS)
+        found = calibrate(sharp, self.PARAMS, fitted=fitted)
         summary = found.series["summary"]
         assert found.scalars["temperature"] > 1.5
         loss = at(summary, calibrator="temperature", metric="log_loss")
@@ -29,13 +31,15 @@ class TestCalibration:
     def test_the_fit_does_not_see_test(self, table):
         logits = table.logits.copy()
         logits[:, (table.rows["role"] == "test").to_numpy()] *= 50
-        one = calibration.fit(table, self.PARAMS)["temperature"].facts()
-        two = calibration.fit(dataclasses.replace(table, logits=logits), self.PARAMS)
+        one = calibration.freeze(table.role("calibration"), self.PARAMS)["temperature"].facts()
+        two = calibration.freeze(
+            dataclasses.replace(table, logits=logits).role("calibration"), self.PARAMS
+        )
         assert two["temperature"].facts() == one
 
     def test_reliability_counts_every_sample_once(self, table):
-        fitted = calibration.fit(table, self.PARAMS)
-        found = calibration.audit(table, fitted, self.PARAMS, intervals_params=FEW)
+        fitted = calibration.freeze(table.role("calibration"), self.PARAMS)
+        found = calibrate(table, self.PARAMS, fitted=fitted)
         counts = found.series["reliability"].groupby(["stage", "event"])["count"].sum()
         # The top label, and the critical class by itself.
         assert counts.to_dict() == {
@@ -70,8 +74,8 @@ def studies(probabilities, targets, *, critical=None):
     )
 
 
-def answers(test):
-    return reliability.stated(test, calibrators.Identity())
+def scored(test):
+    return reliability.calibrated(ScoredPredictions(test), calibrators.Identity())
 
 
 class TestReliability:
@@ -79,7 +83,7 @@ class TestReliability:
 
     def audit(self, test, params=PARAMS):
         fitted = {"identity": calibrators.Identity()}
-        return calibration.audit(test, fitted, params, intervals_params=FEW)
+        return calibrate(test, params, fitted=fitted)
 
     def test_errors_of_two_labels_do_not_cancel(self):
         # Both labels are always stated with 1/2. One happens in 1 of 4 studies and the other in
@@ -106,7 +110,7 @@ class TestReliability:
     def test_the_floor_of_the_mean_by_hand(self):
         # One study. Whatever is drawn for 0.5, it is 0.5 away; 1 always happens; mean 0.25.
         test = studies([[0.5, 1.0]], [[1, 1]])
-        found = reliability.floor_table(test, answers(test), n_bins=15, replicates=60, seed=0)
+        found = reliability.floor_table(scored(test), n_bins=15, replicates=60, seed=0)
         assert found["event"].tolist() == ["edema", "mass", "mean"]
         assert found["mean"].to_numpy() == pytest.approx([0.5, 0, 0.25], abs=1e-6)
         assert found["p95"].to_numpy() == pytest.approx([0.5, 0, 0.25], abs=1e-6)
@@ -115,7 +119,7 @@ class TestReliability:
         generator = np.random.default_rng(0)
         stated = generator.uniform(size=(200, 2))
         test = studies(stated, generator.random((200, 2)) < stated)
-        found = reliability.floor_table(test, answers(test), n_bins=15, replicates=400, seed=0)
+        found = reliability.floor_table(scored(test), n_bins=15, replicates=400, seed=0)
         by_event = found.set_index("event")
         labels, mean = by_event.loc[list(NAMES)], by_event.loc["mean"]
         assert mean["mean"] == pytest.approx(labels["mean"].mean())
@@ -126,7 +130,7 @@ class TestReliability:
         # Two studies with the same number for both labels; from two bins on every study has its
         # own: (|0.2 - 0| + |0.7 - 1|) / 2 = 0.25.
         test = studies([[0.2, 0.2], [0.7, 0.7]], [[0, 0], [1, 1]])
-        found = reliability.sweep_table(test, {"identity": answers(test)}, seed=0)
+        found = reliability.sweep_table({"identity": scored(test)}, seed=0)
         assert found["n_bins"].tolist() == list(reliability.SWEEP)
         assert found["ece"].to_numpy() == pytest.approx(0.25, abs=1e-6)
 

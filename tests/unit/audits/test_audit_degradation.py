@@ -14,9 +14,10 @@ from medaudit.errors import DataError
 from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.estimate import estimate_from
 from medaudit.stats.small_sample import expanded
-from medaudit.tables import scoring
+from medaudit.tables import measures
 from medaudit.tables.conditions import Condition
-from medaudit.tables.scoring import Scored
+from medaudit.tables.scoring import ScoredPredictions
+from tests.audit_runs import stress
 
 # d is called right when clean; blur of severity 2 turns it.
 BLUR = [("blur-1", {}), ("blur-2", {"d": (MEL, NV, 0.9)})]
@@ -32,7 +33,7 @@ REFERENCE = pd.DataFrame(
 
 def audit(reference=None, conditions=BLUR):
     tables = [stressed(name, changes) for name, changes in conditions]
-    return robustness.audit(make(CLEAN), tables, POINTS, intervals_params=FEW, reference=reference)
+    return stress(make(CLEAN), tables, POINTS, baseline=reference)
 
 
 class TestTrend:
@@ -82,7 +83,7 @@ class TestMeanDelta:
         ]
 
     def test_is_the_mean_of_the_deltas(self, make_table, table, points):
-        found = robustness.audit(table, self.noisy(make_table), points, intervals_params=FEW)
+        found = stress(table, self.noisy(make_table), points)
         rows = found.series["conditions"].query("severity > 0")
         for metric in ("macro_auroc", "critical_sensitivity"):
             deltas = rows.loc[rows["metric"] == metric, "delta"]
@@ -91,13 +92,13 @@ class TestMeanDelta:
 
     def test_its_interval_is_of_the_mean_replicate_by_replicate(self, make_table, table, points):
         noisy = self.noisy(make_table)
-        found = robustness.audit(table, noisy, points, intervals_params=FEW).scalars
+        found = stress(table, noisy, points).scalars
         test = table.role("test")
         resamples = Bootstrap.of_groups(test.group_ids, FEW).resamples
         clean, *after = (
             next(
                 measure.statistic(resamples.weights)
-                for measure in scoring.measures(Scored(each, points))
+                for measure in measures.measures(ScoredPredictions(each, points))
                 if measure.name == "macro_auroc"
             )
             for each in (test, *noisy)
@@ -116,7 +117,7 @@ class TestMeanDelta:
         same = [
             dataclasses.replace(table.role("test"), condition=Condition("jpeg", s)) for s in (1, 2)
         ]
-        found = robustness.audit(table, same, points, intervals_params=FEW).scalars
+        found = stress(table, same, points).scalars
         ends = [found[f"mean_macro_auroc_delta{end}"] for end in ("", "_ci_low", "_ci_high")]
         assert ends == [0, 0, 0]
 
@@ -138,9 +139,7 @@ class TestCorruptionErrors:
 
     def test_have_intervals(self, make_table, table, points):
         noisy = make_table(noise=2.0, condition=Condition("blur", 1)).role("test")
-        found = robustness.audit(
-            table, [noisy], points, intervals_params=FEW, reference=REFERENCE
-        ).series["corruption_errors"]
+        found = stress(table, [noisy], points, baseline=REFERENCE).series["corruption_errors"]
         assert found["corruption"].tolist() == ["blur"] * 3 + ["mean"] * 3
         assert (found["low"] < found["value"]).all()
         assert (found["value"] < found["high"]).all()
@@ -148,10 +147,8 @@ class TestCorruptionErrors:
 
     def test_the_error_against_itself_is_one(self, make_table, table, points):
         noisy = make_table(noise=2.0, condition=Condition("noise", 1)).role("test")
-        own = robustness.audit(table, [noisy], points, intervals_params=FEW).series["conditions"]
-        found = robustness.audit(
-            table, [noisy], points, intervals_params=FEW, reference=own
-        ).series["corruption_errors"]
+        own = stress(table, [noisy], points).series["conditions"]
+        found = stress(table, [noisy], points, baseline=own).series["corruption_errors"]
         ratios = found.query("quantity != 'balanced_error'")
         assert ratios["value"].to_numpy() == pytest.approx([1, 1, 1, 1])
 
@@ -160,7 +157,7 @@ class TestCorruptionErrors:
             make_table(noise=noise, condition=Condition(name, 1)).role("test")
             for name, noise in (("blur", 1.0), ("noise", 3.0))
         ]
-        found = robustness.audit(table, noisy, points, intervals_params=FEW)
+        found = stress(table, noisy, points)
         errors = found.series["corruption_errors"].set_index("corruption")["value"]
         assert errors["mean"] == pytest.approx((errors["blur"] + errors["noise"]) / 2)
 
@@ -184,11 +181,11 @@ class TestCorruptionErrors:
             file.write_bytes(content)
         params = StressParams(corruptions=("blur",), reference=file)
         with pytest.raises(DataError, match="is no readable table") as caught:
-            robustness.read_reference(params)
+            robustness.read_baseline(params)
         assert "\n" not in str(caught.value)
 
     def test_no_reference_is_asked_for(self, tmp_path):
-        assert robustness.read_reference(StressParams(corruptions=("blur",))) is None
+        assert robustness.read_baseline(StressParams(corruptions=("blur",))) is None
         REFERENCE.to_csv(tmp_path / "conditions.csv", index=False)
         params = StressParams(corruptions=("blur",), reference=tmp_path / "conditions.csv")
-        pd.testing.assert_frame_equal(robustness.read_reference(params), REFERENCE)
+        pd.testing.assert_frame_equal(robustness.read_baseline(params), REFERENCE)

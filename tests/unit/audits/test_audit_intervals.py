@@ -12,9 +12,7 @@ from medaudit.audits import (
     calibration,
     case_findings,
     casebook,
-    evaluation,
     intervals,
-    robustness,
     selection,
     slices,
 )
@@ -24,6 +22,7 @@ from medaudit.stats.bootstrap import Bootstrap, IntervalParams, mean_distributio
 from medaudit.stats.estimate import Estimate
 from medaudit.stats.measure import Measure
 from medaudit.tables.conditions import Condition
+from tests.audit_runs import calibrate, defer, evaluate, slice_up, stress, study
 
 TASKS = ("multiclass", "multilabel", "multilabel_critical")
 AUDITS = ("evaluate", "stress", "slice", "calibrate", "selective", "cases")
@@ -61,31 +60,31 @@ def over(groups, replicates=200):
 
 def findings(stage, made):
     clean, points, slice_params, make = made
-    same = {"intervals_params": FEW}
+    same = {"intervals": FEW}
     noisy = make(noise=2.0, condition=Condition("noise", 1)).role("test")
     if stage == "evaluate":
-        return evaluation.audit(clean, points, **same)
+        return evaluate(clean, points, **same)
     if stage == "stress":
-        return robustness.audit(clean, [noisy], points, **same)
+        return stress(clean, [noisy], points, **same)
     if stage == "slice":
-        return slices.audit(clean, points, clean.role("train").rows, slice_params, **same)
+        return slice_up(clean, points, clean.role("train").rows, slice_params, **same)
     if stage == "calibrate":
         params = calibration.CalibrateParams(
             methods=("identity", "temperature", "affine"), floor_replicates=50
         )
-        return calibration.audit(clean, calibration.fit(clean, params), params, **same)
+        return calibrate(clean, params, **same)
     if stage == "selective":
-        return selection.audit(clean, points, selection.SelectiveParams(), **same)
+        return defer(clean, points, selection.SelectiveParams(), **same)
     return cases_findings(clean, noisy, points)
 
 
 def cases_findings(clean, noisy, points):
-    book = casebook.study([clean, noisy], points, CasesParams(), **{"intervals_params": FEW})
+    book = study(clean, [noisy], points, CasesParams())
     ids = book.controls["sample_id"]
     trials = pd.DataFrame(
         {"sample_id": ids, "intervention": "mirrored", "kind": "undo", "cause": "instability"}
     )
-    logits = book.test.scored.table.logits[:, book.test.rows_of(ids)]
+    logits = book.test.table.logits[:, book.test.rows_of(ids)]
     tried = casebook.control_evidence(book, trials, logits)
     focus = pd.DataFrame({"sample_id": ids, "cam_energy": 0.5, "lesion_share": 0.2})
     return case_findings.findings(book, [], tried, focus)
@@ -259,7 +258,7 @@ def test_the_mean_rests_on_the_fewest_groups():
 def test_few_groups_of_the_rarer_outcome_widen_an_interval(table, points):
     def width(method):
         params = FEW.model_copy(update={"method": method})
-        rows = evaluation.audit(table, points, intervals_params=params).series["per_class"]
+        rows = evaluate(table, points, intervals=params).series["per_class"]
         row = at(rows, **{"class": "akiec", "metric": "sensitivity"})
         return row["high"] - row["low"]
 
@@ -269,7 +268,7 @@ def test_few_groups_of_the_rarer_outcome_widen_an_interval(table, points):
 def test_level_and_seed_are_those_asked_for(table, points):
     def ends(**changes):
         params = FEW.model_copy(update=changes)
-        found = evaluation.audit(table, points, intervals_params=params).scalars
+        found = evaluate(table, points, intervals=params).scalars
         return found["accuracy_ci_low"], found["accuracy_ci_high"]
 
     wide, narrow = ends(level=0.99), ends(level=0.8)

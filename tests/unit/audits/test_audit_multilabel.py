@@ -5,12 +5,13 @@ import logging
 
 import numpy as np
 import pytest
-from audit_tables import FEW, at
+from audit_tables import at
 from sklearn.metrics import brier_score_loss, f1_score, recall_score, roc_auc_score
 
-from medaudit.audits import evaluation, robustness, selection, slices
+from medaudit.audits import selection, slices
 from medaudit.tables.conditions import Condition
-from medaudit.tables.scoring import Scored
+from medaudit.tables.scoring import ScoredPredictions
+from tests.audit_runs import defer, evaluate, slice_up, stress
 
 SLICES = slices.SliceParams(
     columns=("view",), min_size=20, min_positives=3, primary="macro_sensitivity"
@@ -34,7 +35,7 @@ def flagged(multilabel_table, multilabel_points):
 
 
 def evaluated(table, points):
-    return evaluation.audit(table, points, intervals_params=FEW)
+    return evaluate(table, points)
 
 
 class TestEvaluation:
@@ -85,7 +86,7 @@ class TestLackingLabels:
         assert found.scalars["macro_auroc"] == pytest.approx(expected)
         assert found.scalars["n_outputs_in_means"] == 3
         assert "hernia lack positives or negatives" in caplog.text
-        assert Scored(test, multilabel_points).left_out == ("hernia",)
+        assert ScoredPredictions(test, multilabel_points).left_out == ("hernia",)
 
     def test_the_label_keeps_its_rows_which_are_undefined(self, lacking, multilabel_points):
         rows = evaluated(lacking, multilabel_points).series["per_class"]
@@ -130,12 +131,12 @@ class TestLackingLabels:
     ):
         noisy = make_multilabel_table(noise=1.0, condition=Condition("noise", 1))
         noisy = dataclasses.replace(noisy, targets=lacking.targets).role("test")
-        found = robustness.audit(lacking, [noisy], multilabel_points, intervals_params=FEW)
+        found = stress(lacking, [noisy], multilabel_points)
         rows = found.series["conditions"].query("metric == 'macro_auroc'")
         assert rows["value"].notna().all()
         assert np.isfinite(found.scalars["mean_macro_auroc_delta"])
         reference = lacking.role("train").rows
-        cut = slices.audit(lacking, multilabel_points, reference, SLICES, intervals_params=FEW)
+        cut = slice_up(lacking, multilabel_points, reference, SLICES)
         assert cut.series["slices"].query("metric == 'macro_sensitivity'")["value"].notna().all()
 
 
@@ -145,18 +146,14 @@ class TestOtherAudits:
             make_multilabel_table(noise=2.0 * s, condition=Condition("noise", s)).role("test")
             for s in (1, 2)
         ]
-        found = robustness.audit(
-            multilabel_table, noisy, multilabel_points, intervals_params=FEW
-        ).scalars
+        found = stress(multilabel_table, noisy, multilabel_points).scalars
         assert found["worst_macro_auroc_condition"] == "noise-2"
         assert found["worst_macro_auroc_delta_ci_high"] < 0
         assert "worst_macro_sensitivity_delta" in found
 
     def test_shares_called_do_not_add_up_to_one(self, multilabel_table, multilabel_points, flagged):
         same = dataclasses.replace(multilabel_table.role("test"), condition=Condition("jpeg", 1))
-        rows = robustness.audit(
-            multilabel_table, [same], multilabel_points, intervals_params=FEW
-        ).series["predicted"]
+        rows = stress(multilabel_table, [same], multilabel_points).series["predicted"]
         shares = rows.query("condition == 'clean'").set_index("class")["share"]
         assert shares.to_numpy() == pytest.approx(flagged[2].mean(axis=0))
 
@@ -165,9 +162,7 @@ class TestOtherAudits:
         hurt = (multilabel_table.rows["view"] == "AP").to_numpy()
         logits[0, hurt] = np.roll(logits[0, hurt], 1, axis=1)
         table = dataclasses.replace(multilabel_table, logits=logits)
-        found = slices.audit(
-            table, multilabel_points, table.role("train").rows, SLICES, intervals_params=FEW
-        )
+        found = slice_up(table, multilabel_points, table.role("train").rows, SLICES)
         assert found.scalars["worst_macro_sensitivity_slice"] == "view=AP"
         assert found.scalars["worst_exact_match_slice"] == "view=AP"
         row = at(found.series["slices"], slice="view=AP", metric="macro_sensitivity")
@@ -179,7 +174,7 @@ class TestOtherAudits:
 
     def test_deferral_knows_every_score(self, multilabel_table, multilabel_points):
         params = selection.SelectiveParams()
-        found = selection.audit(multilabel_table, multilabel_points, params, intervals_params=FEW)
+        found = defer(multilabel_table, multilabel_points, params)
         assert found.scalars["selective_risk"] < found.scalars["risk"]
         assert set(found.series["summary"]["score"]) == set(params.scores)
         assert set(found.series["per_class"]["class"]) == set(multilabel_table.schema.classes)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from audit_tables import FEW, at
+from audit_tables import at
 
 from medaudit.audits import selection
 from medaudit.audits.selection import SelectiveParams
@@ -13,6 +13,7 @@ from medaudit.metrics import selective_balanced
 from medaudit.tables import tasks
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import PredictionTable, Schema
+from tests.audit_runs import defer
 
 BCC, MEL, NV = 0, 1, 2
 CLASSES = ("bcc", "mel", "nv")
@@ -45,7 +46,7 @@ class TestWorked:
 
     def audit(self, table=None, **changes):
         params = self.PARAMS.model_copy(update=changes)
-        return selection.audit(table or tiny(), POINTS, params, intervals_params=FEW)
+        return defer(table or tiny(), POINTS, params)
 
     def test_the_frozen_threshold_on_test(self):
         found = self.audit()
@@ -151,29 +152,25 @@ class TestSeveralLabels:
     )
     def test_a_miss_weighs_more(self, weight, risk):
         params = SelectiveParams(false_negative_weight=weight)
-        found = selection.audit(self.table(), POINTS, params, intervals_params=FEW)
+        found = defer(self.table(), POINTS, params)
         assert found.scalars["risk"] == pytest.approx(risk)
 
     def test_the_weight_says_nothing_of_one_class_out_of_several(self):
         risks = [
-            selection.audit(
-                tiny(), POINTS, SelectiveParams(false_negative_weight=w), intervals_params=FEW
-            ).scalars["risk"]
+            defer(tiny(), POINTS, SelectiveParams(false_negative_weight=w)).scalars["risk"]
             for w in (1.0, 10.0)
         ]
         assert risks == [0.5, 0.5]
 
     def test_confidence_is_of_the_whole_study(self):
         params = SelectiveParams(coverage=0.5)
-        found = selection.audit(self.table(), POINTS, params, intervals_params=FEW)
+        found = defer(self.table(), POINTS, params)
         # 0.9 · 0.8 · 0.6 = 0.432 and 0.9 · 0.8 · 0.7 = 0.504: the second is kept.
         assert found.scalars["threshold"] == pytest.approx(0.504)
         assert found.scalars["selective_risk"] == 0
 
     def test_strata_are_studies_with_and_without_findings(self):
-        found = selection.audit(
-            self.table(), POINTS, SelectiveParams(false_negative_weight=1), intervals_params=FEW
-        )
+        found = defer(self.table(), POINTS, SelectiveParams(false_negative_weight=1))
         expected = selective_balanced.weighted_balanced_aurc(
             np.array([2 / 3, 0]), np.array([0.432, 0.504]), np.array([1, 0]), np.ones((1, 2))
         )
@@ -182,7 +179,7 @@ class TestSeveralLabels:
     def test_labels_of_a_study_are_called_at_their_frozen_thresholds(self):
         strict = dataclasses.replace(POINTS, thresholds=(0.95, 0.95, 0.95))
         params = SelectiveParams(false_negative_weight=1)
-        found = selection.audit(self.table(), strict, params, intervals_params=FEW)
+        found = defer(self.table(), strict, params)
         # Nothing is called: two labels of three are missed in the first study.
         assert found.scalars["risk"] == pytest.approx((2 / 3) / 2)
 
@@ -191,7 +188,7 @@ class TestSelection:
     PARAMS = selection.SelectiveParams()
 
     def test_risk_at_full_coverage_is_the_error(self, table, points):
-        found = selection.audit(table, points, self.PARAMS, intervals_params=FEW)
+        found = defer(table, points, self.PARAMS)
         test = table.role("test")
         error = (test.logits[0].argmax(1) != test.targets).mean()
         assert found.scalars["risk"] == pytest.approx(error)
@@ -203,12 +200,12 @@ class TestSelection:
         logits = table.logits.copy()
         logits[:, (table.rows["role"] == "test").to_numpy()] = 0
         unsure = dataclasses.replace(table, logits=logits)
-        found = selection.audit(unsure, points, self.PARAMS, intervals_params=FEW).scalars
+        found = defer(unsure, points, self.PARAMS).scalars
         assert found["coverage"] == 0
         assert np.isnan(found["selective_risk"])
 
     def test_critical_cases_are_kept_found_missed_or_deferred(self, table, points):
-        rows = selection.audit(table, points, self.PARAMS, intervals_params=FEW).series["deferral"]
+        rows = defer(table, points, self.PARAMS).series["deferral"]
         for _, part in rows.groupby("score"):
             value = part.set_index("metric")["value"]
             kept = 1 - value["critical_deferred_share"]
@@ -220,6 +217,6 @@ class TestSelection:
         noise = dataclasses.replace(
             table, logits=rng.normal(size=table.logits.shape).astype(np.float32)
         )
-        informed = selection.audit(table, points, self.PARAMS, intervals_params=FEW).scalars
-        blind = selection.audit(noise, points, self.PARAMS, intervals_params=FEW).scalars
+        informed = defer(table, points, self.PARAMS).scalars
+        blind = defer(noise, points, self.PARAMS).scalars
         assert informed["excess_aurc"] < blind["excess_aurc"]

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from audit_tables import FEW, at
+from audit_tables import at
 
 from medaudit.audits import slices
 from medaudit.errors import DataError
+from tests.audit_runs import slice_up
 
 
 class TestSlices:
@@ -18,7 +19,7 @@ class TestSlices:
 
     def audit(self, table, points, params=None):
         reference = table.role("train").rows
-        return slices.audit(table, points, reference, params or self.PARAMS, intervals_params=FEW)
+        return slice_up(table, points, reference, params or self.PARAMS)
 
     def test_planted_weakness_is_the_worst_slice(self, table, points):
         logits = table.logits.copy()

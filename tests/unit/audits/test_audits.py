@@ -6,19 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from audit_tables import FEW, at
+from audit_tables import at
 
-from medaudit.audits import calibration, evaluation, robustness, selection, slices
+from medaudit.audits import calibration, selection, slices
 from medaudit.audits.cases import CasesParams
 from medaudit.errors import DataError, ParamsError
 from medaudit.params import parse
 from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables.conditions import Condition
+from tests.audit_runs import evaluate, stress
 
 
 class TestEvaluation:
     def test_every_number_has_n_and_an_interval_around_it(self, table, points):
-        found = evaluation.audit(table, points, intervals_params=FEW).series["metrics"]
+        found = evaluate(table, points).series["metrics"]
         assert (found["n"] == 150).all()
         assert (found["n_groups"] == 75).all()
         assert (found["low"] <= found["value"]).all()
@@ -30,7 +31,7 @@ class TestEvaluation:
         logits = table.logits.copy()
         logits[0, np.arange(len(table)), table.targets] += 50
         perfect = dataclasses.replace(table, logits=logits)
-        found = evaluation.audit(perfect, points, intervals_params=FEW).series["metrics"]
+        found = evaluate(perfect, points).series["metrics"]
         row = at(found, metric="accuracy")
         assert (row["value"], row["method"]) == (1, "wilson")
         # Wilson for n of n is n / (n + z²); the cases are the 75 groups, not the 150 images.
@@ -41,7 +42,7 @@ class TestEvaluation:
         logits = table.logits.copy()
         logits[0, np.arange(len(table)), table.targets] += 50
         perfect = dataclasses.replace(table, logits=logits)
-        found = evaluation.audit(perfect, points, intervals_params=FEW).series["per_class"]
+        found = evaluate(perfect, points).series["per_class"]
         test = table.role("test")
         n = len(set(test.group_ids[test.targets == 0]))
         row = at(found, **{"class": "akiec", "metric": "recall"})
@@ -50,31 +51,31 @@ class TestEvaluation:
 
     def test_threshold_stays_when_test_changes(self, make_table, points):
         weaker = make_table(noise=2.0)
-        found = evaluation.audit(weaker, points, intervals_params=FEW).scalars
+        found = evaluate(weaker, points).scalars
         assert found["critical_threshold"] == points.thresholds[2]
 
     def test_realised_specificity_is_counted_at_the_frozen_threshold(self, table, points):
-        found = evaluation.audit(table, points, intervals_params=FEW).scalars
+        found = evaluate(table, points).scalars
         test = table.role("test")
         p = np.exp(test.logits[0]) / np.exp(test.logits[0]).sum(1, keepdims=True)
         below = p[test.targets != 2, 2] <= points.thresholds[2]
         assert found["critical_specificity"] == pytest.approx(below.mean())
 
     def test_confusion_rows_sum_to_the_class_counts(self, table, points):
-        found = evaluation.audit(table, points, intervals_params=FEW).series["confusion"]
+        found = evaluate(table, points).series["confusion"]
         counts = found.groupby("truth")["count"].sum()
         names = np.array(table.schema.classes)[table.role("test").targets]
         assert counts.to_dict() == pd.Series(names).value_counts().to_dict()
 
     def test_no_test_role_is_an_error(self, table, points):
         with pytest.raises(DataError, match="no row has role 'test'"):
-            evaluation.audit(table.role("calibration"), points, intervals_params=FEW)
+            evaluate(table.role("calibration"), points)
 
 
 class TestRobustness:
     def test_identical_predictions_have_delta_zero_and_no_evidence(self, table, points):
         same = dataclasses.replace(table.role("test"), condition=Condition("jpeg", 1))
-        found = robustness.audit(table, [same], points, intervals_params=FEW)
+        found = stress(table, [same], points)
         rows = found.series["conditions"].query("severity == 1")
         assert (rows["delta"] == 0).all()
         assert (rows["p_holm"] == 1).all()
@@ -85,7 +86,7 @@ class TestRobustness:
             make_table(noise=1.5 * s, seed=5, condition=Condition("noise", s)).role("test")
             for s in (1, 2, 3)
         ]
-        found = robustness.audit(table, noisy, points, intervals_params=FEW)
+        found = stress(table, noisy, points)
         deltas = found.series["delta"].sort_values("severity")["delta"].to_numpy()
         assert (np.diff(deltas) < 0).all()
         assert found.scalars["worst_macro_auroc_condition"] == "noise-3"
@@ -93,7 +94,7 @@ class TestRobustness:
 
     def test_delta_is_condition_minus_clean(self, make_table, table, points):
         noisy = make_table(noise=3.0, condition=Condition("noise", 1)).role("test")
-        rows = robustness.audit(table, [noisy], points, intervals_params=FEW).series["conditions"]
+        rows = stress(table, [noisy], points).series["conditions"]
         clean = at(rows, condition="clean", metric="accuracy")
         after = at(rows, condition="noise-1", metric="accuracy")
         assert after["delta"] == pytest.approx(after["value"] - clean["value"])
@@ -102,9 +103,7 @@ class TestRobustness:
         logits = np.zeros_like(table.logits)
         logits[..., 3] = 9.0
         blind = dataclasses.replace(table, logits=logits, condition=Condition("blur", 3))
-        rows = robustness.audit(table, [blind.role("test")], points, intervals_params=FEW).series[
-            "conditions"
-        ]
+        rows = stress(table, [blind.role("test")], points).series["conditions"]
         assert at(rows, condition="blur-3", metric="majority_share")["value"] == 1
         assert at(rows, condition="blur-3", metric="critical_sensitivity")["value"] == 0
         assert at(rows, condition="blur-3", metric="mean_confidence")["delta"] > 0
@@ -112,14 +111,14 @@ class TestRobustness:
     def test_shuffled_rows_change_nothing(self, make_table, table, points):
         noisy = make_table(noise=2.0, condition=Condition("noise", 1)).role("test")
         order = np.random.default_rng(0).permutation(len(noisy))
-        one = robustness.audit(table, [noisy], points, intervals_params=FEW)
-        two = robustness.audit(table, [noisy.where(order)], points, intervals_params=FEW)
+        one = stress(table, [noisy], points)
+        two = stress(table, [noisy.where(order)], points)
         pd.testing.assert_frame_equal(one.series["conditions"], two.series["conditions"])
 
     def test_other_samples_are_refused_by_name(self, make_table, table, points):
         short = make_table(condition=Condition("noise", 1)).role("test").where(np.arange(149))
         with pytest.raises(DataError, match="s0599"):
-            robustness.audit(table, [short], points, intervals_params=FEW)
+            stress(table, [short], points)
 
 
 class TestParams:

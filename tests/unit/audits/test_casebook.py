@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from audit_tables import FEW
 from evidence_tables import diagnosed, flip_of, row, trials
 from test_cases import BKL, CLEAN, MEL, NV, PARAMS, POINTS, make, stressed
 
-from medaudit.audits import case_findings, casebook, dossier
+from medaudit.audits import case_findings, dossier
+from tests.audit_runs import study
 
 
 class TestCasebook:
@@ -28,11 +28,7 @@ class TestCasebook:
     def test_a_flip_that_turns_most_predictions_is_no_evidence(self, clean):
         # Of the three right ones (d, e, g) the blur turns d and g: 1 of the 2 others.
         both = {"d": (MEL, NV, 0.9), "g": (NV, BKL, 0.7)}
-        found = flip_of(
-            casebook.study(
-                [clean, stressed("gaussian_blur-1", both)], POINTS, PARAMS, intervals_params=FEW
-            )
-        )
+        found = flip_of(study(clean, [stressed("gaussian_blur-1", both)], POINTS, PARAMS))
         assert "blur" not in found.supported
         assert "Seen, but no evidence: clean, it is called mel (0.80)" in found.statement
         assert (
@@ -43,11 +39,10 @@ class TestCasebook:
 
     def test_a_flip_that_more_of_the_same_undoes_is_no_evidence(self, clean):
         tables = [
-            clean,
             stressed("gaussian_blur-1", {"d": (MEL, NV, 0.9)}),
             stressed("gaussian_blur-2", {}),
         ]
-        found = flip_of(casebook.study(tables, POINTS, PARAMS, intervals_params=FEW))
+        found = flip_of(study(clean, tables, POINTS, PARAMS))
         assert "blur" not in found.supported
         assert "Higher severities are right again, so it is not" in found.statement
         assert "too many" not in found.statement
@@ -142,7 +137,7 @@ class TestCasebook:
 
     def test_images_of_one_lesion_are_one_case_for_the_focus(self, clean):
         same = {"c": "same", "h": "same"}
-        book = casebook.study([make(CLEAN, groups=same)], POINTS, PARAMS, intervals_params=FEW)
+        book = study(make(CLEAN, groups=same), [], POINTS, PARAMS)
         focus = pd.DataFrame(
             {"sample_id": ["c", "h"], "cam_energy": [0.2, 0.4], "lesion_share": 0.1}
         )

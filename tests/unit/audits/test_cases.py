@@ -3,15 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from audit_tables import FEW
 from pydantic import ValidationError
 
 from medaudit.audits import cases, taxonomy
 from medaudit.audits.cases import CasesParams
-from medaudit.audits.judging import leading
 from medaudit.tables.conditions import Condition
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.scoring import ScoredPredictions, leading
+from tests.audit_runs import conditions, over
 
 CLASSES = ("bkl", "mel", "nv")
 BKL, MEL, NV = 0, 1, 2
@@ -85,7 +85,7 @@ def corrupted():
 
 
 def chosen(clean, corrupted, **changes):
-    return cases.choose(clean, corrupted, POINTS, PARAMS.model_copy(update=changes))
+    return cases.choose(conditions(clean, corrupted, POINTS), PARAMS.model_copy(update=changes))
 
 
 def summary(found):
@@ -150,9 +150,8 @@ class TestChoose:
 
 class TestTaxonomy:
     def table(self, clean, corrupted):
-        return taxonomy.taxonomy(
-            clean, corrupted, POINTS, confident=0.6, intervals_params=FEW
-        ).set_index("mode")
+        seen = conditions(clean, corrupted, POINTS)
+        return taxonomy.taxonomy(seen, over(seen.clean), confident=0.6).set_index("mode")
 
     def test_worked_example(self, clean, corrupted):
         # g turns under severity 1, d only under severity 2, e under nothing.
@@ -192,20 +191,20 @@ class TestTaxonomy:
 class TestControls:
     def test_half_right_half_wrong_classes_in_turn_and_nobody_excluded(self, make_table, points):
         params = CasesParams(controls=12)
-        test = make_table(n=2000).role("test")
-        found = cases.controls(test, points, params, exclude=test.sample_ids[:50])
+        test = ScoredPredictions(make_table(n=2000).role("test"), points)
+        found = cases.controls(test, params, exclude=test.sample_ids[:50])
         assert found["right"].tolist() == [True] * 12 + [False] * 12
         assert found.groupby(["right", "truth"]).size().tolist() == [3] * 8
         assert not set(found["sample_id"]) & set(test.sample_ids[:50])
 
     def test_the_seed_decides(self, make_table, points):
-        test = make_table(n=2000).role("test")
-        draws = [cases.controls(test, points, CasesParams(seed=seed)) for seed in (1, 1, 2)]
+        test = ScoredPredictions(make_table(n=2000).role("test"), points)
+        draws = [cases.controls(test, CasesParams(seed=seed)) for seed in (1, 1, 2)]
         assert draws[0].equals(draws[1])
         assert not draws[0].equals(draws[2])
 
     def test_fewer_than_asked_are_all_taken(self, clean):
-        found = cases.controls(clean, POINTS, CasesParams(controls=40))
+        found = cases.controls(ScoredPredictions(clean, POINTS), CasesParams(controls=40))
         assert sorted(found["sample_id"]) == sorted(CLEAN)
 
 

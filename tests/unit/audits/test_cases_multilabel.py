@@ -3,15 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from audit_tables import FEW
 
 from medaudit.audits import case_findings, casebook, cases, dossier, evidence, taxonomy
 from medaudit.audits.cases import CasesParams
-from medaudit.audits.judging import judge
 from medaudit.tables import tasks
 from medaudit.tables.conditions import Condition
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import PredictionTable, Schema
+from tests.audit_runs import conditions, over, study
 
 LABELS = ("edema", "effusion", "mass")
 EDEMA, EFFUSION, MASS = 0, 1, 2
@@ -51,21 +50,17 @@ def blurred(severity=1, critical=None):
 
 
 def studied(*, critical=None):
-    return casebook.study(
-        [make(CLEAN, critical=critical), blurred(1, critical), blurred(2, critical)],
-        POINTS,
-        PARAMS,
-        intervals_params=FEW,
-    )
+    corrupted = [blurred(1, critical), blurred(2, critical)]
+    return study(make(CLEAN, critical=critical), corrupted, POINTS, PARAMS)
 
 
 def flip_of(book):
     return next(case for case in book.cases if case.kind == "corruption_flip")
 
 
-class TestJudged:
+class TestOutcomes:
     def test_truth_and_call_are_sets_in_words(self):
-        test, _ = judge(make(CLEAN), [], POINTS)
+        test = conditions(make(CLEAN), [], POINTS).clean
         assert test.truth_names.tolist() == [
             "edema + effusion",
             "edema + effusion",
@@ -73,7 +68,7 @@ class TestJudged:
             "(none)",
             "mass",
         ]
-        assert test.called_names.tolist() == [
+        assert test.predicted_names.tolist() == [
             "edema + effusion",
             "edema",
             "(none)",
@@ -82,25 +77,25 @@ class TestJudged:
         ]
 
     def test_right_is_the_exact_set(self):
-        test, _ = judge(make(CLEAN), [], POINTS)
-        assert test.right.tolist() == [True, False, True, False, False]
+        test = conditions(make(CLEAN), [], POINTS).clean
+        assert test.correct.tolist() == [True, False, True, False, False]
 
     def test_one_output_stands_for_the_set(self):
-        test, _ = judge(make(CLEAN), [], POINTS)
+        test = conditions(make(CLEAN), [], POINTS).clean
         # The missed one (b), else the most probable that is true (a, e), or that is called
         # wrongly (d, e); where nothing is, the most probable of all.
-        assert test.truth.tolist() == [EDEMA, EFFUSION, MASS, MASS, MASS]
-        assert test.called.tolist() == [EDEMA, EDEMA, MASS, MASS, EDEMA]
+        assert test.true_output.tolist() == [EDEMA, EFFUSION, MASS, MASS, MASS]
+        assert test.predicted_output.tolist() == [EDEMA, EDEMA, MASS, MASS, EDEMA]
 
     def test_confidence_is_of_the_whole_set(self):
-        test, _ = judge(make(CLEAN), [], POINTS)
+        test = conditions(make(CLEAN), [], POINTS).clean
         expected = [0.648, 0.567, 0.648, 0.504, 0.513]
-        assert test.confidence == pytest.approx(expected, abs=1e-6)
+        assert test.confidence_score() == pytest.approx(expected, abs=1e-6)
 
 
 class TestChoose:
     def test_worked_example(self):
-        found = cases.choose(make(CLEAN), [blurred()], POINTS, PARAMS)
+        found = cases.choose(conditions(make(CLEAN), [blurred()], POINTS), PARAMS)
         assert [(case.kind, case.sample_id, case.condition.name) for case in found] == [
             ("uncertain_error", "b", "clean"),
             ("uncertain_error", "e", "clean"),
@@ -109,7 +104,7 @@ class TestChoose:
         ]
 
     def test_a_case_tells_the_sets_and_the_missed_label(self):
-        first = cases.choose(make(CLEAN), [], POINTS, PARAMS)[0]
+        first = cases.choose(conditions(make(CLEAN), [], POINTS), PARAMS)[0]
         assert (first.truth, first.predicted) == ("edema + effusion", "edema")
         assert (first.true_index, first.predicted_index) == (EFFUSION, EDEMA)
         assert first.reason.startswith(
@@ -118,13 +113,13 @@ class TestChoose:
         assert not first.critical
 
     def test_a_miss_of_the_critical_label_comes_first(self):
-        found = cases.choose(make(CLEAN, critical="effusion"), [], POINTS, PARAMS)
+        found = cases.choose(conditions(make(CLEAN, critical="effusion"), [], POINTS), PARAMS)
         assert (found[0].kind, found[0].sample_id) == ("uncertain_critical_miss", "b")
         assert found[0].critical
         assert not found[0].flagged
 
     def test_a_critical_label_that_is_found_is_no_miss_where_another_is_wrong(self):
-        found = cases.choose(make(CLEAN, critical="mass"), [], POINTS, PARAMS)
+        found = cases.choose(conditions(make(CLEAN, critical="mass"), [], POINTS), PARAMS)
         kinds = {case.sample_id: case.kind for case in found}
         # e holds mass and it is called, and edema as well, which is wrong.
         assert kinds["e"] == "uncertain_error"
@@ -133,13 +128,8 @@ class TestChoose:
 
 class TestTaxonomy:
     def counts(self, *, critical=None, stressed=()):
-        return taxonomy.taxonomy(
-            make(CLEAN, critical=critical),
-            stressed,
-            POINTS,
-            confident=0.6,
-            intervals_params=FEW,
-        ).set_index("mode")
+        seen = conditions(make(CLEAN, critical=critical), stressed, POINTS)
+        return taxonomy.taxonomy(seen, over(seen.clean), confident=0.6).set_index("mode")
 
     def test_without_a_critical_label(self):
         found = self.counts()
@@ -164,9 +154,8 @@ class TestTaxonomy:
 
     def test_the_largest_confusion_is_of_sets(self):
         samples = CLEAN | {"f": CLEAN["b"]}
-        found = taxonomy.taxonomy(
-            make(samples), [], POINTS, confident=0.6, intervals_params=FEW
-        ).set_index("mode")
+        seen = conditions(make(samples), [], POINTS)
+        found = taxonomy.taxonomy(seen, over(seen.clean), confident=0.6).set_index("mode")
         assert (
             "most often edema + effusion called edema (2 of 4)"
             in (found.loc["confident_error", "definition"])
@@ -175,7 +164,7 @@ class TestTaxonomy:
 
 class TestEvidence:
     def edited(self, sample, stated):
-        test, _ = judge(make(CLEAN), [], POINTS)
+        test = conditions(make(CLEAN), [], POINTS).clean
         trials = pd.DataFrame(
             {
                 "sample_id": [sample],
@@ -206,7 +195,7 @@ class TestEvidence:
         assert (found["p_true_before"], found["p_true_after"]) == pytest.approx((0.3, 0.6))
 
     def test_a_turned_study_is_seen_from_the_stress_tables(self):
-        test, stressed = judge(make(CLEAN), [blurred()], POINTS)
+        test, *stressed = conditions(make(CLEAN), [blurred()], POINTS)
         found = evidence.stress_evidence(test, stressed, ["a"]).iloc[0]
         assert (found["predicted_before"], found["predicted_after"]) == (
             "edema + effusion",
@@ -214,7 +203,7 @@ class TestEvidence:
         )
 
     def test_the_probability_of_a_turned_study_is_of_the_label_that_it_loses(self):
-        test, stressed = judge(make(CLEAN), [blurred()], POINTS)
+        test, *stressed = conditions(make(CLEAN), [blurred()], POINTS)
         found = evidence.stress_evidence(test, stressed, ["a"]).iloc[0]
         assert (found["p_true_before"], found["p_true_after"]) == pytest.approx((0.8, 0.2))
 
@@ -240,8 +229,8 @@ class TestStudy:
         clean = {"a": CLEAN["a"], "f": ((1, 1, 0), (0.99, 0.55, 0.01))}
         after = {"a": ((1, 1, 0), (0.9, 0.45, 0.1)), "f": ((1, 1, 0), (0.99, 0.4, 0.01))}
         params = PARAMS.model_copy(update={"confident": 0.1})
-        tables = [make(clean), make(after, condition=Condition("gaussian_blur", 1))]
-        found = cases.choose(tables[0], tables[1:], POINTS, params)
+        blur = make(after, condition=Condition("gaussian_blur", 1))
+        found = cases.choose(conditions(make(clean), [blur], POINTS), params)
         assert found[0].kind == "corruption_flip"
         assert found[0].sample_id == "a"
 
@@ -262,7 +251,7 @@ class TestStudy:
                 "cause": ["instability"],
             }
         )
-        logits = book.test.scored.table.logits[:, book.test.rows_of(["d"])]
+        logits = book.test.table.logits[:, book.test.rows_of(["d"])]
         tried = casebook.control_evidence(book, trials, logits)
         focus = pd.DataFrame(columns=["sample_id", "cam_energy", "lesion_share"])
         found = case_findings.findings(book, [], tried, focus)

@@ -8,25 +8,31 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from medaudit.audits import drift
-from medaudit.audits.drift import Said
-from medaudit.stats.bootstrap import IntervalParams
+from medaudit.audits.drift import DriftParams, NewImages, PredictionSummary
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 
 FEW = IntervalParams(replicates=100)
 
 
-def said(*called, confidence, groups=None):
+def summary(*called, confidence, groups=None):
     groups = groups or [f"g{i}" for i in range(len(confidence))]
-    return Said(("a", "b"), np.array(called, dtype=bool), np.array(confidence), np.array(groups))
+    return PredictionSummary(
+        ("a", "b"), np.array(called, dtype=bool), np.array(confidence), np.array(groups)
+    )
 
 
-ONE = said([1, 0], [1, 0], [0, 1], [0, 0], confidence=[0.9, 0.8, 0.7, 0.6])
+def bootstrap_of(predictions, params=FEW):
+    return Bootstrap.of_groups(predictions.group_ids, params)
+
+
+ONE = summary([1, 0], [1, 0], [0, 1], [0, 0], confidence=[0.9, 0.8, 0.7, 0.6])
 
 
 def audit(new, known, *, before=None):
     images, train = (pd.DataFrame({"brightness": np.asarray(x, dtype=float)}) for x in (new, known))
-    return drift.audit(
-        images, train, ONE, before or {}, columns=["brightness"], intervals_params=FEW
-    )
+    params = DriftParams(columns=("brightness",))
+    frozen = drift.freeze(train, params, predictions=before or {})
+    return drift.audit(NewImages(images, ONE), frozen, params, bootstrap_of(ONE))
 
 
 def test_distance_and_share_outside():
@@ -59,7 +65,7 @@ def test_p_values_are_of_one_family():
 
 def test_shares_called_and_mean_confidence():
     """Two of four images are called a, one b; the mean of 0.9, 0.8, 0.7, 0.6 is 0.75."""
-    table = audit([1, 2, 3, 4], [1, 2, 3, 4], before={"test": ONE}).series["said"]
+    table = audit([1, 2, 3, 4], [1, 2, 3, 4], before={"test": ONE}).series["prediction_drift"]
     assert set(table["source"]) == {"new", "test"}
     new = table[table["source"] == "new"]
     assert new["value"].tolist() == pytest.approx([0.5, 0.25, 0.75])
@@ -69,20 +75,27 @@ def test_shares_called_and_mean_confidence():
 
 def test_images_of_one_group_are_no_independent_evidence():
     """Two groups of two alike images: the interval is as wide as that of two images."""
-    pairs = said(
+    pairs = summary(
         [1, 0], [1, 0], [0, 1], [0, 1], confidence=[1, 1, 0, 0], groups=["p", "p", "q", "q"]
     )
-    lone = said([1, 0], [0, 1], confidence=[1, 0], groups=["p", "q"])
-    wide, narrow = (list(drift.said_rows("new", each, FEW))[-1] for each in (pairs, lone))
+    lone = summary([1, 0], [0, 1], confidence=[1, 0], groups=["p", "q"])
+    wide, narrow = (
+        list(drift.prediction_rows("new", each, bootstrap_of(each)))[-1] for each in (pairs, lone)
+    )
     assert (wide["low"], wide["high"]) == (narrow["low"], narrow["high"])
     assert wide["n_groups"] == 2
 
 
 def test_the_method_of_the_parameters_is_honoured():
     """With few images adjusted percentiles reach further out than plain ones."""
-    new = said(*[[1, 0], [0, 1], [0, 1], [1, 1]] * 5, confidence=np.linspace(0.1, 1, 20).tolist())
+    new = summary(
+        *[[1, 0], [0, 1], [0, 1], [1, 1]] * 5, confidence=np.linspace(0.1, 1, 20).tolist()
+    )
     percentile = FEW.model_copy(update={"method": "percentile"})
-    wide, narrow = (list(drift.said_rows("new", new, each)) for each in (FEW, percentile))
+    wide, narrow = (
+        list(drift.prediction_rows("new", new, bootstrap_of(new, each)))
+        for each in (FEW, percentile)
+    )
     assert {row["method"] for row in wide} == {"cluster_bootstrap_expanded"}
     assert {row["method"] for row in narrow} == {"cluster_bootstrap_percentile"}
     for far, near in zip(wide, narrow, strict=True):

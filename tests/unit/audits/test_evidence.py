@@ -7,7 +7,7 @@ from evidence_tables import quiet, row, trials
 from test_cases import POINTS
 
 from medaudit.audits import evidence
-from medaudit.audits.judging import judge
+from tests.audit_runs import conditions
 
 
 class TestWeigh:
@@ -85,7 +85,7 @@ class TestBaseRates:
 
 class TestStressEvidence:
     def test_corrective_conditions_undo_as_well(self, clean, corrupted):
-        test, judged = judge(clean, corrupted, POINTS)
+        test, *judged = conditions(clean, corrupted, POINTS)
         found = evidence.stress_evidence(test, judged, ["a"])
         assert list(zip(found["intervention"], found["kind"], strict=True)) == [
             ("gaussian_blur-1", "apply"),
@@ -98,12 +98,12 @@ class TestStressEvidence:
         assert (last["p_true_before"], last["p_true_after"]) == pytest.approx((0.05, 0.7))
 
     def test_undoing_goes_from_corrupted_to_clean(self, clean, corrupted):
-        test, judged = judge(clean, corrupted, POINTS)
+        test, *judged = conditions(clean, corrupted, POINTS)
         found = evidence.undo_evidence(test, judged[1], ["d"]).iloc[0]
         assert found["intervention"] == "undo_gaussian_blur-2"
         assert (found["predicted_before"], found["predicted_after"]) == ("nv", "mel")
         assert evidence.turns(pd.DataFrame([found])).all()
 
     def test_no_conditions_no_rows(self, clean):
-        test, judged = judge(clean, [], POINTS)
+        test, *judged = conditions(clean, [], POINTS)
         assert evidence.stress_evidence(test, judged, ["a"]).empty

@@ -11,7 +11,6 @@ from medaudit.audits import calibration, selection
 from medaudit.audits.calibration import CalibrateParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.files import write_json, write_text
-from medaudit.metrics.selective import threshold_for_coverage
 from medaudit.model import backbones, inference, stored
 from medaudit.model.card import ModelCard, weights_digest
 from medaudit.model.forward import Feed
@@ -21,7 +20,7 @@ from medaudit.tables import operating_points, predictions
 from medaudit.tables.conditions import Condition
 from medaudit.tables.manifest import Preparation, write_manifest, write_preparation
 from medaudit.tables.predictions import Schema
-from medaudit.tables.scoring import Scored
+from medaudit.tables.scoring import ScoredPredictions
 
 SIZE, N = 32, 96
 MULTICLASS = Schema("multiclass", ("a", "b"), "b")
@@ -108,20 +107,16 @@ def freeze(artifacts: Path, model: backbones.AuditModel) -> None:
         provenance={"weights": weights_digest(artifacts / "model")},
     )
     points = operating_points.choose(clean.role("calibration"), specificity=0.8)
-    fitted = calibration.fit(clean, CalibrateParams(methods=("identity", "temperature", "affine")))
-    part = selection.deferrable(
-        Scored(clean.role("calibration"), points), "max_probability", SelectiveParams()
-    )
+    methods = CalibrateParams(methods=("identity", "temperature", "affine"))
+    fitted = calibration.freeze(clean.role("calibration"), methods)
+    role = ScoredPredictions(clean.role("calibration"), points)
+    rule = selection.freeze(role, SelectiveParams(coverage=0.75))
     predictions.write(clean, artifacts / "predictions/clean.parquet")
     operating_points.write(points, artifacts / "operating_points.json")
     write_json(
         artifacts / "calibrators.json", {name: each.facts() for name, each in fitted.items()}
     )
-    threshold = threshold_for_coverage(part.confidence, coverage=0.75)
-    write_json(
-        artifacts / "deferral.json",
-        {"score": "max_probability", "threshold": threshold, "coverage": 0.75},
-    )
+    write_json(artifacts / "deferral.json", rule.facts())
 
 
 def truth_of(root: Path, schema: Schema) -> pd.DataFrame:

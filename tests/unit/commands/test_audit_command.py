@@ -11,7 +11,6 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from medaudit import findings
-from medaudit.audits import evaluation, robustness, selection, slices
 from medaudit.audits.selection import SelectiveParams
 from medaudit.audits.slices import SliceParams
 from medaudit.cli import app
@@ -22,6 +21,7 @@ from medaudit.errors import DataError, ParamsError
 from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.conditions import Condition
+from tests.audit_runs import defer, evaluate, slice_up, stress
 
 pytestmark = pytest.mark.slow  # whole audits, with their reports
 
@@ -156,17 +156,13 @@ class TestNumbers:
 
     @pytest.fixture
     def few(self):
-        return {"intervals_params": IntervalParams(replicates=200)}
+        return {"intervals": IntervalParams(replicates=200)}
 
     def test_are_those_of_the_audits(self, done, tables, few):
         clean, conditions, points = tables
-        assert scalars(done, "evaluate") == on_disk(evaluation.audit(clean, points, **few))
-        assert scalars(done, "stress") == on_disk(
-            robustness.audit(clean, conditions, points, **few)
-        )
-        assert scalars(done, "selective") == on_disk(
-            selection.audit(clean, points, SelectiveParams(), **few)
-        )
+        assert scalars(done, "evaluate") == on_disk(evaluate(clean, points, **few))
+        assert scalars(done, "stress") == on_disk(stress(clean, conditions, points, **few))
+        assert scalars(done, "selective") == on_disk(defer(clean, points, SelectiveParams(), **few))
         params = SliceParams(
             columns=("sex",),
             quantiles={"age": 2},
@@ -174,7 +170,7 @@ class TestNumbers:
             min_positives=3,
             primary="critical_sensitivity" if done.critical else "macro_sensitivity",
         )
-        found = slices.audit(clean, points, clean.role("calibration").rows, params, **few)
+        found = slice_up(clean, points, clean.role("calibration").rows, params, **few)
         assert scalars(done, "slice") == on_disk(found)
 
     def test_are_those_of_scikit_learn(self, done):

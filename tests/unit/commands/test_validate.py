@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from medaudit.audits import evaluation
 from medaudit.cli import app
 from medaudit.commands.labels import LabelColumns
 from medaudit.commands.matching import match
@@ -26,6 +25,7 @@ from medaudit.model.card import read_card, weights_digest
 from medaudit.model.exported import model as exported
 from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import calibrators, operating_points, predictions, tasks
+from tests.audit_runs import evaluate
 from tests.unit.commands.frozen_samples import MULTICLASS, MULTILABEL, build, draw, truth_of
 from tests.unit.model.exported_samples import CARD, pt2
 
@@ -112,7 +112,7 @@ def test_images_of_the_test_role_get_the_answers_of_the_pipeline(built, tmp_path
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "predictions.csv",
         "drift.csv",
-        "said.csv",
+        "prediction_drift.csv",
         "summary.json",
     }
 
@@ -180,10 +180,10 @@ def test_whole_suite_where_labels_exist(built, tmp_path):
     finally:
         (built / "test/broken.jpg").unlink()
     out, artifacts = tmp_path / "out", built / "repo/artifacts"
-    expected = evaluation.audit(
+    expected = evaluate(
         predictions.read(artifacts / "predictions/clean.parquet"),
         operating_points.read(artifacts / "operating_points.json"),
-        intervals_params=IntervalParams(replicates=100),
+        intervals=IntervalParams(replicates=100),
     )
     found = json.loads((out / "metrics/evaluate.json").read_text())
     points = {name: each for name, each in expected.scalars.items() if "_ci_" not in name}
@@ -199,6 +199,24 @@ def test_whole_suite_where_labels_exist(built, tmp_path):
     assert "were frozen on the calibration role of toy" in page
     assert summary(out)["n_labelled"] == expected.scalars["n"]
     assert not [name for name in summary(out)["cautions"] if "groups of patient_id" in name]
+
+
+def test_the_method_of_the_intervals_is_the_one_asked_for(root, tmp_path):
+    """With few images adjusted percentiles reach further out than plain ones."""
+    images, found = few(root, tmp_path / "new", 8), {}
+    for method in ("adjusted", "percentile"):
+        asked_for = f"intervals: {{method: {method}, replicates: 200}}\n"
+        (tmp_path / f"{method}.yaml").write_text(asked_for)
+        out = tmp_path / method
+        validate(asked(root, out, images=images, params=tmp_path / f"{method}.yaml"))
+        told = pd.read_csv(out / "prediction_drift.csv")
+        found[method] = told[told["quantity"] == "mean confidence"].set_index("source")
+    wide, narrow = found["adjusted"], found["percentile"]
+    assert set(wide["method"]) == {"cluster_bootstrap_expanded"}
+    assert set(narrow["method"]) == {"cluster_bootstrap_percentile"}
+    assert (wide["value"] == narrow["value"]).all()
+    assert (wide["low"] < narrow["low"]).all()
+    assert (narrow["high"] < wide["high"]).all()
 
 
 @pytest.mark.slow
@@ -224,7 +242,7 @@ def test_a_table_without_labels_brings_groups(root, tmp_path):
     table.to_csv(tmp_path / "facts.csv", index=False)
     columns = LabelColumns(group="patient_id")
     validate(asked(root, tmp_path / "out", table=tmp_path / "facts.csv", columns=columns))
-    said = pd.read_csv(tmp_path / "out/said.csv")
+    said = pd.read_csv(tmp_path / "out/prediction_drift.csv")
     assert said.loc[said["source"] == "new", "n_groups"].unique() == table["patient_id"].nunique()
     assert not (tmp_path / "out/metrics").exists()
 
@@ -363,7 +381,7 @@ def test_artefacts_of_another_model_are_refused(copied, tmp_path):
 def test_without_kept_predictions_there_is_less_to_compare(copied, tmp_path):
     (copied / "repo/artifacts/predictions/clean.parquet").unlink()
     validate(asked(copied, tmp_path / "out"))
-    assert set(pd.read_csv(tmp_path / "out/said.csv")["source"]) == {"new"}
+    assert set(pd.read_csv(tmp_path / "out/prediction_drift.csv")["source"]) == {"new"}
 
 
 def test_other_weights_than_those_of_the_predictions_are_refused(copied, tmp_path):
@@ -417,7 +435,7 @@ def test_groups_are_read_from_the_column_of_the_parameters(copied, tmp_path, col
     table.to_csv(tmp_path / "facts.csv", index=False)
     columns = LabelColumns(group=None if column == "patient_id" else column)
     validate(asked(copied, tmp_path / "out", table=tmp_path / "facts.csv", columns=columns))
-    said = pd.read_csv(tmp_path / "out/said.csv")
+    said = pd.read_csv(tmp_path / "out/prediction_drift.csv")
     assert said.loc[said["source"] == "new", "n_groups"].unique() == table[column].nunique()
     cautions = summary(tmp_path / "out")["cautions"]
     assert not any("a patient of its own" in each for each in cautions)

@@ -22,10 +22,7 @@ from medaudit.audits import (
     case_findings,
     casebook,
     dossier,
-    evaluation,
-    robustness,
     selection,
-    slices,
 )
 from medaudit.audits.cases import CasesParams
 from medaudit.audits.cuts import SliceParams
@@ -35,6 +32,7 @@ from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import manifest, operating_points
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import PredictionTable
+from tests.audit_runs import calibrate, defer, evaluate, slice_up, stress, study
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -114,7 +112,7 @@ def train() -> Findings:
 def cases(clean, stressed, points, root: Path, few: IntervalParams) -> Findings:
     """The true case book over made-up edits: every edit is noise on the logits."""
     params = CasesParams()
-    book = casebook.study([clean, *stressed], points, params, intervals_params=few)
+    book = study(clean, stressed, points, params, intervals=few)
     edits = {"hair_filled": ("undo", "hair"), "lesion_replaced": ("remove", "context_shortcut")}
     rng = np.random.default_rng(0)
 
@@ -123,7 +121,7 @@ def cases(clean, stressed, points, root: Path, few: IntervalParams) -> Findings:
             [(i, name, *edits[name]) for i in ids for name in edits],
             columns=["sample_id", "intervention", "kind", "cause"],
         )
-        table = judged.scored.table
+        table = judged.table
         place = {s: k for k, s in enumerate(table.sample_ids)}
         base = table.logits[:, [place[i] for i in trials["sample_id"]]]
         return trials, (base + rng.normal(size=base.shape) * 2).astype(np.float32)
@@ -207,21 +205,20 @@ def write_audit(root: Path, *, n_labels: int | None = 4, stress: bool = False) -
 def audited(clean, stressed, points, few: IntervalParams, *, large: bool) -> dict[str, Findings]:
     """The audits that read nothing but prediction tables."""
     methods = ("identity", "temperature", "affine") if large else ("identity", "temperature")
-    calibrate = calibration.CalibrateParams(methods=methods, floor_replicates=50)
+    calibrating = calibration.CalibrateParams(methods=methods, floor_replicates=50)
     quantiles = {"age": 4, "brightness": 4} if large else {"brightness": 3}
     columns = ("dataset", "sex", *(("localization",) if large else ()))
     slicing = SliceParams(columns=columns, quantiles=quantiles)
     selecting = selection.SelectiveParams()
-    same = {"intervals_params": few}
-    fitted = calibration.fit(clean, calibrate)
+    same = {"intervals": few}
     stages = {
-        "evaluate": evaluation.audit(clean, points, **same),
-        "slice": slices.audit(clean, points, clean.role("train").rows, slicing, **same),
-        "calibrate": calibration.audit(clean, fitted, calibrate, **same),
-        "selective": selection.audit(clean, points, selecting, **same),
+        "evaluate": evaluate(clean, points, **same),
+        "slice": slice_up(clean, points, clean.role("train").rows, slicing, **same),
+        "calibrate": calibrate(clean, calibrating, **same),
+        "selective": defer(clean, points, selecting, **same),
     }
     if stressed:
-        stages["stress"] = robustness.audit(clean, stressed, points, **same)
+        stages["stress"] = stress(clean, stressed, points, **same)
     return stages
 
 

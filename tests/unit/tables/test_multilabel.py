@@ -1,22 +1,36 @@
 """Labels that do not exclude each other: what logits, targets and thresholds mean."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from medaudit.tables import calibrators, confidence, predictions, tasks
-from medaudit.tables.tasks import Answers
+from medaudit.tables.confidence import PredictiveDistributions
+from medaudit.tables.operating_points import OperatingPoints
+from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.scoring import ScoredPredictions
 
 TASK = tasks.get("multilabel")
 NAMES = ("edema", "effusion", "mass")
 
 
-def answers(probabilities, targets, thresholds=(0.5, 0.5, 0.5), **more):
-    return Answers(
-        NAMES, np.array(probabilities, float), np.array(targets), np.array(thresholds), **more
+def scored(probabilities, targets, thresholds=(0.5, 0.5, 0.5), averaged=(0, 1, 2)):
+    """Predictions with these probabilities, whose macro means include all labels."""
+    n, k = np.shape(targets)
+    ids = [f"s{i}" for i in range(n)]
+    table = PredictionTable(
+        schema=Schema("multilabel", NAMES[:k]),
+        rows=pd.DataFrame({"sample_id": ids, "group_id": ids, "role": "test"}),
+        targets=np.array(targets),
+        logits=TASK.logits(np.array(probabilities, float))[None],
     )
+    points = None
+    if thresholds is not None:
+        points = OperatingPoints(NAMES, thresholds, 0.95, (n, n, n))
+    return ScoredPredictions(table, points, averaged)
 
 
-TWO = answers([[0.9, 0.2, 0.6], [0.1, 0.4, 0.3]], [[1, 1, 0], [0, 0, 0]])
+TWO = scored([[0.9, 0.2, 0.6], [0.1, 0.4, 0.3]], [[1, 1, 0], [0, 0, 0]])
 
 
 def test_probabilities_are_sigmoids_averaged_over_members():
@@ -38,26 +52,26 @@ def test_log_likelihood_is_the_mean_over_labels():
 
 
 def test_a_label_is_called_above_its_own_threshold():
-    called = TASK.decisions(answers([[0.9, 0.2, 0.6]], [[1, 1, 0]], (0.95, 0.1, 0.6)))
-    assert called.tolist() == [[False, True, False]]
+    found = scored([[0.9, 0.2, 0.6]], [[1, 1, 0]], (0.95, 0.1, 0.6))
+    assert found.decisions.tolist() == [[False, True, False]]
 
 
 def test_calls_without_thresholds_are_refused():
     with pytest.raises(ValueError, match="thresholds"):
-        TASK.decisions(Answers(NAMES, TWO.probabilities, TWO.targets))
+        _ = scored(TWO.probabilities, TWO.targets, None).decisions
 
 
 def test_a_missed_label_weighs_more_than_a_false_alarm():
     # Row 0 misses effusion (weight 4) and calls mass (1); its costs are 4 + 4 + 1.
-    np.testing.assert_allclose(TASK.risks(TWO, false_negative_weight=4.0), [5 / 9, 0])
-    np.testing.assert_allclose(TASK.risks(TWO), [2 / 3, 0])
+    np.testing.assert_allclose(TWO.risks(4.0), [5 / 9, 0])
+    np.testing.assert_allclose(TWO.risks(), [2 / 3, 0])
 
 
 def test_every_label_is_an_event_of_its_own():
-    events = TASK.events(TWO)
+    events = TWO.events
     assert [event.name for event in events] == list(NAMES)
-    assert events[1].confidence.tolist() == [0.2, 0.4]
-    assert events[1].happened.tolist() == [True, False]
+    assert events[1].probability == pytest.approx([0.2, 0.4])
+    assert events[1].outcome.tolist() == [True, False]
 
 
 def test_measures_by_hand():
@@ -74,7 +88,7 @@ def test_measures_by_hand():
 
 def test_balanced_accuracy_is_over_the_labels_that_means_include():
     # edema: sensitivity 1, specificity 1; effusion: 0 and 1
-    both = answers(TWO.probabilities, TWO.targets, averaged=(0, 1))
+    both = scored(TWO.probabilities, TWO.targets, averaged=(0, 1))
     (found,) = (m for m in TASK.measures(both) if m.name == "balanced_accuracy")
     assert found.statistic(np.ones((1, 2)))[0] == pytest.approx((1 + 0.5) / 2)
     (whole,) = (m for m in TASK.measures(TWO) if m.name == "balanced_accuracy")
@@ -96,11 +110,12 @@ def test_impossible_targets_are_found(targets):
 
 
 def test_confidence_of_a_study():
-    statements = TASK.statements(np.array([[0.9, 0.2]]))
-    assert confidence.max_probability(statements)[0] == pytest.approx(0.9 * 0.8)
-    assert confidence.margin(statements)[0] == pytest.approx(0.6)
+    logits = TASK.logits(np.array([[0.9, 0.2]]))[None]
+    predicted = PredictiveDistributions.of_logits(TASK, logits)
+    assert confidence.max_probability(predicted)[0] == pytest.approx(0.9 * 0.8)
+    assert confidence.margin(predicted)[0] == pytest.approx(0.6)
     entropy = [p * np.log(p) + (1 - p) * np.log(1 - p) for p in (0.9, 0.2)]
-    assert confidence.negative_entropy(statements)[0] == pytest.approx(np.mean(entropy))
+    assert confidence.negative_entropy(predicted)[0] == pytest.approx(np.mean(entropy))
 
 
 class TestAffine:

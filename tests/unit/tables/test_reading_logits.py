@@ -11,8 +11,9 @@ from scipy.stats import binom
 
 from medaudit.errors import DataError
 from medaudit.files import read_json, write_json
-from medaudit.tables import calibrators, confidence, operating_points, scoring, tasks
-from medaudit.tables.scoring import Scored
+from medaudit.tables import calibrators, confidence, measures, operating_points, tasks
+from medaudit.tables.confidence import PredictiveDistributions
+from medaudit.tables.scoring import ScoredPredictions
 
 MULTICLASS = tasks.get("multiclass")
 LOGITS = arrays(np.float32, (1, 6, 3), elements=st.floats(-8, 8, width=32))
@@ -46,16 +47,23 @@ def test_unknown_names_list_the_known_ones():
         )
 
 
+def of_one_member(task, probabilities):
+    """One member that predicts with these probabilities."""
+    return PredictiveDistributions.of_logits(task, task.logits(np.array(probabilities))[None])
+
+
 def test_confidence_scores_of_a_worked_row():
-    p = MULTICLASS.statements(np.array([[0.5, 0.25, 0.25]]))
-    assert confidence.max_probability(p) == [0.5]
-    assert confidence.margin(p) == [0.25]
+    p = of_one_member(MULTICLASS, [[0.5, 0.25, 0.25]])
+    assert confidence.max_probability(p) == pytest.approx([0.5])
+    assert confidence.margin(p) == pytest.approx([0.25])
     # 0.5 ln 0.5 + 2 · 0.25 ln 0.25 = -1.5 ln 2
     assert confidence.negative_entropy(p) == pytest.approx([-1.5 * math.log(2)])
 
 
 def test_certain_probability_has_zero_entropy():
-    assert confidence.negative_entropy(np.array([[[1.0, 0.0]]])) == [0.0]
+    certain = np.array([[[1.0, 0.0]]])
+    predicted = PredictiveDistributions(members=certain[np.newaxis], mean=certain)
+    assert confidence.negative_entropy(predicted) == [0.0]
 
 
 @given(LOGITS, st.floats(0.05, 20))
@@ -86,9 +94,9 @@ def test_temperature_never_worsens_the_calibration_likelihood(table):
 
 
 def test_operating_points_reach_their_specificity_on_calibration(table, points):
-    part = Scored(table.role("calibration"), points)
+    part = ScoredPredictions(table.role("calibration"), points)
     for k in range(len(points.classes)):
-        value = scoring.frozen_specificity(part, k)(np.ones((1, len(part.table))))[0]
+        value = measures.frozen_specificity(part, k)(np.ones((1, len(part))))[0]
         assert value >= 0.95
 
 
@@ -121,17 +129,17 @@ def test_damaged_operating_points_name_file_and_stage(points, tmp_path, damage):
 
 def test_points_of_other_classes_are_refused(table, points):
     other = operating_points.OperatingPoints(("a", "b"), (0.5, 0.5), 0.95, (1, 1))
-    assert Scored(table, points)
+    assert ScoredPredictions(table, points)
     with pytest.raises(DataError, match="operating points are for a, b"):
-        Scored(table, other)
+        ScoredPredictions(table, other)
 
 
 def test_macro_measures_agree_with_scikit_learn(table, points):
     from sklearn import metrics as sk
 
-    test = Scored(table.role("test"), points)
-    ones = np.ones((1, len(test.table)))
-    found = {m.name: float(m.statistic(ones)[0]) for m in scoring.measures(test)}
+    test = ScoredPredictions(table.role("test"), points)
+    ones = np.ones((1, len(test)))
+    found = {m.name: float(m.statistic(ones)[0]) for m in measures.measures(test)}
     truth, called = test.table.targets, test.probabilities.argmax(1)
     expected = {
         "macro_auroc": sk.roc_auc_score(truth, test.probabilities, multi_class="ovr"),
@@ -148,16 +156,16 @@ def test_macro_measures_agree_with_scikit_learn(table, points):
 
 
 def test_every_measure_is_defined_on_the_whole_test_role(table, points):
-    test = Scored(table.role("test"), points)
-    ones = np.ones((1, len(test.table)))
-    for measure in scoring.measures(test):
+    test = ScoredPredictions(table.role("test"), points)
+    ones = np.ones((1, len(test)))
+    for measure in measures.measures(test):
         assert np.isfinite(measure.statistic(ones)).all(), measure.name
 
 
 def test_macro_is_undefined_where_a_class_is_missing(table, points):
-    test = Scored(table.role("test"), points)
+    test = ScoredPredictions(table.role("test"), points)
     without = np.where(test.table.targets == 0, 0, 1)[None]
-    for measure in scoring.macro_measures(test):
+    for measure in measures.macro_measures(test):
         defined = np.isfinite(measure.statistic(without)).all()
         # Without cases of a class it has no sensitivity, but still a specificity.
         assert defined == (measure.name == "macro_specificity"), measure.name
@@ -165,11 +173,11 @@ def test_macro_is_undefined_where_a_class_is_missing(table, points):
 
 def test_macro_leaves_out_what_the_whole_sample_lacks(table, points):
     whole = table.role("test")
-    test = Scored(whole.where(whole.targets != 0), points)
+    test = ScoredPredictions(whole.where(whole.targets != 0), points)
     assert test.left_out == ("akiec",)
-    found = {m.name: m.statistic(np.ones((1, len(test.table))))[0] for m in scoring.measures(test)}
+    found = {m.name: m.statistic(np.ones((1, len(test))))[0] for m in measures.measures(test)}
     parts = [
-        scoring.per_output_measures(test, k)[0].statistic(np.ones((1, len(test.table))))[0]
+        measures.per_output_measures(test, k)[0].statistic(np.ones((1, len(test))))[0]
         for k in (1, 2, 3)
     ]
     assert found["macro_auroc"] == pytest.approx(np.mean(parts))

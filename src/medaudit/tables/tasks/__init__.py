@@ -1,7 +1,7 @@
 """Kinds of task; the only place that knows what logits and targets mean."""
 
 from medaudit.errors import lookup
-from medaudit.tables.tasks.base import Answers, Events, Task
+from medaudit.tables.tasks.base import Events, Predictions, Task
 from medaudit.tables.tasks.multiclass import Multiclass
 from medaudit.tables.tasks.multilabel import Multilabel
 
@@ -13,4 +13,4 @@ def get(name: str) -> Task:
     return lookup("task", name, TASKS)
 
 
-__all__ = ["TASKS", "Answers", "Events", "Task", "get"]
+__all__ = ["TASKS", "Events", "Predictions", "Task", "get"]

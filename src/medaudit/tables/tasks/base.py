@@ -18,47 +18,52 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What a model said of n samples, and what is true.
-
-    Args:
-        classes: class or label names, k of them.
-        probabilities: (n, k).
-        targets: as the task understands them.
-        thresholds: frozen operating points, (k,); `None` where nothing is called.
-        averaged: outputs that means over outputs include, by number; all of them if `None`. An
-            output that lacks positives or negatives makes such a mean undefined.
-    """
-
-    classes: tuple[str, ...]
-    probabilities: Floats
-    targets: Ints
-    thresholds: Floats | None = None
-    averaged: tuple[int, ...] | None = None
+class Predictions(Protocol):
+    """What a task asks of predictions; `ScoredPredictions` has it all. n samples, k outputs."""
 
     @property
-    def in_means(self) -> list[int]:
-        """The outputs that means over outputs include."""
-        everyone = range(len(self.classes))
-        return list(everyone if self.averaged is None else self.averaged)
+    def classes(self) -> tuple[str, ...]:
+        """Class or label names, k of them."""
+
+    @property
+    def targets(self) -> Ints:
+        """As the task understands them."""
+
+    @property
+    def probabilities(self) -> Floats:
+        """(n, k)."""
+
+    @property
+    def positives(self) -> Bools:
+        """Truth per output, (n, k)."""
+
+    @property
+    def decisions(self) -> Bools:
+        """Predicted outputs, (n, k)."""
+
+    @property
+    def in_means(self) -> tuple[int, ...]:
+        """Outputs that means over outputs include, by number.
+
+        An output that lacks positives or negatives makes such a mean undefined.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Probabilities that were stated and whether the thing happened, for reliability.
+    """Stated probabilities and outcomes, for reliability.
 
     Args:
         name: what is predicted: `top_label`, or the name of a label.
-        confidence: stated probability, (n,) in [0, 1].
-        happened: (n,) bool.
-        binning: how its reliability is binned. Confidences that crowd at one end, as those of a
+        probability: stated, (n,) in [0, 1].
+        outcome: whether it came true, (n,).
+        binning: how its reliability is binned. Probabilities that crowd at one end, as those of a
             rare label do, want bins of equal mass.
     """
 
     name: str
-    confidence: Floats
-    happened: Bools
+    probability: Floats
+    outcome: Bools
     binning: Literal["equal_width", "equal_mass"] = "equal_width"
 
 
@@ -74,6 +79,9 @@ class Task(Protocol):
     def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
         """Mean over members of the probabilities, (n, outputs)."""
 
+    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+        """Probabilities of every member by itself, (members, n, outputs)."""
+
     def logits(self, probabilities: Floats) -> Floats:
         """Logits (n, outputs) that `probabilities` turns into these probabilities."""
 
@@ -83,26 +91,31 @@ class Task(Protocol):
     def positives(self, targets: Ints, n_outputs: int) -> Bools:
         """Truth per output, (n, outputs)."""
 
-    def decisions(self, answers: Answers) -> Bools:
-        """Which outputs are called, (n, outputs)."""
+    def decisions(self, probabilities: Floats, thresholds: Floats | None) -> Bools:
+        """Which outputs are predicted, (n, outputs); thresholds (outputs,)."""
 
-    def risks(self, answers: Answers, *, false_negative_weight: float = 1.0) -> Floats:
-        """Loss per sample in [0, 1], (n,); 0 where every output is called rightly."""
+    def risks(
+        self, positives: Bools, decisions: Bools, *, false_negative_weight: float = 1.0
+    ) -> Floats:
+        """Loss per sample in [0, 1], (n,), from truths and predictions (n, outputs)."""
 
-    def statements(self, probabilities: Floats) -> Floats:
-        """The distributions that a prediction is made of, (n, statements, outcomes)."""
+    def predictive_distributions(self, probabilities: Floats) -> Floats:
+        """The distributions that predictions are made of.
 
-    def strata(self, answers: Answers) -> Ints:
+        (..., n, outputs) to (..., n, distributions, outcomes), so also member by member.
+        """
+
+    def strata(self, targets: Ints) -> Ints:
         """Classes of samples that weigh the same in class-balanced measures, (n,)."""
 
-    def events(self, answers: Answers) -> tuple[Events, ...]:
-        """The probability statements whose reliability matters."""
+    def events(self, predictions: Predictions) -> tuple[Events, ...]:
+        """The stated probabilities whose reliability matters."""
 
-    def measures(self, answers: Answers) -> tuple[Measure, ...]:
+    def measures(self, predictions: Predictions) -> tuple[Measure, ...]:
         """Measures of this task beside those of single outputs, which all tasks share."""
 
-    def losses(self, answers: Answers) -> tuple[Measure, ...]:
+    def losses(self, predictions: Predictions) -> tuple[Measure, ...]:
         """Proper scores: `log_loss` and `brier_loss`."""
 
-    def confusion(self, answers: Answers) -> pd.DataFrame:
+    def confusion(self, predictions: Predictions) -> pd.DataFrame:
         """Long table: truth, predicted, count, rate (share of the truth's row)."""

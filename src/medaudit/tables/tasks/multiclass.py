@@ -10,7 +10,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from medaudit.metrics import classification, proper
 from medaudit.stats.measure import Measure
-from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints
+from medaudit.tables.tasks.base import Bools, Events, Floats, Ints, Predictions
 from medaudit.tables.tasks.shared import TINY, pair_table
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ class Multiclass:
 
     def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
         """Softmax per member, then the mean, (n, outputs)."""
-        return np.asarray(softmax(logits.astype(np.float64), axis=-1).mean(axis=0))
+        return np.asarray(self.member_probabilities(logits).mean(axis=0))
+
+    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+        """Softmax of every member, (members, n, outputs)."""
+        return np.asarray(softmax(logits.astype(np.float64), axis=-1))
 
     def logits(self, probabilities: Floats) -> Floats:
         """The log of p; a probability of 0 counts as the smallest that single precision holds."""
@@ -44,37 +48,46 @@ class Multiclass:
         """One-hot truth, (n, outputs)."""
         return np.asarray(targets[:, None] == np.arange(n_outputs)[None])
 
-    def decisions(self, answers: Answers) -> Bools:
+    def decisions(self, probabilities: Floats, thresholds: Floats | None) -> Bools:  # noqa: ARG002  # the most probable class is predicted, whatever the thresholds
         """One-hot of the most probable class, (n, outputs); thresholds play no part."""
-        chosen = answers.probabilities.argmax(axis=1)
-        return np.asarray(chosen[:, None] == np.arange(answers.probabilities.shape[1])[None])
+        chosen = probabilities.argmax(axis=1)
+        return np.asarray(chosen[:, None] == np.arange(probabilities.shape[1])[None])
 
-    def risks(self, answers: Answers, *, false_negative_weight: float = 1.0) -> Floats:  # noqa: ARG002  # every error is a false negative of one class and a false positive of another
-        """1 where the most probable class is wrong, else 0."""
-        return np.asarray(answers.probabilities.argmax(axis=1) != answers.targets, dtype=np.float64)
+    def risks(
+        self,
+        positives: Bools,
+        decisions: Bools,
+        *,
+        false_negative_weight: float = 1.0,  # noqa: ARG002  # every error is a false negative of one class and a false positive of another
+    ) -> Floats:
+        """1 where the most probable class is wrong, else 0, (n,)."""
+        return np.asarray((positives != decisions).any(axis=1), dtype=np.float64)
 
-    def statements(self, probabilities: Floats) -> Floats:
-        """One distribution over the classes, (n, 1, k)."""
-        return probabilities[:, None, :]
+    def predictive_distributions(self, probabilities: Floats) -> Floats:
+        """One distribution over the classes, (..., n, 1, k)."""
+        return probabilities[..., None, :]
 
-    def strata(self, answers: Answers) -> Ints:
+    def strata(self, targets: Ints) -> Ints:
         """The true class, (n,)."""
-        return answers.targets
+        return targets
 
-    def events(self, answers: Answers) -> tuple[Events, ...]:
+    def events(self, predictions: Predictions) -> tuple[Events, ...]:
         """Largest probability, and whether that class is the truth."""
-        right = answers.probabilities.argmax(axis=1) == answers.targets
-        return (Events("top_label", answers.probabilities.max(axis=1), right),)
+        stated = predictions.probabilities
+        return (
+            Events("top_label", stated.max(axis=1), stated.argmax(axis=1) == predictions.targets),
+        )
 
-    def measures(self, answers: Answers) -> tuple[Measure, ...]:
+    def measures(self, predictions: Predictions) -> tuple[Measure, ...]:
         """Balanced accuracy, accuracy, Matthews correlation."""
-        stated, targets = answers.probabilities, answers.targets
-        truth = self.positives(targets, stated.shape[1])[:, answers.in_means]
+        stated, targets = predictions.probabilities, predictions.targets
+        kept = list(predictions.in_means)
+        truth = predictions.positives[:, kept]
         counts = _confusions(stated.argmax(axis=1), targets, stated.shape[1])
         return (
             Measure(
                 "balanced_accuracy",
-                lambda w: classification.balanced_accuracy(counts(w), classes=answers.in_means),
+                lambda w: classification.balanced_accuracy(counts(w), classes=kept),
                 1,
                 required_outcomes=truth,
             ),
@@ -92,9 +105,9 @@ class Multiclass:
             ),
         )
 
-    def losses(self, answers: Answers) -> tuple[Measure, ...]:
+    def losses(self, predictions: Predictions) -> tuple[Measure, ...]:
         """Log loss, the Brier loss in its sum form, and its skill."""
-        stated, targets = answers.probabilities, answers.targets
+        stated, targets = predictions.probabilities, predictions.targets
         return (
             Measure("log_loss", partial(proper.weighted_log_loss, stated, targets), -1),
             Measure("brier_loss", partial(proper.weighted_brier_loss, stated, targets), -1),
@@ -105,13 +118,15 @@ class Multiclass:
             ),
         )
 
-    def confusion(self, answers: Answers) -> pd.DataFrame:
+    def confusion(self, predictions: Predictions) -> pd.DataFrame:
         """Every pair of classes with its count and its share of the true class."""
-        predicted = answers.probabilities.argmax(axis=1)
+        predicted = predictions.probabilities.argmax(axis=1)
         counts = classification.confusion(
-            predicted, answers.targets, n_classes=len(answers.classes)
+            predicted, predictions.targets, n_classes=len(predictions.classes)
         )
-        return pair_table(counts, counts.sum(axis=1), rows=answers.classes, columns=answers.classes)
+        return pair_table(
+            counts, counts.sum(axis=1), rows=predictions.classes, columns=predictions.classes
+        )
 
 
 def _confusions(predicted: Ints, targets: Ints, n_classes: int) -> Statistic:

@@ -11,7 +11,7 @@ from scipy.special import expit, log_expit, logit, logsumexp
 from medaudit.metrics.proper import weighted_brier_skill_score
 from medaudit.metrics.weighting import ratio, weighted_mean, weighted_sums
 from medaudit.stats.measure import Measure, positives_and_negatives
-from medaudit.tables.tasks.base import Answers, Bools, Events, Floats, Ints
+from medaudit.tables.tasks.base import Bools, Events, Floats, Ints, Predictions
 from medaudit.tables.tasks.shared import TINY, pair_table
 
 if TYPE_CHECKING:
@@ -27,14 +27,18 @@ NEARLY_ONE = 1 - 2.0**-24
 
 
 class Multilabel:
-    """Targets int64 (n, k) of 0 and 1; a sigmoid per output; calls above frozen thresholds."""
+    """Targets int64 (n, k) of 0 and 1; a sigmoid per output; predicted above frozen thresholds."""
 
     name = "multilabel"
     exclusive = False
 
     def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
         """Sigmoid per member, then the mean, (n, outputs)."""
-        return np.asarray(expit(logits.astype(np.float64)).mean(axis=0))
+        return np.asarray(self.member_probabilities(logits).mean(axis=0))
+
+    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+        """Sigmoid of every member, (members, n, outputs)."""
+        return np.asarray(expit(logits.astype(np.float64)))
 
     def logits(self, probabilities: Floats) -> Floats:
         """The log-odds of p; 0 and 1 count as the nearest numbers that single precision holds."""
@@ -50,61 +54,65 @@ class Multilabel:
         """Labels that are present, (n, outputs)."""
         return np.asarray(targets == 1)
 
-    def decisions(self, answers: Answers) -> Bools:
+    def decisions(self, probabilities: Floats, thresholds: Floats | None) -> Bools:
         """Labels whose probability exceeds their frozen threshold, (n, outputs)."""
-        if answers.thresholds is None:
-            raise ValueError("labels are called at thresholds, and none were given")
-        return np.asarray(answers.probabilities > answers.thresholds)
+        if thresholds is None:
+            raise ValueError("labels are predicted at thresholds, and none were given")
+        return np.asarray(probabilities > thresholds)
 
-    def risks(self, answers: Answers, *, false_negative_weight: float = 1.0) -> Floats:
-        """Wrong calls over all calls of a study, where missing a label weighs more, (n,).
+    def risks(
+        self, positives: Bools, decisions: Bools, *, false_negative_weight: float = 1.0
+    ) -> Floats:
+        """Wrong labels over all labels of a study, where missing one weighs more, (n,).
 
-        Σ_k c_k·[call k is wrong] / Σ_k c_k with c_k = `false_negative_weight` for labels that are
+        Σ_k c_k·[label k is wrong] / Σ_k c_k with c_k = `false_negative_weight` for labels that are
         present and 1 for the others.
         """
-        truth = self.positives(answers.targets, len(answers.classes))
-        wrong = truth != self.decisions(answers)
-        cost = np.where(truth, false_negative_weight, 1.0)
+        wrong = positives != decisions
+        cost = np.where(positives, false_negative_weight, 1.0)
         return np.asarray((cost * wrong).sum(axis=1) / cost.sum(axis=1))
 
-    def statements(self, probabilities: Floats) -> Floats:
-        """Absent or present, label by label, (n, k, 2)."""
+    def predictive_distributions(self, probabilities: Floats) -> Floats:
+        """Absent or present, label by label, (..., n, k, 2)."""
         return np.stack([1 - probabilities, probabilities], axis=-1)
 
-    def strata(self, answers: Answers) -> Ints:
+    def strata(self, targets: Ints) -> Ints:
         """1 for samples with any label, 0 for those without, (n,)."""
-        return np.asarray(answers.targets.any(axis=1), dtype=np.int64)
+        return np.asarray(targets.any(axis=1), dtype=np.int64)
 
-    def events(self, answers: Answers) -> tuple[Events, ...]:
+    def events(self, predictions: Predictions) -> tuple[Events, ...]:
         """Every label by itself, never pooled: many easy negatives would hide the positives."""
-        truth = self.positives(answers.targets, len(answers.classes))
         return tuple(
-            Events(name, answers.probabilities[:, k], truth[:, k], binning="equal_mass")
-            for k, name in enumerate(answers.classes)
+            Events(
+                name,
+                predictions.probabilities[:, k],
+                predictions.positives[:, k],
+                binning="equal_mass",
+            )
+            for k, name in enumerate(predictions.classes)
         )
 
-    def measures(self, answers: Answers) -> tuple[Measure, ...]:
+    def measures(self, predictions: Predictions) -> tuple[Measure, ...]:
         """Balanced accuracy, and the share of studies without any error."""
-        truth = self.positives(answers.targets, len(answers.classes))
-        called, kept = self.decisions(answers), answers.in_means
-        right = (truth == called).all(axis=1).astype(np.float64)
+        truth, predicted = predictions.positives, predictions.decisions
+        kept = list(predictions.in_means)
+        right = (truth == predicted).all(axis=1).astype(np.float64)
         return (
             Measure(
                 "balanced_accuracy",
-                _balanced_accuracy(truth[:, kept], called[:, kept]),
+                _balanced_accuracy(truth[:, kept], predicted[:, kept]),
                 1,
                 required_outcomes=positives_and_negatives(truth[:, kept]),
             ),
             Measure("exact_match", partial(weighted_mean, right), 1, interval_kind="proportion"),
         )
 
-    def losses(self, answers: Answers) -> tuple[Measure, ...]:
+    def losses(self, predictions: Predictions) -> tuple[Measure, ...]:
         """Means over the labels of log loss, of the Brier loss of the label, and of its skill."""
-        truth = self.positives(answers.targets, len(answers.classes))
-        stated = answers.probabilities
-        told = np.where(truth, stated, 1 - stated)
-        told = np.maximum(told, np.finfo(np.float64).eps)
-        kept = answers.in_means
+        truth, stated = predictions.positives, predictions.probabilities
+        of_truth = np.where(truth, stated, 1 - stated)
+        of_truth = np.maximum(of_truth, np.finfo(np.float64).eps)
+        kept = list(predictions.in_means)
         return (
             Measure(
                 "brier_skill_score",
@@ -112,19 +120,18 @@ class Multilabel:
                 1,
                 required_outcomes=positives_and_negatives(truth[:, kept]),
             ),
-            Measure("log_loss", partial(weighted_mean, -np.log(told).mean(axis=1)), -1),
+            Measure("log_loss", partial(weighted_mean, -np.log(of_truth).mean(axis=1)), -1),
             Measure("brier_loss", partial(weighted_mean, ((stated - truth) ** 2).mean(axis=1)), -1),
         )
 
-    def confusion(self, answers: Answers) -> pd.DataFrame:
-        """Of the studies with a label (or none), how many are called each label (or none).
+    def confusion(self, predictions: Predictions) -> pd.DataFrame:
+        """Of the studies with a label (or none), for how many each label (or none) is predicted.
 
         A study stands in the row of every label that it has, so rates of a row do not add up to 1.
         """
-        truth = _with_none(self.positives(answers.targets, len(answers.classes)))
-        called = _with_none(self.decisions(answers))
-        counts = truth.astype(np.int64).T @ called.astype(np.int64)
-        names = (*answers.classes, NO_LABEL)
+        truth, predicted = _with_none(predictions.positives), _with_none(predictions.decisions)
+        counts = truth.astype(np.int64).T @ predicted.astype(np.int64)
+        names = (*predictions.classes, NO_LABEL)
         return pair_table(counts, truth.sum(axis=0), rows=names, columns=names)
 
 
@@ -146,13 +153,17 @@ def _mean_skill(stated: Floats, truth: Bools) -> Statistic:
     return mean
 
 
-def _balanced_accuracy(truth: Bools, called: Bools) -> Statistic:
+def _balanced_accuracy(truth: Bools, predicted: Bools) -> Statistic:
     """Mean over labels of (sensitivity + specificity) / 2."""
-    table = np.column_stack([truth & called, truth, ~truth & ~called, ~truth]).astype(np.float64)
+    table = np.column_stack([truth & predicted, truth, ~truth & ~predicted, ~truth]).astype(
+        np.float64
+    )
 
     def mean(weights: Floats) -> Floats:
-        hits, ill, spared, well = np.split(weighted_sums(table, weights), 4, axis=1)
-        per_label = (ratio(hits, ill) + ratio(spared, well)) / 2
+        hits, positives, true_negatives, negatives = np.split(
+            weighted_sums(table, weights), 4, axis=1
+        )
+        per_label = (ratio(hits, positives) + ratio(true_negatives, negatives)) / 2
         return ratio(per_label.sum(axis=1), per_label.shape[1])
 
     return mean

@@ -1,0 +1,220 @@
+"""Measures of a prediction table: the same list for clean, corrupted and sliced samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medaudit.metrics import calibration, macro_ranking, operating, ranking, selective
+from medaudit.metrics.weighting import ratio, weighted_mean, weighted_sums
+from medaudit.stats.measure import Measure, positives_and_negatives, share_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from medaudit.stats.estimate import Statistic
+    from medaudit.stats.measure import IntervalKind
+    from medaudit.tables.scoring import ScoredPredictions
+    from medaudit.tables.tasks.base import Bools, Events, Floats
+
+ECE_BINS = 15
+
+
+def measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
+    """Every measure of a set of predictions, in the order in which reports show them."""
+    own = (*scored.task.measures(scored), *scored.task.losses(scored))
+    ece = ece_measure(scored.events)
+    return (
+        *macro_measures(scored),
+        *own,
+        ece,
+        augrc_measure(scored),
+        *critical_measures(scored),
+        *drift_measures(scored),
+    )
+
+
+def macro_measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
+    """Unweighted means over outputs; NaN when any output is undefined in a replicate."""
+    kept = list(scored.in_means)
+    truth, predicted = scored.positives[:, kept], scored.decisions[:, kept]
+    flagged, both = scored.above_threshold[:, kept], positives_and_negatives(truth)
+    areas = partial(
+        macro_ranking.weighted_macro_auroc,
+        scored.probabilities,
+        scored.positives,
+        classes=scored.in_means,
+    )
+    sensitivity = mean_share(flagged & truth, truth)
+    specificity = mean_share(~flagged & ~truth, ~truth)
+    return (
+        Measure("macro_auroc", areas, 1, required_outcomes=both, interval_kind="auc"),
+        Measure(
+            "macro_auprc",
+            _macro(scored, _auprc),
+            1,
+            required_outcomes=both,
+            interval_kind="smooth",
+        ),
+        Measure("macro_f1", _mean_f1(truth, predicted), 1, required_outcomes=both),
+        Measure("macro_sensitivity", sensitivity, 1, required_outcomes=truth),
+        Measure("macro_specificity", specificity, 1, required_outcomes=~truth),
+    )
+
+
+def ece_measure(events: Sequence[Events], *, n_bins: int = ECE_BINS, name: str = "ece") -> Measure:
+    """Mean over the events of the expected calibration error of each."""
+    parts = [
+        partial(
+            calibration.weighted_ece,
+            event.probability,
+            event.outcome,
+            n_bins=n_bins,
+            binning=event.binning,
+        )
+        for event in events
+    ]
+    return Measure(name, mean_of(parts), -1, interval_kind="nonnegative_error")
+
+
+def augrc_measure(scored: ScoredPredictions) -> Measure:
+    """Average risk of an undetected failure of any kind, deferring by the largest probability."""
+    failed = (scored.risks() > 0).astype(np.float64)
+    statistic = partial(selective.weighted_augrc, failed, scored.confidence_score())
+    return Measure("failure_augrc", statistic, -1)
+
+
+def critical_measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
+    """Measures of the critical class; sensitivity and specificity at the frozen threshold."""
+    if scored.schema.critical_class is None:
+        return ()
+    k = scored.schema.critical_index
+    wanted = ("auroc", "sensitivity", "specificity", "recall")
+    found = {each.name: each for each in per_output_measures(scored, k)}
+    return tuple(replace(found[name], name=f"critical_{name}") for name in wanted)
+
+
+def drift_measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
+    """What the model says without asking whether it is true; collapse shows here first."""
+    majority = int(scored.positives.sum(axis=0).argmax())
+    predicted = scored.decisions[:, majority].astype(np.float64)
+    return (
+        Measure("mean_confidence", partial(weighted_mean, scored.confidence_score()), 0),
+        Measure("majority_share", partial(weighted_mean, predicted), 0, interval_kind="proportion"),
+    )
+
+
+def per_output_measures(scored: ScoredPredictions, k: int) -> tuple[Measure, ...]:
+    """One-versus-rest measures of output k."""
+    truth, predicted = scored.positives[:, k], scored.decisions[:, k]
+    flagged, hits = scored.above_threshold[:, k], truth & predicted
+    return (
+        _ranking("auroc", _auroc(scored, k), truth, interval_kind="auc"),
+        _ranking("auprc", _auprc(scored, k), truth, interval_kind="smooth"),
+        _ranking("f1", _f1(scored, k), truth, interval_kind="general"),
+        _proportion("recall", share_of(hits, truth), truth),
+        _proportion("precision", share_of(hits, predicted), predicted),
+        _proportion("sensitivity", frozen_sensitivity(scored, k), truth),
+        _proportion("specificity", frozen_specificity(scored, k), ~truth),
+        _proportion("ppv", _at(operating.weighted_ppv, scored, k), flagged),
+        _proportion("npv", _at(operating.weighted_npv, scored, k), ~flagged),
+    )
+
+
+def _ranking(
+    name: str, statistic: Statistic, truth: Bools, *, interval_kind: IntervalKind
+) -> Measure:
+    """A measure that rests on the positives and needs negatives as well."""
+    return Measure(
+        name,
+        statistic,
+        1,
+        denominator=truth,
+        required_outcomes=positives_and_negatives(truth),
+        interval_kind=interval_kind,
+    )
+
+
+def _proportion(name: str, statistic: Statistic, denominator: Bools) -> Measure:
+    return Measure(name, statistic, 1, denominator=denominator, interval_kind="proportion")
+
+
+def frozen_sensitivity(scored: ScoredPredictions, k: int) -> Statistic:
+    """Sensitivity of output k at its frozen threshold."""
+    return _at(operating.weighted_sensitivity, scored, k)
+
+
+def frozen_specificity(scored: ScoredPredictions, k: int) -> Statistic:
+    """Specificity of output k at its frozen threshold."""
+    return _at(operating.weighted_specificity, scored, k)
+
+
+def _at(rate: Callable[..., Floats], scored: ScoredPredictions, k: int) -> Statistic:
+    return partial(
+        rate,
+        scored.probabilities[:, k],
+        scored.positives[:, k],
+        threshold=float(scored.thresholds[k]),
+    )
+
+
+def mean_of(parts: Sequence[Statistic]) -> Statistic:
+    """The unweighted mean of several statistics; undefined where one of them is, or none given."""
+
+    def mean(weights: Floats) -> Floats:
+        if not parts:
+            return np.full(len(weights), np.nan)
+        return np.asarray(np.mean([part(weights) for part in parts], axis=0))
+
+    return mean
+
+
+def mean_share(members: Bools, denominator: Bools) -> Statistic:
+    """Mean over columns of the share of `members` in `denominator`, both (n, k)."""
+    table = np.column_stack([members, denominator]).astype(np.float64)
+
+    def mean(weights: Floats) -> Floats:
+        hits, cases = np.split(weighted_sums(table, weights), 2, axis=1)
+        return _mean(ratio(hits, cases))
+
+    return mean
+
+
+def _mean(per_output: Floats) -> Floats:
+    """Mean over the columns, undefined where one is, or where there are none."""
+    return ratio(per_output.sum(axis=1), per_output.shape[1])
+
+
+def _auroc(scored: ScoredPredictions, k: int) -> Statistic:
+    return partial(ranking.weighted_auroc, scored.probabilities[:, k], scored.positives[:, k])
+
+
+def _auprc(scored: ScoredPredictions, k: int) -> Statistic:
+    return partial(
+        ranking.weighted_average_precision, scored.probabilities[:, k], scored.positives[:, k]
+    )
+
+
+def _f1(scored: ScoredPredictions, k: int) -> Statistic:
+    return _mean_f1(scored.positives[:, [k]], scored.decisions[:, [k]])
+
+
+def _mean_f1(truth: Bools, predicted: Bools) -> Statistic:
+    """Mean over columns of F1 = hits / mean of truth and calls."""
+    table = np.column_stack([truth & predicted, truth, predicted]).astype(np.float64)
+
+    def mean(weights: Floats) -> Floats:
+        hits, cases, calls = np.split(weighted_sums(table, weights), 3, axis=1)
+        # A class that a replicate lacks has no F1, even where it was predicted.
+        return _mean(ratio(2 * hits, np.where(cases > 0, cases + calls, 0.0)))
+
+    return mean
+
+
+def _macro(
+    scored: ScoredPredictions, per_output: Callable[[ScoredPredictions, int], Statistic]
+) -> Statistic:
+    return mean_of([per_output(scored, k) for k in scored.in_means])

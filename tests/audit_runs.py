@@ -1,0 +1,54 @@
+"""The audits as stages run them, from one table of all roles to findings."""
+
+from medaudit.audits import calibration, casebook, evaluation, robustness, selection, slices
+from medaudit.audits.evaluation import EvaluateParams
+from medaudit.audits.robustness import FrozenStress, StressParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
+from medaudit.tables.scoring import Conditions, ScoredPredictions
+
+FEW = IntervalParams(replicates=200)
+
+
+def over(scored, intervals=FEW):
+    """A bootstrap of the groups of predictions."""
+    return Bootstrap.of_groups(scored.group_ids, intervals)
+
+
+def conditions(clean, corrupted, points):
+    """The test role clean and corrupted, at frozen thresholds."""
+    return Conditions.aligned(ScoredPredictions(clean.role("test"), points), corrupted)
+
+
+def evaluate(clean, points, intervals=FEW):
+    test = ScoredPredictions(clean.role("test"), points)
+    params = EvaluateParams(specificity=points.specificity)
+    return evaluation.audit(test, points, params, over(test, intervals))
+
+
+def stress(clean, corrupted, points, intervals=FEW, *, baseline=None):
+    names = tuple(dict.fromkeys(table.condition.corruption for table in corrupted)) or ("none",)
+    test, params = conditions(clean, corrupted, points), StressParams(corruptions=names)
+    frozen = FrozenStress(points, baseline)
+    return robustness.audit(test, frozen, params, over(test.clean, intervals))
+
+
+def slice_up(clean, points, train_rows, params, intervals=FEW):
+    test = ScoredPredictions(clean.role("test"), points)
+    edges = slices.freeze(train_rows, params)
+    return slices.audit(test, edges, params, over(test, intervals))
+
+
+def calibrate(clean, params, intervals=FEW, *, fitted=None):
+    test = ScoredPredictions(clean.role("test"))
+    fitted = fitted or calibration.freeze(clean.role("calibration"), params)
+    return calibration.audit(test, fitted, params, over(test, intervals))
+
+
+def defer(clean, points, params, intervals=FEW):
+    test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
+    return selection.audit(test, selection.freeze(role, params), params, over(test, intervals))
+
+
+def study(clean, corrupted, points, params, intervals=FEW):
+    test = conditions(clean, corrupted, points)
+    return casebook.study(test, params, over(test.clean, intervals))
