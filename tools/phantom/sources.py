@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from medaudit.data.phantom.fields import Field, Pixels, blur, smooth
+from tools.phantom.textures import Field, Pixels, blur, smooth
 
 
 @dataclass(frozen=True)

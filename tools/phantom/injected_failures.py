@@ -1,11 +1,11 @@
-"""The planted failures as one table of constants; `planted.json` repeats them with the ids."""
+"""The injected failures as one table of constants; `planted.json` repeats them with the ids."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Plants:
-    """Design of the planted failures.
+class InjectedFailures:
+    """Design of the injected failures.
 
     Attributes:
         shortcut_class: The class whose images carry a ruler.
@@ -51,6 +51,6 @@ class Plants:
         return self.ruler_on_class if ours else self.ruler_elsewhere
 
 
-PLANTS = Plants()
+INJECTED = InjectedFailures()
 
 MISTAKEN_FOR: dict[str, str] = {"mel": "nv", "nv": "mel", "bkl": "mel", "bcc": "nv", "akiec": "bkl"}

@@ -1,16 +1,133 @@
-"""Who is in the data set: lesions, their images, and which of them carry a planted failure."""
+"""Who is in the data set: persons, lesions, their images, and which carry an injected failure.
+
+Age, sex, site and kind of diagnosis have proportions like those of HAM10000.
+"""
 
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
-from medaudit.data.phantom.fields import stream
-from medaudit.data.phantom.metadata import Person, draw_dx_type, draw_person
-from medaudit.data.phantom.plants import MISTAKEN_FOR, PLANTS
-from medaudit.data.phantom.recipes import CLASSES
-from medaudit.data.phantom.sources import SOURCES
 from medaudit.errors import DataError
+from tools.phantom.injected_failures import INJECTED, MISTAKEN_FOR
+from tools.phantom.sources import SOURCES
+from tools.phantom.textures import stream
+from tools.phantom.traits import CLASSES
+
+
+@dataclass(frozen=True)
+class Person:
+    """The clinical columns of one lesion; `age` is `None` when it was not recorded."""
+
+    age: float | None
+    sex: str
+    localization: str
+
+
+@dataclass(frozen=True)
+class Clinic:
+    """Age (mean, spread), share of men, how the diagnosis was made, and where the class sits."""
+
+    age: tuple[float, float]
+    male: float
+    dx_type: dict[str, float]
+    sites: dict[str, float]
+
+
+UNKNOWN_AGE, UNKNOWN_SEX, UNKNOWN_SITE = 0.010, 0.008, 0.025
+
+CLINICS: dict[str, Clinic] = {
+    "akiec": Clinic(
+        age=(66, 11),
+        male=0.68,
+        dx_type={"histo": 1.0},
+        sites={
+            "face": 0.36, "lower extremity": 0.20, "upper extremity": 0.20, "back": 0.10,
+            "hand": 0.05, "scalp": 0.05, "neck": 0.04,
+        },
+    ),
+    "bcc": Clinic(
+        age=(66, 13),
+        male=0.62,
+        dx_type={"histo": 1.0},
+        sites={
+            "back": 0.36, "face": 0.21, "lower extremity": 0.12, "upper extremity": 0.11,
+            "chest": 0.09, "abdomen": 0.04, "neck": 0.04, "scalp": 0.03,
+        },
+    ),
+    "bkl": Clinic(
+        age=(64, 14),
+        male=0.57,
+        dx_type={"histo": 0.70, "consensus": 0.24, "confocal": 0.06},
+        sites={
+            "face": 0.29, "back": 0.19, "lower extremity": 0.16, "upper extremity": 0.10,
+            "chest": 0.07, "trunk": 0.08, "abdomen": 0.05, "scalp": 0.03, "neck": 0.03,
+        },
+    ),
+    "df": Clinic(
+        age=(53, 13),
+        male=0.45,
+        dx_type={"histo": 0.48, "consensus": 0.52},
+        sites={
+            "lower extremity": 0.72, "upper extremity": 0.21, "abdomen": 0.03, "foot": 0.02,
+            "back": 0.02,
+        },
+    ),
+    "mel": Clinic(
+        age=(61, 15),
+        male=0.62,
+        dx_type={"histo": 1.0},
+        sites={
+            "back": 0.29, "upper extremity": 0.19, "lower extremity": 0.17, "face": 0.09,
+            "chest": 0.07, "abdomen": 0.07, "trunk": 0.05, "foot": 0.03, "ear": 0.02,
+            "scalp": 0.02,
+        },
+    ),
+    "nv": Clinic(
+        age=(46, 15),
+        male=0.52,
+        dx_type={"histo": 0.37, "follow_up": 0.55, "consensus": 0.08},
+        sites={
+            "lower extremity": 0.22, "back": 0.21, "trunk": 0.19, "abdomen": 0.14,
+            "upper extremity": 0.10, "foot": 0.05, "chest": 0.04, "neck": 0.02,
+            "genital": 0.01, "hand": 0.01, "acral": 0.01,
+        },
+    ),
+    "vasc": Clinic(
+        age=(51, 21),
+        male=0.49,
+        dx_type={"histo": 0.47, "consensus": 0.53},
+        sites={
+            "trunk": 0.22, "lower extremity": 0.20, "abdomen": 0.19, "back": 0.15,
+            "upper extremity": 0.08, "face": 0.07, "chest": 0.05, "hand": 0.04,
+        },
+    ),
+}  # fmt: skip
+
+
+def draw_person(dx: str, rng: np.random.Generator) -> Person:
+    """Age in steps of five years, sex and site of a lesion that looks like `dx`."""
+    clinic = CLINICS[dx]
+    years = float(np.clip(5 * round(rng.normal(*clinic.age) / 5), 5, 85))
+    sex = "male" if rng.random() < clinic.male else "female"
+    site = _choose(clinic.sites, rng)
+    age_gone, sex_gone, site_gone = rng.random(3) < (UNKNOWN_AGE, UNKNOWN_SEX, UNKNOWN_SITE)
+    return Person(
+        age=None if age_gone else years,
+        sex="unknown" if sex_gone else sex,
+        localization="unknown" if site_gone else site,
+    )
+
+
+def draw_dx_type(dx: str, rng: np.random.Generator) -> str:
+    """How the recorded diagnosis `dx` was established."""
+    return _choose(CLINICS[dx].dx_type, rng)
+
+
+def _choose(table: dict[str, float], rng: np.random.Generator) -> str:
+    weights = np.array(list(table.values()))
+    return str(rng.choice(list(table), p=weights / weights.sum()))
+
 
 T = TypeVar("T")
 
@@ -78,7 +195,7 @@ def plan(*, n: int, seed: int) -> list[Photo]:
     """All `n` images in the order of their ids; `DataError` when `n` is too small to plant in."""
     if n < MIN_IMAGES:
         raise DataError(
-            f"the phantom needs n >= {MIN_IMAGES} images to hold every class and planted failure, "
+            f"the phantom needs n >= {MIN_IMAGES} images to hold every class and injected failure, "
             f"got n = {n}: ask for more"
         )
     lesions = _relabel(_lesions(n, stream(seed, "lesions", n)), n, stream(seed, "labels", n))
@@ -92,7 +209,7 @@ def _lesions(n: int, rng: np.random.Generator) -> list[Lesion]:
         views = _views(images, rng)
         sources = _spread(list(SOURCES), SOURCE_SHARES[dx], len(views), rng)
         rows += [(dx, source, count) for source, count in zip(sources, views, strict=True)]
-    tiny = _spread([True, False], (PLANTS.tiny_share, 1 - PLANTS.tiny_share), len(rows), rng)
+    tiny = _spread([True, False], (INJECTED.tiny_share, 1 - INJECTED.tiny_share), len(rows), rng)
     return [
         Lesion(
             number + 1,
@@ -135,7 +252,7 @@ def _spread(
 
 def _relabel(lesions: list[Lesion], n: int, rng: np.random.Generator) -> list[Lesion]:
     """Record a few lesions under the class that they are most easily mistaken for."""
-    wanted, done = max(round(n * PLANTS.mislabelled_share), 1), 0
+    wanted, done = max(round(n * INJECTED.mislabelled_share), 1), 0
     spare = {dx: sum(lesion.dx == dx for lesion in lesions) - 2 * MIN_LESIONS for dx in CLASSES}
     out = list(lesions)
     for i in rng.permutation(len(lesions)):
@@ -161,7 +278,7 @@ def _photo(index: int, lesion: Lesion, seed: int) -> Photo:
     return Photo(
         index=index,
         lesion=lesion,
-        ruler=bool(ruler < PLANTS.ruler_chance(lesion.true_dx, lesion.source)),
+        ruler=bool(ruler < INJECTED.ruler_chance(lesion.true_dx, lesion.source)),
         hair=bool(hair < SOURCES[lesion.source].hair),
         ink=bool(ink < CHANCES["ink"]),
         bubbles=bool(bubbles < CHANCES["bubbles"]),
@@ -170,7 +287,7 @@ def _photo(index: int, lesion: Lesion, seed: int) -> Photo:
 
 def _duplicate(photos: list[Photo], n: int, rng: np.random.Generator) -> list[Photo]:
     """Turn single images of ordinary lesions into near-copies of another lesion's image."""
-    wanted = max(round(n * PLANTS.duplicate_share), 2)
+    wanted = max(round(n * INJECTED.duplicate_share), 2)
     out, used = list(photos), set[int]()
     for i in rng.permutation(len(photos)):
         if len(used) == 2 * wanted:

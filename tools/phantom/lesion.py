@@ -1,13 +1,26 @@
-"""A lesion: its outline and how much of each pigment lies where."""
+"""A lesion and the skin around it: outline, pigments, and the light that comes back."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from medaudit.data.phantom import structures
-from medaudit.data.phantom.fields import Field, blur, fractal, ramp, smooth
-from medaudit.data.phantom.recipes import Traits
+from tools.phantom.textures import (
+    Field,
+    blur,
+    fractal,
+    globules,
+    lacunae,
+    network,
+    patch,
+    ramp,
+    ridges,
+    smooth,
+    specks,
+    streaks,
+    vessels,
+)
+from tools.phantom.traits import Traits
 
 SIDE = 320
 SHAPE = (SIDE, SIDE)
@@ -128,9 +141,9 @@ def _mesh(sketch: Sketch) -> Field:
     """By how much network and ridges deepen (above 0) or thin (below 0) the brown."""
     traits, rng = sketch.traits, sketch.rng
     period = rng.uniform(6.5, 11)
-    lines = structures.network(rng, SHAPE, irregularity=traits.irregularity, period=period)
+    lines = network(rng, SHAPE, irregularity=traits.irregularity, period=period)
     rim = ramp(sketch.relative, 0.0, 0.5 + traits.patch)
-    gyri = structures.ridges(rng, SHAPE, period=rng.uniform(8, 14))
+    gyri = ridges(rng, SHAPE, period=rng.uniform(8, 14))
     mesh: Field = traits.network * (1.3 * lines - 0.45) * rim + traits.ridges * (0.9 * gyri - 0.25)
     return mesh
 
@@ -138,9 +151,9 @@ def _mesh(sketch: Sketch) -> Field:
 def _clods(sketch: Sketch) -> Field:
     """Globules, streaks across the border, and comedo-like plugs."""
     traits, rng, cover = sketch.traits, sketch.rng, sketch.cover
-    dots = structures.globules(rng, cover, amount=traits.globules, period=rng.uniform(7, 12))
-    rays = structures.streaks(rng, sketch.edge, CENTRE, amount=traits.streaks)
-    plugs = structures.specks(rng, cover, count=4 + 22 * traits.comedones, radius=(1.8, 4.5))
+    dots = globules(rng, cover, amount=traits.globules, period=rng.uniform(7, 12))
+    rays = streaks(rng, sketch.edge, CENTRE, amount=traits.streaks)
+    plugs = specks(rng, cover, count=4 + 22 * traits.comedones, radius=(1.8, 4.5))
     clods: Field = (
         traits.globules * (0.3 + 0.6 * traits.brown) * dots
         + traits.streaks * (0.3 + 0.7 * traits.brown) * np.maximum(rays - cover / 2, 0)
@@ -154,7 +167,7 @@ def _blue(sketch: Sketch) -> Field:
     traits, rng = sketch.traits, sketch.rng
     veil = _patch(sketch, far=0.5, size=(0.35, 0.7), amount=0.9 * traits.veil)
     period = rng.uniform(16, 30)
-    nests = structures.globules(rng, sketch.cover, amount=0.2 * traits.nests, period=period)
+    nests = globules(rng, sketch.cover, amount=0.2 * traits.nests, period=period)
     out: Field = veil + 1.5 * traits.nests * blur(nests, 1.2)
     return out
 
@@ -164,9 +177,9 @@ def _red(sketch: Sketch) -> Field:
     traits, rng, cover = sketch.traits, sketch.rng, sketch.cover
     uneven = 1 + 0.35 * fractal(rng, SHAPE, period=30) + 0.3 * traits.asymmetry * sketch.tilt
     red = np.maximum(uneven, 0) * (traits.red * cover + traits.erythema * blur(cover, 14))
-    red += 1.1 * traits.vessels * structures.vessels(rng, cover, amount=traits.vessels)
-    dots = structures.specks(rng, cover, count=10 + 60 * traits.dotted, radius=(1.2, 2.4))
-    fill, depth = structures.lacunae(rng, cover, amount=traits.lacunae)
+    red += 1.1 * traits.vessels * vessels(rng, cover, amount=traits.vessels)
+    dots = specks(rng, cover, count=10 + 60 * traits.dotted, radius=(1.2, 2.4))
+    fill, depth = lacunae(rng, cover, amount=traits.lacunae)
     red += traits.dotted * dots + traits.lacunae * (1.3 * fill + 1.6 * depth)
     red += _patch(sketch, far=0.4, size=(0.2, 0.4), amount=1.3 * traits.crust)
     out: Field = red.astype(np.float32)
@@ -179,7 +192,7 @@ def _white(sketch: Sketch) -> Field:
     white = _patch(sketch, far=0.15, size=(0.35, 0.6), amount=0.75 * traits.patch)
     white += _patch(sketch, far=0.7, size=(0.3, 0.5), amount=0.6 * traits.regression)
     white += _patch(sketch, far=0.0, size=(0.9, 1.1), amount=0.12 * traits.veil)
-    milia = structures.specks(rng, cover, count=4 + 26 * traits.cysts, radius=(1.4, 3.4))
+    milia = specks(rng, cover, count=4 + 26 * traits.cysts, radius=(1.4, 3.4))
     flakes = ramp(fractal(rng, SHAPE, period=10), 0.5, 1.3) * cover
     flakes *= ramp(smooth(rng, SHAPE, period=50), -0.4, 0.6)
     white += 0.75 * traits.cysts * milia + 0.6 * traits.scale * flakes
@@ -201,4 +214,74 @@ def _patch(sketch: Sketch, *, far: float, size: tuple[float, float], amount: flo
     angle = rng.uniform(0, 2 * np.pi)
     offset = np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(0, far) * radius
     extent = rng.uniform(*size) * radius
-    return structures.patch(rng, sketch.cover, CENTRE + offset, size=extent, amount=amount)
+    return patch(rng, sketch.cover, CENTRE + offset, size=extent, amount=amount)
+
+
+# Absorption of red, green and blue light by one unit of pigment: melanin near the surface is brown,
+# the same melanin deep in the dermis is blue-grey, haemoglobin is red.
+ABSORPTION = {
+    "brown": (0.60, 1.05, 1.30),
+    "blue": (1.25, 0.95, 0.55),
+    "red": (0.16, 1.05, 0.80),
+}
+SCAR = (0.95, 0.90, 0.92)
+KERATIN = (0.93, 0.83, 0.62)
+
+
+@dataclass(frozen=True)
+class Tone:
+    """Reflectance of a person's skin in red, green and blue, and how blotchy it is."""
+
+    colour: tuple[float, float, float]
+    blotches: float
+    furrows: float
+
+
+def draw_tone(rng: np.random.Generator) -> Tone:
+    """Mostly fair skin, as in the data set that is imitated, with a tail of darker tones."""
+    melanin, blood = rng.gamma(1.5, 0.075), rng.uniform(0.0, 0.24)
+    light = np.array([0.98, 0.88, 0.83]) * np.exp(
+        -melanin * np.array(ABSORPTION["brown"]) - blood * np.array(ABSORPTION["red"])
+    )
+    red, green, blue = light.tolist()
+    return Tone((red, green, blue), blotches=rng.gamma(1.5, 0.022), furrows=rng.uniform(0, 0.08))
+
+
+def paint(tone: Tone, shape: tuple[int, int], rng: np.random.Generator) -> Field:
+    """Bare skin, (height, width, 3), reflectance 0 to 1."""
+    shade = (
+        1 + 0.03 * fractal(rng, shape, period=90) + 0.022 * fractal(rng, shape, period=9, octaves=2)
+    )
+    lines = network(rng, shape, irregularity=0.7, period=rng.uniform(9, 16))
+    shade = shade * (1 - tone.furrows * lines)
+    flush = tone.blotches * np.maximum(0.6 + fractal(rng, shape, period=24, octaves=4), 0)
+    freckles = 0.25 * ramp(smooth(rng, shape, period=16), 2.1, 2.9)
+    absorbed = _absorbed(flush, "red") + _absorbed(freckles, "brown")
+    skin: Field = (shade[..., None] * np.array(tone.colour) * np.exp(-absorbed)).astype(np.float32)
+    return skin
+
+
+def shade(skin: Field, layers: Layers) -> Field:
+    """Light that returns from the skin under the pigments (Beer-Lambert), then white scatter."""
+    soot = np.exp(-0.35 * layers.hue)[..., None]
+    absorbed = _absorbed(layers.brown, "brown") * np.concatenate(
+        [soot, np.ones_like(soot), 1 / soot], 2
+    )
+    absorbed += _absorbed(layers.blue, "blue") + _absorbed(layers.red, "red")
+    # Even the darkest lesion reflects a little of the lamp: the exponent saturates.
+    light = skin * (0.03 + 0.97 * np.exp(-absorbed))
+    light = _mix(light, SCAR, layers.white)
+    out: Field = _mix(light, KERATIN, layers.cream).astype(np.float32)
+    return out
+
+
+def _absorbed(amount: Field, pigment: str) -> npt.NDArray[np.float64]:
+    absorbed: npt.NDArray[np.float64] = amount[..., None] * np.array(ABSORPTION[pigment])
+    return absorbed
+
+
+def _mix(
+    light: npt.NDArray[np.float64], colour: tuple[float, float, float], share: Field
+) -> npt.NDArray[np.float64]:
+    weight = share[..., None]
+    return light * (1 - weight) + np.array(colour) * weight
