@@ -3,28 +3,39 @@ VENV := .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(BIN):$$PATH" DVC_NO_ANALYTICS=1
+PIP := $(BIN)/python -m pip install -qq --no-compile
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+LOCKED := --no-deps --require-hashes -r requirements.lock
+TORCH := $(shell sed -n 's/^constraint.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 SOURCES := src stages tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data repro test check lint types plots clean distclean
+.PHONY: help setup lock data repro test check lint types plots clean distclean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## create .venv and install the pinned packages
 
-$(READY): pyproject.toml constraints.txt
+# Everything but torch is locked by hash. torch comes from wherever pip is told to take it (a CPU or
+# a CUDA build), so only its version is fixed. uv is fast; where it cannot be had, pip does the same.
+$(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	@command -v git >/dev/null || { echo "git is needed and was not found"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@echo "setup: .venv with the packages of requirements.lock and $(TORCH)"
+	@$(PYTHON) -m venv $(VENV)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt
+	@$(PIP) --require-hashes -r $(VENV)/uv.txt && $(UV) $(LOCKED) || $(PIP) $(LOCKED)
+	@$(PIP) "$(TORCH)"
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-data: $(READY)  ## fetch the embedded data set from the repository's own store
-	@$(RUN) dvc pull --quiet data.dvc || { \
-	    echo "data/ is not what data.dvc names. Your own data: dvc add data. Else: dvc checkout --force data.dvc"; \
-	    exit 1; }
+lock: $(READY)  ## write requirements.lock anew; UPGRADE=--upgrade takes the newest versions
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
+	    --generate-hashes --no-annotate --no-emit-package torch $(UPGRADE) pyproject.toml --output-file requirements.lock
+
+data: $(READY)  ## draw the embedded data set, unless data/ is there; never changes what lies there
+	@$(RUN) python -m tools.embedded_data
 
 repro: data  ## run the whole pipeline: data to report
 	@$(RUN) dvc repro

@@ -30,18 +30,6 @@ class Kind(StrEnum):
 
 
 @app.command()
-def phantom(
-    out: Annotated[Path, typer.Argument(help="Folder to write; must be absent or empty.")],
-    n: Annotated[int, typer.Option(help="Number of images.")] = 900,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
-) -> None:
-    """Write a procedural dermoscopy data set in the HAM10000 layout, with planted failures."""
-    from medaudit.data.phantom import generate
-
-    _run(lambda: generate(out, n=n, seed=seed))
-
-
-@app.command()
 def use(
     profile: Annotated[str, typer.Argument(help="Name of a file in profiles/, without .yaml.")],
     force: Annotated[bool, typer.Option(help="Overwrite hand edits of params.yaml.")] = False,

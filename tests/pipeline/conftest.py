@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_repo import Repo, copy_tracked
 
-from medaudit.data.phantom import generate
+from tools.phantom import generate
 
 SMALL = {
     "prepare": {"image_size": 64},

@@ -40,6 +40,11 @@ class Repo:
             content[section] = content[section] | values
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
+    def clone(self, path: Path) -> "Repo":
+        """A clone of what is committed: without data, artifacts and DVC's cache."""
+        self.run("git", "clone", "-q", str(self.path), str(path))
+        return Repo(path)
+
     def commit(self, message: str = "change") -> None:
         """Commit everything that git does not ignore."""
         self.run("git", "add", "-A")
@@ -78,7 +83,6 @@ def copy_tracked(target: Path) -> None:
         check=True,
     )
     unwanted = (
-        ".dvc/sample-store/",
         "metrics/",
         "plots/",
         "docs/",

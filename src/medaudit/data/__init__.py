@@ -1,1 +1,1 @@
-"""Datasets: adapters, manifest, splits, integrity, and the procedural phantom."""
+"""Datasets: adapters, manifest, splits and integrity."""

@@ -100,6 +100,6 @@ def engine_versions(file: str) -> dict[str, str]:
     except ImportError:
         raise ModelError(
             f"{file}: ONNX models need onnxruntime, which is not installed: "
-            f"`pip install -e '.[onnx]' -c constraints.txt`"
+            f"`pip install -e '.[onnx]'`"
         ) from None
     return {"onnxruntime": str(onnxruntime.__version__)}

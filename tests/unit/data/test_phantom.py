@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medaudit.data.phantom import generate
-from medaudit.data.phantom.plan import MIN_IMAGES, MIN_LESIONS, plan
-from medaudit.data.phantom.plants import PLANTS
-from medaudit.data.phantom.recipes import CLASSES, RECIPES
-from medaudit.data.phantom.render import render
-from medaudit.data.phantom.sources import SOURCES
 from medaudit.errors import DataError
 from medaudit.files import read_json
+from tools.phantom import generate
+from tools.phantom.injected_failures import INJECTED
+from tools.phantom.photograph import render
+from tools.phantom.plan import MIN_IMAGES, MIN_LESIONS, plan
+from tools.phantom.sources import SOURCES
+from tools.phantom.traits import CLASSES, RECIPES
 
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset"]
 N = 60
@@ -94,8 +94,10 @@ def test_an_image_depends_on_its_plan_and_the_seed_alone() -> None:
 
 
 @pytest.mark.slow
-def test_same_seed_same_bytes_and_other_seed_other_bytes(root: Path, tmp_path: Path) -> None:
-    generate(tmp_path / "again", n=N, seed=3)
+def test_same_seed_same_bytes_with_two_workers_and_other_seed_other_bytes(
+    root: Path, tmp_path: Path
+) -> None:
+    generate(tmp_path / "again", n=N, seed=3, workers=2)
     files = sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file())
     again = sorted(
         p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file()
@@ -159,8 +161,8 @@ def test_duplicates_cross_lesions_and_a_hash_finds_them(root: Path) -> None:
 def test_the_low_contrast_source_has_the_least_contrast(root: Path, table: pd.DataFrame) -> None:
     spread = [np.asarray(opened(image_path(root, i)).convert("L")).std() for i in table.image_id]
     by_source = pd.Series(spread).groupby(table.dataset).median()
-    assert by_source.idxmin() == PLANTS.low_contrast_source
-    assert by_source.min() < 0.8 * by_source.drop(PLANTS.low_contrast_source).min()
+    assert by_source.idxmin() == INJECTED.low_contrast_source
+    assert by_source.min() < 0.8 * by_source.drop(INJECTED.low_contrast_source).min()
 
 
 def test_the_default_plan_holds_the_shortcut_in_three_sources_and_not_in_the_fourth() -> None:
@@ -170,20 +172,20 @@ def test_the_default_plan_holds_the_shortcut_in_three_sources_and_not_in_the_fou
     )
     rate = photos.pivot_table(values="ruler", index="source", columns="ours")
     for source in SOURCES:
-        if source == PLANTS.exception_source:
+        if source == INJECTED.exception_source:
             assert rate.loc[source, True] <= rate.loc[source, False]
         else:
             assert rate.loc[source, True] > 0.6
             assert rate.loc[source, False] < 0.12
 
 
-def test_the_default_plan_plants_what_the_design_says() -> None:
+def test_the_default_plan_injects_what_the_design_says() -> None:
     photos = plan(n=900, seed=1)
     lesions = {p.lesion.index: p.lesion for p in photos}
     assert len(photos) == len({p.image_id for p in photos}) == 900
     assert sum(p.copy_of is not None for p in photos) == 8
     assert sum(p.lesion.dx != p.lesion.true_dx for p in photos) in range(11, 15)  # 1.5 % of 900
-    assert np.isclose(np.mean([x.tiny for x in lesions.values()]), PLANTS.tiny_share, atol=0.005)
+    assert np.isclose(np.mean([x.tiny for x in lesions.values()]), INJECTED.tiny_share, atol=0.005)
     assert all(not p.lesion.tiny for p in photos if p.copy_of is not None)
 
 

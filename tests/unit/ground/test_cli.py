@@ -95,7 +95,7 @@ def test_profiles_are_listed_with_the_current_one_marked(folder):
     ]
 
 
-@pytest.mark.parametrize("command", ["phantom", "use", "profiles", "clean"])
+@pytest.mark.parametrize("command", ["use", "profiles", "clean"])
 def test_help_says_what_a_command_does(command):
     done = call(command, "--help")
     assert done.exit_code == 0

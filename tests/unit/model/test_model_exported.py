@@ -157,5 +157,5 @@ def test_without_onnxruntime_the_line_to_install_it(
 ) -> None:
     path = onnx_file(tmp_path / "m.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ModelError, match=r"`pip install -e '.\[onnx\]' -c constraints.txt`"):
+    with pytest.raises(ModelError, match=r"`pip install -e '.\[onnx\]'`"):
         read(path)
