@@ -90,7 +90,7 @@ def fit(
         on_epoch: called once per epoch, also for those that an earlier process finished.
     """
     tuning.warn_of_gaps(prepared)
-    run = _Run(prepared, params, loader_threads=compute.loader_threads, device=device)
+    run = TrainingRun(prepared, params, loader_threads=compute.loader_threads, device=device)
     path = store / CHECKPOINT_FILE
     progress = checkpoint.restore(
         path, model=run.model, optimizer=run.optimizer, average=run.average
@@ -102,7 +102,7 @@ def fit(
 
     while progress.epochs_done < params.epochs and not progress.exhausted(params.patience):
         record = run.epoch(progress.epochs_done + 1)
-        progress.add(record, score=_score(record, params), model=run.scored)
+        progress.add(record, score=score(record, params), model=run.scored)
         checkpoint.save(
             path,
             model=run.model,
@@ -117,7 +117,7 @@ def fit(
     return Trained(run.model.eval(), progress.best_epoch, history, run.precision, shift)
 
 
-class _Run:
+class TrainingRun:
     """Model, optimizer and data of one training run."""
 
     def __init__(
@@ -254,7 +254,8 @@ def mixup(x: Tensor, y: Tensor, *, alpha: float, rng: np.random.Generator) -> tu
     return share * mixed + (1 - share) * mixed[order], share * y + (1 - share) * y[order]
 
 
-def _score(record: EpochRecord, params: TrainParams) -> float:
+def score(record: EpochRecord, params: TrainParams) -> float:
+    """The tune metric of an epoch, higher is better; an error where it is undefined."""
     value = record.tune[params.tune_metric]
     if not math.isfinite(value):
         raise DataError(
