@@ -17,6 +17,7 @@ PROFILE = {
     "stress": {"severities": [1, 2]},
     "report": {"title": "A"},
 }
+EMBEDDED = PROFILE | {"data": {"dataset": "ham10000", "root": "data/phantom"}}
 MACHINE = {"processor": "CPU", "cores": 2, "system": "Linux", "python": "3.11"}
 
 
@@ -26,23 +27,37 @@ def git(folder, *words):
 
 
 def test_outside_of_a_repository(tmp_path):
-    assert reproduction.commit(tmp_path) == Commit("", dirty=False)
+    assert reproduction.commit(tmp_path, PROFILE) == Commit("", dirty=False)
     assert Commit("", dirty=False).words == "not in a git repository"
 
 
-def test_only_code_and_parameters_make_a_commit_dirty(tmp_path):
+@pytest.fixture
+def repository(tmp_path):
     git(tmp_path, "init")
-    for name in ("params.yaml", "results.json"):
+    for name in ("params.yaml", "data.dvc", "dvc.yaml", "results.json"):
         (tmp_path / name).write_text("1")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "first")
-    (tmp_path / "results.json").write_text("2")
-    assert not reproduction.commit(tmp_path).dirty
-    (tmp_path / "params.yaml").write_text("2")
-    found = reproduction.commit(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "data.dvc", "dvc.yaml"])
+def test_code_parameters_and_data_make_a_commit_dirty(repository, name):
+    (repository / "results.json").write_text("2")
+    assert not reproduction.commit(repository, EMBEDDED).dirty
+    (repository / name).write_text("2")
+    found = reproduction.commit(repository, EMBEDDED)
     assert found.dirty
     assert len(found.sha) == 40
     assert found.words == f"{found.sha[:12]} with uncommitted changes"
+
+
+def test_what_the_commands_restore_is_no_uncommitted_change(repository):
+    for name in ("params.yaml", "data.dvc"):
+        (repository / name).write_text("2")
+    assert not reproduction.commit(repository, PROFILE).dirty
+    (repository / "dvc.yaml").write_text("2")
+    assert reproduction.commit(repository, PROFILE).dirty
 
 
 def test_stages_without_a_record_came_from_the_cache(found):
