@@ -1,8 +1,8 @@
 """How far headline numbers move when the model is trained again, as it was measured.
 
 A measured spread is a pair of files in `profiles/spread/`: `<name>.yaml`, the parameters that it
-was measured with, and `<name>.csv`, a row per headline number over several `train.seed`. It says
-something about a run only where the parameters of the run are those.
+was measured with, and `<name>.csv`, a row per headline number that training moves, over several
+`train.seed`. It says something about a run only where the parameters of the run are those.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Variation:
     """A headline number over retrainings with several seeds.
 
     Args:
-        seeds: of how many trainings the number was defined.
+        seeds: trainings in which the number was defined, at least 2.
         mean: over them.
         sd: standard deviation between them, n - 1 in the denominator.
         low: the smallest.
@@ -49,13 +49,13 @@ class Variation:
     def p_value(self, difference: float) -> float:
         """Probability that two retrainings differ by as much, two-sided, in [0, 1].
 
-        Student's t of `seeds` - 1 degrees: two independent trainings differ by sqrt(2) SD. A number
-        that no seed moved has no room: 0 for any difference.
+        Student's t of `seeds` - 1 degrees: two independent trainings differ by sqrt(2) SD. Where
+        all seeds agree, 1 / (`seeds` + 1): one more is the odd one out as often as any of them.
         """
         if difference == 0:
             return 1.0
-        if self.seeds < 2 or self.sd == 0:
-            return 0.0
+        if self.sd == 0:
+            return 1 / (self.seeds + 1)
         return float(2 * stats.t.sf(abs(difference) / (math.sqrt(2) * self.sd), self.seeds - 1))
 
 
