@@ -3,7 +3,8 @@
 python tools/publish_results.py PROFILE
 
 Refuses a report that shows images of the data set (`report.case_images` must be `withhold`):
-licences of medical data rarely allow it.
+licences of medical data rarely allow it. Refuses too what nobody could make again: code that is in
+no commit, or a report of another commit than the one that is checked out.
 """
 
 import json
@@ -13,6 +14,8 @@ import sys
 from pathlib import Path
 
 import yaml
+
+from medaudit.reporting import reproduction
 
 STAGES = (
     "prepare",
@@ -31,8 +34,9 @@ def main() -> None:
     """Copy metrics, charts, PDF and parameters, and write the page that describes them."""
     name = sys.argv[1]
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    if params["report"]["case_images"] != "withhold":
-        sys.exit("set report.case_images to withhold and run `dvc repro` before publishing")
+    reason = refusal(params, root=Path())
+    if reason:
+        sys.exit(reason)
     target = Path("docs/results") / name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree("metrics", target / "metrics")
@@ -41,6 +45,19 @@ def main() -> None:
     shutil.copy2("report/report.pdf", target / "report.pdf")
     shutil.copy2("params.yaml", target / "params.yaml")
     (target / "README.md").write_text(page(name, params), encoding="utf-8")
+
+
+def refusal(params: dict, root: Path) -> str:
+    """Why the last run may not be published; empty where it may."""
+    if params["report"]["case_images"] != "withhold":
+        return "set report.case_images to withhold and run `dvc repro` before publishing"
+    commit = reproduction.commit(root, params)
+    if commit.dirty or not commit.sha:
+        return "the code differs from its commit (`git status`): commit it and run `dvc repro`"
+    report = (root / "report/report.html").read_text(encoding="utf-8")
+    if f"Commit {commit.words}." not in report:
+        return f"report/ was not made at {commit.words}: run `dvc repro -f report`"
+    return ""
 
 
 def commands(commit: str, profile: str, params: dict) -> list[str]:

@@ -223,6 +223,25 @@ def validate(
 
 
 @app.command()
+def verify(
+    rev: Annotated[str, typer.Argument(help="Commit, branch or tag to compare with.")] = "HEAD",
+    brief: Annotated[bool, typer.Option("--brief", help="The two lines of the verdict.")] = False,
+) -> None:
+    """Compare the headline numbers of this run, metrics/, with those that a commit holds.
+
+    Exit code 0: equal, or within the spread of retraining where that was measured
+    (profiles/spread). 1: outside. 2: cannot compare, as with other parameters or no such commit.
+    """
+
+    def run() -> None:
+        from medaudit.commands import verify as command
+
+        raise typer.Exit(command.verify(rev, brief=brief))
+
+    _run(run)
+
+
+@app.command()
 def clean() -> None:
     """Remove checkpoints and finished predictions that are kept for resuming."""
     _run(lambda: shutil.rmtree(".resume", ignore_errors=True))

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from medaudit.reporting.evidence import Evidence
 
 # Results that a run itself writes are no change of the code.
-CODE = ("src", "stages", "params.yaml", "dvc.yaml", "pyproject.toml", "data.dvc", "report")
+CODE = ("src", "stages", "dvc.yaml", "pyproject.toml", "report")
+# What a run on other data has to change; its commands say how, those of the embedded data do not.
+CHOICE = ("params.yaml", "data.dvc")
 EMBEDDED = Path("data/phantom")
 PROFILES = Path("profiles")
 WORDS = "report."  # the section that changes no number
@@ -39,19 +41,26 @@ class Commit:
         return f"{self.sha[:12]}{' with uncommitted changes' if self.dirty else ''}"
 
 
-def commit(root: Path) -> Commit:
-    """The commit that is checked out, and whether code or parameters differ from it."""
+def commit(root: Path, params: Mapping[str, Any]) -> Commit:
+    """The commit that is checked out, and whether something differs that `commands` do not say."""
     sha = _git(root, "rev-parse", "HEAD")
-    changed = _git(root, "status", "--porcelain", "--", *CODE) if sha else ""
+    told = "data" in params and not is_embedded(params)
+    watched = CODE if told else (*CODE, *CHOICE)
+    changed = _git(root, "status", "--porcelain", "--", *watched) if sha else ""
     return Commit(sha, bool(changed))
+
+
+def is_embedded(params: Mapping[str, Any]) -> bool:
+    """Whether a run is one on the data that come with the repository."""
+    return Path(params["data"]["root"]) == EMBEDDED
 
 
 def commands(found: Commit, params: Mapping[str, Any], *, profiles: Path = PROFILES) -> list[str]:
     """The exact commands; for other data than the embedded, what to put where as well."""
     checkout = f"git checkout {found.sha or 'COMMIT'}"
-    root = Path(params["data"]["root"])
-    if root == EMBEDDED:
+    if is_embedded(params):
         return [checkout, "make repro"]
+    root = Path(params["data"]["root"])
     return [
         checkout,
         "make setup",

@@ -39,7 +39,7 @@ def report(
         evidence=found,
         params=params,
         checklist=questions(found),
-        commit=reproduction.commit(root),
+        commit=reproduction.commit(root, found.params),
         source=source,
     )
     drawn = figures.draw_all(found, out / "figures")

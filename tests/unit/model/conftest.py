@@ -91,6 +91,12 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_prepared(tmp_path_factory.mktemp("prepared") / "data")
 
 
+@pytest.fixture(scope="session")
+def more_prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `prepared_folder`, with 40 images each to calibrate and to test on."""
+    return make_prepared(tmp_path_factory.mktemp("more_prepared") / "data", n=320)
+
+
 @pytest.fixture
 def prepared(prepared_folder: Path) -> Prepared:
     return read_prepared(prepared_folder)

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from medaudit.errors import DataError
+from medaudit.model import forward
 from medaudit.model.augment import AugmentParams
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import Prepared
-from medaudit.model.training import checkpoint, curves, loop, recipe, start
+from medaudit.model.training import checkpoint, curves, loop, recipe, start, tuning
 from medaudit.model.training.checkpoint import EpochRecord, Progress
 from medaudit.model.training.params import TrainParams
 
@@ -51,8 +52,12 @@ def test_toy_data_is_learnt_and_thread_count_of_the_loader_changes_nothing(
     assert trained.history == again.history
 
 
-def test_an_interrupted_run_ends_with_the_same_bits(prepared: Prepared, tmp_path: Path) -> None:
-    whole = fit(prepared, tmp_path / "whole", BASE)
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_an_interrupted_run_ends_with_the_same_bits(
+    prepared: Prepared, tmp_path: Path, ema: float
+) -> None:
+    params = BASE.model_copy(update={"ema": ema})
+    whole = fit(prepared, tmp_path / "whole", params)
 
     def stop(record: EpochRecord) -> None:
         if record.epoch == 2:
@@ -61,11 +66,11 @@ def test_an_interrupted_run_ends_with_the_same_bits(prepared: Prepared, tmp_path
     store = tmp_path / "parts"
     store.mkdir()
     with pytest.raises(KeyboardInterrupt):
-        loop.fit(prepared, BASE, compute=COMPUTE, device=CPU, store=store, on_epoch=stop)
+        loop.fit(prepared, params, compute=COMPUTE, device=CPU, store=store, on_epoch=stop)
     seen: list[int] = []
     resumed = loop.fit(
         prepared,
-        BASE,
+        params,
         compute=COMPUTE,
         device=CPU,
         store=store,
@@ -74,6 +79,55 @@ def test_an_interrupted_run_ends_with_the_same_bits(prepared: Prepared, tmp_path
     assert seen == [1, 2, 3]
     assert same(whole.model, resumed.model)
     assert whole.history == resumed.history
+
+
+def test_the_moving_average_follows_the_weights_and_their_statistics() -> None:
+    model = torch.nn.BatchNorm1d(1)
+    average = loop.moving_average(model, 0.5)
+    for value in (8.0, 4.0, 0.0):
+        torch.nn.init.constant_(model.weight, value)
+        model.running_mean = torch.tensor([value])
+        model.num_batches_tracked = torch.tensor(int(value))
+        average.update_parameters(model)
+    # 8; then d = 2/11: 8 d + 4 (1 - d) = 52/11; then d = 3/12: 13/11
+    held = average.module.state_dict()
+    assert held["weight"].item() == pytest.approx(13 / 11)
+    assert held["running_mean"].item() == pytest.approx(13 / 11)
+    assert held["num_batches_tracked"].item() == 0
+
+
+def test_the_decay_bounds_the_memory_of_the_moving_average() -> None:
+    model = torch.nn.Linear(1, 1)
+    average = loop.moving_average(model, 0.5)
+    for value in (*[0.0] * 20, 8.0, 0.0):
+        torch.nn.init.constant_(model.weight, value)
+        average.update_parameters(model)
+    assert average.module.weight.item() == pytest.approx(2.0)
+
+
+def test_the_average_is_what_is_scored_and_kept(prepared: Prepared, tmp_path: Path) -> None:
+    params = BASE.model_copy(update={"tune_metric": "loss"})
+    plain = fit(prepared, tmp_path / "plain", params)
+    averaged = fit(prepared, tmp_path / "averaged", params.model_copy(update={"ema": 0.9}))
+    # The average steers no step: training is the same to the bit, what is scored is not.
+    pairs = list(zip(plain.history, averaged.history, strict=True))
+    assert all(one.train_loss == other.train_loss for one, other in pairs)
+    assert all(one.tune["loss"] != other.tune["loss"] for one, other in pairs)
+    feed = forward.Feed(params.batch_size, 1, CPU)
+    scores = tuning.tune_scores(averaged.model, prepared, feed=feed)
+    assert scores == averaged.best.tune
+
+
+@pytest.mark.parametrize(("metric", "told"), [("loss", 1), ("macro_auroc", 2)])
+def test_the_log_names_every_score_once(
+    prepared: Prepared, tmp_path: Path, caplog: pytest.LogCaptureFixture, metric: str, told: int
+) -> None:
+    params = BASE.model_copy(update={"epochs": 1, "tune_metric": metric})
+    with caplog.at_level("INFO"):
+        fit(prepared, tmp_path / "s", params)
+    (line,) = (text for text in caplog.messages if text.startswith("epoch 1/1"))
+    assert line.count("tune ") == told
+    assert f"tune {metric} " in line
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "words", "other keys"])

@@ -8,6 +8,7 @@ import yaml
 
 from medaudit.reporting import reproduction
 from medaudit.reporting.reproduction import Commit
+from medaudit.reporting.sections import reproducing
 
 COMMIT = Commit("0123abc", dirty=False)
 PROFILE = {
@@ -16,6 +17,7 @@ PROFILE = {
     "stress": {"severities": [1, 2]},
     "report": {"title": "A"},
 }
+EMBEDDED = PROFILE | {"data": {"dataset": "ham10000", "root": "data/phantom"}}
 MACHINE = {"processor": "CPU", "cores": 2, "system": "Linux", "python": "3.11"}
 
 
@@ -25,23 +27,37 @@ def git(folder, *words):
 
 
 def test_outside_of_a_repository(tmp_path):
-    assert reproduction.commit(tmp_path) == Commit("", dirty=False)
+    assert reproduction.commit(tmp_path, PROFILE) == Commit("", dirty=False)
     assert Commit("", dirty=False).words == "not in a git repository"
 
 
-def test_only_code_and_parameters_make_a_commit_dirty(tmp_path):
+@pytest.fixture
+def repository(tmp_path):
     git(tmp_path, "init")
-    for name in ("params.yaml", "results.json"):
+    for name in ("params.yaml", "data.dvc", "dvc.yaml", "results.json"):
         (tmp_path / name).write_text("1")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "first")
-    (tmp_path / "results.json").write_text("2")
-    assert not reproduction.commit(tmp_path).dirty
-    (tmp_path / "params.yaml").write_text("2")
-    found = reproduction.commit(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "data.dvc", "dvc.yaml"])
+def test_code_parameters_and_data_make_a_commit_dirty(repository, name):
+    (repository / "results.json").write_text("2")
+    assert not reproduction.commit(repository, EMBEDDED).dirty
+    (repository / name).write_text("2")
+    found = reproduction.commit(repository, EMBEDDED)
     assert found.dirty
     assert len(found.sha) == 40
     assert found.words == f"{found.sha[:12]} with uncommitted changes"
+
+
+def test_what_the_commands_restore_is_no_uncommitted_change(repository):
+    for name in ("params.yaml", "data.dvc"):
+        (repository / name).write_text("2")
+    assert not reproduction.commit(repository, PROFILE).dirty
+    (repository / "dvc.yaml").write_text("2")
+    assert reproduction.commit(repository, PROFILE).dirty
 
 
 def test_stages_without_a_record_came_from_the_cache(found):
@@ -127,3 +143,41 @@ def test_data_outside_of_the_repository_are_not_added(profiles):
 
 def test_without_profiles_the_parameters_are_those_of_the_commit(tmp_path):
     assert not any("medaudit use" in line for line in commands(tmp_path))
+
+
+def measured(found, folder, **changes):
+    """The evidence of a run whose spread was measured, with other parameters if asked."""
+    spreads = folder / "profiles/spread"
+    spreads.mkdir(parents=True)
+    (spreads / "study.yaml").write_text(yaml.safe_dump(dict(found.params)))
+    (spreads / "study.csv").write_text(
+        "stage,metric,seeds,mean,sd,low,high\n"
+        "evaluate,macro_auroc,5,0.9,0.0063,0.89,0.91\n"
+        "evaluate,critical_sensitivity,5,0.7,0.051,0.6,0.8\n"
+        "slice,worst_accuracy,5,0.7,0.1,0.6,0.8\n"
+    )
+    params = {**found.params, "train": {**found.params["train"], **changes}}
+    return dataclasses.replace(found, root=folder, params=params)
+
+
+def test_the_report_tells_the_spread_between_seeds(found, tmp_path):
+    said = reproducing.uncertainty(measured(found, tmp_path, seed=99))
+    assert said == (
+        "Intervals hold the sampling of the test groups, not the training of the model. Another "
+        "seed, number of threads or kind of processor trains another model; how far that moves "
+        "the numbers was measured with 5 seeds: standard deviation of Macro AUROC 0.006, "
+        f"Sensitivity of {found.critical} 0.051."
+    )
+
+
+def test_a_spread_of_other_parameters_is_not_told(found, tmp_path):
+    said = reproducing.uncertainty(measured(found, tmp_path, epochs=77))
+    assert said.endswith("how far that moves the numbers was not measured.")
+
+
+def test_a_model_that_came_trained_has_no_spread_of_training(found, tmp_path):
+    said = reproducing.uncertainty(measured(found, tmp_path, epochs=0))
+    assert "rounding" in said
+    assert "seed" not in said
+    elsewhere = dataclasses.replace(found, stages=("evaluate",))
+    assert reproducing.uncertainty(elsewhere).endswith("not the training of the model.")

@@ -73,10 +73,18 @@ class Progress:
         return patience is not None and self.epochs_done - self.best_epoch >= patience
 
 
-def save(path: Path, *, model: torch.nn.Module, optimizer: State, progress: Progress) -> None:
-    """Replace the checkpoint in one step."""
+def save(
+    path: Path,
+    *,
+    model: torch.nn.Module,
+    optimizer: State,
+    progress: Progress,
+    average: torch.nn.Module | None = None,
+) -> None:
+    """Replace the checkpoint in one step; `average` is the moving average of the weights."""
     content = {
         "model": model.state_dict(),
+        "average": {} if average is None else average.state_dict(),
         "optimizer": optimizer,
         "history": [asdict(record) for record in progress.history],
         "best": (progress.best_epoch, progress.best_score, progress.best_state),
@@ -87,24 +95,32 @@ def save(path: Path, *, model: torch.nn.Module, optimizer: State, progress: Prog
         part.write_bytes(buffer.getbuffer())
 
 
-def restore(path: Path, *, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load the checkpoint into model and optimizer; fresh progress where none can be read."""
+def restore(
+    path: Path,
+    *,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: torch.nn.Module | None = None,
+) -> Progress:
+    """Load the checkpoint into model, optimizer and average; fresh progress where none is read."""
     if not path.exists():
         return Progress()
     try:
-        weights, state, progress = _read(path)
+        content, progress = _read(path)
     except _UNREADABLE as error:
         log.warning("%s: unreadable (%s), training starts again", path, type(error).__name__)
         path.unlink()
         return Progress()
-    model.load_state_dict(weights)
-    optimizer.load_state_dict(state)
+    model.load_state_dict(content["model"])
+    optimizer.load_state_dict(content["optimizer"])
+    if average is not None:
+        average.load_state_dict(content["average"])
     return progress
 
 
-def _read(path: Path) -> tuple[State, State, Progress]:
-    content = torch.load(path, map_location="cpu", weights_only=True)
+def _read(path: Path) -> tuple[State, Progress]:
+    content: State = torch.load(path, map_location="cpu", weights_only=True)
     epoch, score, best = content["best"]
     history = [EpochRecord(**record) for record in content["history"]]
     progress = Progress(history=history, best_epoch=epoch, best_score=score, best_state=best)
-    return content["model"], content["optimizer"], progress
+    return {name: content[name] for name in ("model", "optimizer", "average")}, progress

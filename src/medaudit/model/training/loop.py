@@ -6,10 +6,11 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from medaudit.errors import DataError, ModelError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from medaudit.model.backbones import AuditModel
     from medaudit.model.compute import ComputeParams
     from medaudit.model.forward import Images, Predictor
     from medaudit.model.prepared import Prepared
@@ -88,9 +90,11 @@ def fit(
         on_epoch: called once per epoch, also for those that an earlier process finished.
     """
     tuning.warn_of_gaps(prepared)
-    run = _Run(prepared, params, loader_threads=compute.loader_threads, device=device)
+    run = TrainingRun(prepared, params, loader_threads=compute.loader_threads, device=device)
     path = store / CHECKPOINT_FILE
-    progress = checkpoint.restore(path, model=run.model, optimizer=run.optimizer)
+    progress = checkpoint.restore(
+        path, model=run.model, optimizer=run.optimizer, average=run.average
+    )
     if progress.epochs_done:
         log.info("resumed after epoch %d of %d", progress.epochs_done, params.epochs)
     for record in progress.history:
@@ -98,9 +102,13 @@ def fit(
 
     while progress.epochs_done < params.epochs and not progress.exhausted(params.patience):
         record = run.epoch(progress.epochs_done + 1)
-        progress.add(record, score=_score(record, params), model=run.model)
+        progress.add(record, score=score(record, params), model=run.scored)
         checkpoint.save(
-            path, model=run.model, optimizer=run.optimizer.state_dict(), progress=progress
+            path,
+            model=run.model,
+            optimizer=run.optimizer.state_dict(),
+            progress=progress,
+            average=run.average,
         )
         on_epoch(record)
 
@@ -109,7 +117,7 @@ def fit(
     return Trained(run.model.eval(), progress.best_epoch, history, run.precision, shift)
 
 
-class _Run:
+class TrainingRun:
     """Model, optimizer and data of one training run."""
 
     def __init__(
@@ -128,8 +136,14 @@ class _Run:
         self.weights = weights.to(device)
         self.model = forward.prepare_model(start.new_model(prepared, params, self.shift), device)
         self.optimizer = start.optimizer(self.model, params)
+        self.average = moving_average(self.model, params.ema) if params.ema else None
         self.precision = start.resolve_precision(params.precision, self.model, device)
         self.augment = Augmenter(params.augment, image_size=prepared.image_size, seed=params.seed)
+
+    @property
+    def scored(self) -> AuditModel:
+        """What is scored and kept: the moving average of the weights where there is one."""
+        return self.model if self.average is None else cast("AuditModel", self.average.module)
 
     def epoch(self, number: int) -> EpochRecord:
         """Train one epoch, then score the tune role."""
@@ -138,13 +152,14 @@ class _Run:
         tune = self._tune_scores()
         record = EpochRecord(number, self.optimizer.param_groups[0]["lr"], train_loss, tune)
         log.info(
-            "epoch %d/%d: train loss %.4f, tune loss %.4f, tune %s %.4f (%.1f s)",
+            "epoch %d/%d: train loss %.4f, %s (%.1f s)",
             number,
             self.params.epochs,
             train_loss,
-            tune["loss"],
-            self.params.tune_metric,
-            tune[self.params.tune_metric],
+            ", ".join(
+                f"tune {name} {tune[name]:.4f}"
+                for name in dict.fromkeys(("loss", self.params.tune_metric))
+            ),
             time.perf_counter() - started,
         )
         return record
@@ -179,6 +194,8 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         return loss.detach()
 
     def _batch(self, chosen: IntArray, epoch: int) -> Batch:
@@ -192,7 +209,7 @@ class _Run:
 
     def _tune_scores(self) -> dict[str, float]:
         feed = forward.Feed(self.params.batch_size, self.loader_threads, self.device)
-        return tuning.tune_scores(self.model, self.prepared, feed=feed)
+        return tuning.tune_scores(self.scored, self.prepared, feed=feed)
 
     def _set_rate(self, done: float) -> None:
         share = rate_factor(done, epochs=self.params.epochs, warmup=self.params.warmup_epochs)
@@ -211,6 +228,21 @@ def rate_factor(done: float, *, epochs: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min((done - warmup) / span, 1.0)))
 
 
+def moving_average(model: torch.nn.Module, decay: float) -> AveragedModel:
+    """A copy that `update_parameters` draws towards the model: a <- d a + (1 - d) w.
+
+    d is (1 + t) / (10 + t) after t updates, at most `decay`, so that the first weights are soon
+    forgotten. Running statistics of batch normalisation are averaged likewise, counters copied.
+    """
+
+    def follow(average: Tensor, value: Tensor, updates: Tensor | int) -> Tensor:
+        done = int(updates)
+        share = 1 - min(decay, (1 + done) / (10 + done))
+        return average.lerp(value, share) if average.is_floating_point() else value
+
+    return AveragedModel(model, avg_fn=follow, use_buffers=True)
+
+
 def mixup(x: Tensor, y: Tensor, *, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Blend a batch with a permutation of itself: l a + (1 - l) b, l ~ Beta(alpha, alpha).
 
@@ -222,7 +254,8 @@ def mixup(x: Tensor, y: Tensor, *, alpha: float, rng: np.random.Generator) -> tu
     return share * mixed + (1 - share) * mixed[order], share * y + (1 - share) * y[order]
 
 
-def _score(record: EpochRecord, params: TrainParams) -> float:
+def score(record: EpochRecord, params: TrainParams) -> float:
+    """The tune metric of an epoch, higher is better; an error where it is undefined."""
     value = record.tune[params.tune_metric]
     if not math.isfinite(value):
         raise DataError(

@@ -39,6 +39,9 @@ class TrainParams(Section):
             exclude each other, negatives over positives, which the logits are freed of.
         mixup: alpha of the Beta distribution that mixes pairs of images (Zhang et al. 2018);
             0 turns it off.
+        ema: decay per step of an exponential moving average of the weights, e.g. 0.98, which is
+            then what is scored on the tune role and kept; 0 turns it off. Running statistics of
+            batch normalisation are averaged as the weights are.
         augment: changes of training images.
         tune_metric: chooses the epoch that is kept, on the tune role.
         patience: epochs without a better tune metric before training ends; `null` for all epochs.
@@ -63,6 +66,7 @@ class TrainParams(Section):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["none", "sqrt", "balanced"] = "none"
     mixup: float = Field(default=0.0, ge=0)
+    ema: float = Field(default=0.0, ge=0, lt=1)
     augment: AugmentParams = AugmentParams()
     tune_metric: TuneMetric = "macro_auroc"
     patience: int | None = Field(default=None, ge=1)

@@ -5,13 +5,23 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from medaudit.reporting import reproduction
+from medaudit.reporting import labels, reproduction, retraining
 from medaudit.reporting.blocks import Block, pair, table, text
 from medaudit.reporting.blocks import section as part
+from medaudit.reporting.numbers import plain
 
 if TYPE_CHECKING:
     from medaudit.reporting.context import Context
     from medaudit.reporting.evidence import Evidence
+    from medaudit.reporting.retraining import Spread
+
+SUMMARY = (
+    "macro_auroc",
+    "balanced_accuracy",
+    "accuracy",
+    "critical_sensitivity",
+    "critical_specificity",
+)
 
 
 def section(context: Context) -> Block:
@@ -20,10 +30,7 @@ def section(context: Context) -> Block:
     return part(
         "Reproduction notes",
         *(run_here(context) if "data" in evidence.params else made_elsewhere(context)),
-        text(
-            f"Seeds: {seeds(evidence)}. On another number of threads or kind of processor the last "
-            f"digits may differ."
-        ),
+        text(f"Seeds: {seeds(evidence)}. {uncertainty(evidence)}"),
         {
             "kind": "params",
             "caption": "All parameters (params.yaml)",
@@ -46,6 +53,34 @@ def run_here(context: Context) -> list[Block]:
             table("Versions", ("package", "version"), reproduction.versions(evidence)),
         ),
     ]
+
+
+def uncertainty(evidence: Evidence) -> str:
+    """Which part of the uncertainty the intervals hold, and what another training would add."""
+    held = "Intervals hold the sampling of the test groups, not the training of the model."
+    if "train" not in evidence.stages:
+        return held
+    if not evidence.params.get("train", {}).get("epochs"):
+        return f"{held} Another kind of processor moves the numbers of given weights by rounding."
+    moved = (
+        "Another seed, number of threads or kind of processor trains another model; how far that "
+        "moves the numbers was"
+    )
+    spread = retraining.measured(evidence.params, evidence.root / retraining.SPREADS)
+    if spread is None:
+        return f"{held} {moved} not measured."
+    return f"{held} {moved} measured with {spread.seeds} seeds: {deviations(evidence, spread)}."
+
+
+def deviations(evidence: Evidence, spread: Spread) -> str:
+    """Standard deviations between seeds, of what the clean test role is summed up by."""
+    found = {name: spread.numbers.get(f"evaluate.{name}") for name in SUMMARY}
+    each = [
+        f"{labels.short(name, evidence.critical)} {plain(variation.sd)}"
+        for name, variation in found.items()
+        if variation is not None
+    ]
+    return f"standard deviation of {', '.join(each)}"
 
 
 def made_elsewhere(context: Context) -> list[Block]:
