@@ -6,7 +6,7 @@ from medaudit import findings, stage
 from medaudit.audits import evaluation
 from medaudit.audits.evaluation import EvaluateParams
 from medaudit.audits.intervals import IntervalParams
-from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.model.cached import PredictionJob, PredictParams, by_predictor, cached_predictions
 from medaudit.model.compute import ComputeParams
 from medaudit.params import load
 from medaudit.tables import operating_points, predictions
@@ -22,19 +22,21 @@ def main() -> None:
     """Write the clean predictions, the operating points and the findings."""
     params, intervals_params = load(EvaluateParams), load(IntervalParams)
     job = PredictionJob(
-        kind="evaluate",
+        stage="evaluate",
         model_folder=MODEL,
         prepared_folder=PREPARED,
         roles=("calibration", "test"),
         params=load(PredictParams),
         compute=load(ComputeParams),
     )
-    (clean,) = cached_predictions(job, [Condition.clean()])
+    (clean,), others = by_predictor(cached_predictions(job, [Condition.clean()]))
     points = operating_points.choose(
         clean.role("calibration"), specificity=params.specificity, confidence=params.confidence
     )
     found = evaluation.audit(clean, points, intervals_params=intervals_params)
     predictions.write(clean, CLEAN)
+    for name, (table,) in others.items():
+        predictions.write(table, CLEAN.parent / name / CLEAN.name)
     operating_points.write(points, POINTS)
     findings.write(found, "evaluate")
 

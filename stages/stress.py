@@ -6,7 +6,7 @@ from medaudit import findings, stage
 from medaudit.audits import robustness
 from medaudit.audits.intervals import IntervalParams
 from medaudit.audits.robustness import StressParams
-from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.model.cached import PredictionJob, PredictParams, by_predictor, cached_predictions
 from medaudit.model.compute import ComputeParams
 from medaudit.params import load
 from medaudit.pixels import corruptions
@@ -24,7 +24,7 @@ def main() -> None:
     params, intervals_params = load(StressParams), load(IntervalParams)
     conditions = corruptions.conditions(params.corruptions, params.severities)
     job = PredictionJob(
-        kind="stress",
+        stage="stress",
         model_folder=MODEL,
         prepared_folder=PREPARED,
         roles=("test",),
@@ -32,7 +32,7 @@ def main() -> None:
         compute=load(ComputeParams),
         embeddings=False,
     )
-    tables = list(cached_predictions(job, conditions))
+    tables, others = by_predictor(cached_predictions(job, conditions))
     found = robustness.audit(
         predictions.read(CLEAN),
         tables,
@@ -40,8 +40,9 @@ def main() -> None:
         intervals_params=intervals_params,
         reference=robustness.read_reference(params),
     )
-    for table in tables:
-        predictions.write(table, STRESS / f"{table.condition.name}.parquet")
+    for folder, held in ((STRESS, tables), *((STRESS / name, t) for name, t in others.items())):
+        for table in held:
+            predictions.write(table, folder / f"{table.condition.name}.parquet")
     findings.write(found, "stress")
 
 
