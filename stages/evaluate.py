@@ -5,7 +5,7 @@ from pathlib import Path
 from medaudit import findings, stage
 from medaudit.audits import evaluation
 from medaudit.audits.evaluation import EvaluateParams
-from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.model.cached import PredictionJob, PredictParams, by_predictor, cached_predictions
 from medaudit.model.compute import ComputeParams
 from medaudit.params import load
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
@@ -23,19 +23,21 @@ def main() -> None:
     """Write the clean predictions, the operating points and the findings."""
     params = load(EvaluateParams)
     job = PredictionJob(
-        kind="evaluate",
+        stage="evaluate",
         model_folder=MODEL,
         prepared_folder=PREPARED,
         roles=("calibration", "test"),
         params=load(PredictParams),
         compute=load(ComputeParams),
     )
-    (clean,) = cached_predictions(job, [Condition.clean()])
+    (clean,), others = by_predictor(cached_predictions(job, [Condition.clean()]))
     points = evaluation.freeze(clean.role("calibration"), params)
     test = ScoredPredictions(clean.role("test"), points)
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
     found = evaluation.audit(test, points, params, bootstrap)
     predictions.write(clean, CLEAN)
+    for name, (table,) in others.items():
+        predictions.write(table, CLEAN.parent / name / CLEAN.name)
     operating_points.write(points, POINTS)
     findings.write(found, "evaluate")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from medaudit import findings, stage
 from medaudit.audits import robustness
 from medaudit.audits.robustness import StressParams
-from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.model.cached import PredictionJob, PredictParams, by_predictor, cached_predictions
 from medaudit.model.compute import ComputeParams
 from medaudit.params import load
 from medaudit.pixels import corruptions
@@ -25,7 +25,7 @@ def main() -> None:
     params, points = load(StressParams), operating_points.read(POINTS)
     conditions = corruptions.conditions(params.corruptions, params.severities)
     job = PredictionJob(
-        kind="stress",
+        stage="stress",
         model_folder=MODEL,
         prepared_folder=PREPARED,
         roles=("test",),
@@ -33,13 +33,14 @@ def main() -> None:
         compute=load(ComputeParams),
         embeddings=False,
     )
-    tables = list(cached_predictions(job, conditions))
+    tables, others = by_predictor(cached_predictions(job, conditions))
     test = ScoredPredictions(predictions.read(CLEAN).role("test"), points)
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
     frozen = robustness.freeze(points, params)
     found = robustness.audit(Conditions.aligned(test, tables), frozen, params, bootstrap)
-    for table in tables:
-        predictions.write(table, STRESS / f"{table.condition.name}.parquet")
+    for folder, held in ((STRESS, tables), *((STRESS / name, t) for name, t in others.items())):
+        for table in held:
+            predictions.write(table, folder / f"{table.condition.name}.parquet")
     findings.write(found, "stress")
 
 

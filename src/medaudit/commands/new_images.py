@@ -109,7 +109,7 @@ def see(
     digests = tuple(pixel_digests(reader, range(len(reader))))
     rmtree(scratch)
     facts = with_aspect(found.table())
-    return Seen(facts, outputs.logits[np.newaxis], unreadable, model.engine, digests)
+    return Seen(facts, outputs.logits, unreadable, model.engine, digests)
 
 
 def pixel_digests(reader: ShardReader, rows: Iterable[int]) -> Iterator[bytes]:

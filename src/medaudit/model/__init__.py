@@ -1,1 +1,5 @@
 """Backbones, training, inference and saliency; the only room that imports torch."""
+
+# Part of the key of every prediction: raise it when an edit of the forward pass changes logits or
+# features. `python tools/versions.py` tells which source it stands for.
+VERSION = 1

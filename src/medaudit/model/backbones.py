@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import safetensors.torch
 import timm
 import torch
@@ -85,9 +86,9 @@ class AuditModel(nn.Module):
 
     @torch.inference_mode()
     def predict(self, images: Images) -> Outputs:
-        """Logits and penultimate features of uint8 images (n, h, w, 3)."""
+        """Logits (1, n, outputs) and penultimate features (n, d) of uint8 images (n, h, w, 3)."""
         pooled = self.forward_features_pooled(forward.to_input(images, self.mean.device))
-        return Outputs(self.head(pooled).cpu().numpy(), pooled.cpu().numpy())
+        return Outputs(self.head(pooled).cpu().numpy()[np.newaxis], pooled.cpu().numpy())
 
 
 def create(

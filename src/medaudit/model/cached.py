@@ -1,57 +1,46 @@
-"""Prediction tables that are computed once per content; torch is imported on a miss only."""
+"""Prediction tables whose logits are computed once per content; torch is imported on a miss only.
+
+What is kept is one file per condition and predictor: logits, features, and where they were
+computed. Rows and targets are joined from the manifest as it is now, so that a new slice column
+costs no inference.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from dataclasses import dataclass, replace
+import zipfile
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, field_validator
 
-from medaudit.errors import DataError, ModelError, listed
-from medaudit.files import file_digest
-from medaudit.model import prepared as prepared_data
-from medaudit.model import resume
-from medaudit.model.card import CARD_FILE, engine_versions, read_card, weights_digest
-from medaudit.params import Section
-from medaudit.tables import predictions
+from medaudit import keys
+from medaudit.errors import ModelError, listed, lookup
+from medaudit.files import atomic, file_digest
+from medaudit.model import VERSION, resume
+from medaudit.model.card import engine_versions, read_card
+from medaudit.model.predictors import PLAIN, PREDICTORS
+from medaudit.model.prepared import read_prepared, rows_digest
+from medaudit.params import Section, each_once
+from medaudit.pixels import corruptions
+from medaudit.tables.predictions import PredictionTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from medaudit.model.card import ModelCard
     from medaudit.model.compute import ComputeParams
     from medaudit.model.prepared import Prepared
     from medaudit.tables.conditions import Condition
-    from medaudit.tables.predictions import PredictionTable
+    from medaudit.tables.predictions import FloatArray
 
+KIND = "predictions"
 PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless")
-MODULES = (
-    "medaudit.model.backbones",
-    "medaudit.model.batches",
-    "medaudit.model.card",
-    "medaudit.model.compute",
-    "medaudit.model.exported.archive",
-    "medaudit.model.exported.model",
-    "medaudit.model.exported.onnx_program",
-    "medaudit.model.exported.program",
-    "medaudit.model.exported.torch_program",
-    "medaudit.model.forward",
-    "medaudit.model.inference",
-    "medaudit.model.prepared",
-    "medaudit.model.state_dicts",
-    "medaudit.model.stored",
-    "medaudit.model.weights",
-    "medaudit.pixels.corruptions",
-    "medaudit.pixels.scale",
-    "medaudit.pixels.shards",
-    "medaudit.tables.columnar",
-    "medaudit.tables.conditions",
-    "medaudit.tables.manifest",
-    "medaudit.tables.predictions",
-)
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 log = logging.getLogger(__name__)
@@ -62,13 +51,24 @@ class PredictParams(Section):
 
     Args:
         batch_size: images per forward pass.
-        seed: of the random corruptions.
+        seed: of the random corruptions and of random predictors.
+        predictors: rows of `predictors.PREDICTORS`; `plain`, which the audits read, among them.
     """
 
     section: ClassVar[str] = "predict"
 
     batch_size: int = Field(default=32, ge=1)
     seed: int = Field(default=0, ge=0)
+    predictors: tuple[str, ...] = (PLAIN,)
+
+    @field_validator("predictors")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            lookup("predictor", name, PREDICTORS)
+        if PLAIN not in names:
+            raise ValueError(f"`{PLAIN}` must be among the predictors, since audits read it")
+        return each_once(names)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class PredictionJob:
     """A stored model, the rows to predict, and how.
 
     Args:
-        kind: names the store, one per stage, for example `stress`.
+        stage: that asks; what its last run used is kept.
         model_folder: what the train stage wrote.
         prepared_folder: what the prepare stage wrote.
         roles: whose rows are predicted.
@@ -85,7 +85,7 @@ class PredictionJob:
         embeddings: whether tables keep the penultimate features, where the model shows them.
     """
 
-    kind: str
+    stage: str
     model_folder: Path
     prepared_folder: Path
     roles: tuple[str, ...]
@@ -94,39 +94,127 @@ class PredictionJob:
     embeddings: bool = True
 
 
+class Kept(NamedTuple):
+    """What one file keeps: logits (members, n, outputs), features (n, d), engine and device."""
+
+    logits: FloatArray
+    features: FloatArray | None
+    facts: Mapping[str, str]
+
+
 def cached_predictions(
     job: PredictionJob, conditions: Sequence[Condition], *, root: Path = resume.ROOT
 ) -> Generator[PredictionTable]:
-    """One table per condition, in that order; each is on disk before the next one begins."""
-    with resume.store(job.kind, job_key(job), root=root) as folder:
-        predict = None
-        for condition in conditions:
-            path = folder / f"{condition.name}.parquet"
-            table = _at_hand(path)
-            if table is None:
-                predict = predict or _predictor(job)
-                predictions.write(predict(condition), path)
-                table = predictions.read(path)
-            yield table
+    """One table per predictor and condition, in that order; each is on disk before the next."""
+    inputs = _Inputs(job)
+    wanted = [(name, condition) for name in job.params.predictors for condition in conditions]
+    files = [_file_name(inputs, name, condition) for name, condition in wanted]
+    with resume.entries(KIND, user=job.stage, names=files, root=root) as folder:
+        for (name, condition), file in zip(wanted, files, strict=True):
+            kept = _at_hand(folder / file)
+            if kept is None:
+                kept = inputs.predict(name, condition)
+                _write(kept, folder / file)
+            yield inputs.table(kept, predictor=name, condition=condition)
 
 
-def job_key(job: PredictionJob) -> str:
-    """SHA-256 over all that decides the logits and rows, conditions apart."""
-    card = read_card(job.model_folder)
-    files = (card.file, CARD_FILE)
-    parts = {
-        "model": [_digest(job.model_folder / name, stage="train") for name in files],
-        "manifest": _digest(job.prepared_folder / "manifest.parquet", stage="prepare"),
-        "schema": _digest(job.prepared_folder / "schema.json", stage="prepare"),
-        "pixels": prepared_data.pixels_digest(job.prepared_folder),
-        "roles": list(job.roles),
-        "params": job.params.model_dump(),
-        "threads": job.compute.threads,
-        "device": _device(job.compute.device),
-        "embeddings": job.embeddings,
-        "versions": resume.versions(PACKAGES) | engine_versions(card.file),
-    }
-    return resume.content_key(parts, modules=MODULES)
+def by_predictor(
+    tables: Iterable[PredictionTable],
+) -> tuple[list[PredictionTable], dict[str, list[PredictionTable]]]:
+    """Tables of the plain predictor, and those of every other by its name, in their order."""
+    others: dict[str, list[PredictionTable]] = {}
+    for table in tables:
+        others.setdefault(table.provenance["predictor"], []).append(table)
+    return others.pop(PLAIN, []), others
+
+
+def condition_key(job: PredictionJob, predictor: str, condition: Condition) -> str:
+    """SHA-256 over all that decides the outputs of one predictor under one condition."""
+    return _Inputs(job).key(predictor, condition)
+
+
+class _Inputs:
+    """What a job reads, opened once."""
+
+    def __init__(self, job: PredictionJob) -> None:
+        self.job = job
+        self.card = read_card(job.model_folder)
+        self.prepared = read_prepared(job.prepared_folder)
+        _check_fit(self.card, self.prepared)
+        self.positions = self.prepared.positions(job.roles)
+        self.weights = _digest(job.model_folder / self.card.file)
+
+    def key(self, predictor: str, condition: Condition) -> str:
+        """A corruption counts by its own function and level, a predictor by its own source."""
+        made = {"name": predictor, **keys.identity(lookup("predictor", predictor, PREDICTORS))}
+        own = {"predictor": made, "corruption": corruptions.identity(condition)}
+        return keys.content_key({**self._common, **own})
+
+    @cached_property
+    def _common(self) -> dict[str, object]:
+        job = self.job
+        return {
+            "version": VERSION,
+            "weights": self.weights,
+            "card": asdict(self.card),
+            "rows": rows_digest(self.prepared, self.positions),
+            "seed": job.params.seed,
+            "batch_size": job.params.batch_size,
+            "threads": job.compute.threads,
+            "device": _device(job.compute.device),
+            "features": job.embeddings,
+            "versions": keys.versions(PACKAGES) | engine_versions(self.card.file),
+        }
+
+    @cached_property
+    def predict(self) -> Callable[[str, Condition], Kept]:
+        """Outputs of a predictor under a condition; the model is loaded once."""
+        from medaudit.model import inference, stored
+        from medaudit.model.compute import setup
+        from medaudit.model.forward import Feed
+
+        job, device = self.job, setup(self.job.compute)
+        model = stored.load(job.model_folder).on(device)
+        feed = Feed(job.params.batch_size, job.compute.loader_threads, device)
+        facts = {"engine": model.engine, "device": model.device_type, "dtype": inference.DTYPE}
+
+        def predict(predictor: str, condition: Condition) -> Kept:
+            found = inference.predict(
+                model,
+                self.prepared,
+                self.positions,
+                predictor=PREDICTORS[predictor],
+                condition=condition,
+                seed=job.params.seed,
+                feed=feed,
+            )
+            log.info("%s: %s predicted %d images", condition.name, predictor, len(self.positions))
+            return Kept(found.logits, found.features if job.embeddings else None, facts)
+
+        return predict
+
+    def table(self, kept: Kept, *, predictor: str, condition: Condition) -> PredictionTable:
+        """Outputs with the rows and targets of the manifest."""
+        rows = self.prepared.manifest.iloc[self.positions].drop(columns="target")
+        return PredictionTable(
+            schema=self.prepared.schema,
+            rows=rows.reset_index(drop=True),
+            targets=self.prepared.targets(self.positions),
+            logits=kept.logits,
+            embeddings=kept.features,
+            condition=condition,
+            provenance={
+                "predictor": predictor,
+                "backbone": self.card.backbone,
+                "weights": self.weights,
+                **kept.facts,
+            },
+        )
+
+
+def _file_name(inputs: _Inputs, predictor: str, condition: Condition) -> str:
+    key = inputs.key(predictor, condition)
+    return f"{predictor}-{condition.name}-{key[: resume.KEY_LENGTH]}.npz"
 
 
 def _device(asked: str) -> str:
@@ -136,23 +224,33 @@ def _device(asked: str) -> str:
     return f"auto {NVIDIA_DRIVER.exists()} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
 
 
-def _digest(path: Path, *, stage: str) -> str:
+def _digest(path: Path) -> str:
     if not path.exists():
-        raise ModelError(f"{path}: not found; run the {stage} stage first")
+        raise ModelError(f"{path}: not found; run the train stage first")
     return file_digest(path)
 
 
-def _at_hand(path: Path) -> PredictionTable | None:
+def _write(kept: Kept, path: Path) -> None:
+    arrays: dict[str, Any] = {"logits": kept.logits, "facts": np.array(json.dumps(kept.facts))}
+    if kept.features is not None:
+        arrays["features"] = kept.features
+    with atomic(path) as part, part.open("wb") as handle:
+        np.savez(handle, **arrays)
+
+
+def _at_hand(path: Path) -> Kept | None:
+    """What a file keeps; `None` where there is none, or none that can be read whole."""
     if not path.exists():
         return None
     try:
-        table = predictions.read(path)
-    except DataError as error:
-        log.warning("%s; predicting again", error)
-        path.unlink()
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as found:
+            features = found.get("features")
+            kept = Kept(found["logits"], features, json.loads(str(found["facts"])))
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+        log.warning("%s: damaged (%s); predicting again", path, error)
         return None
     log.info("%s: predictions are at hand", path.stem)
-    return table
+    return kept
 
 
 def _check_fit(card: ModelCard, prepared: Prepared) -> None:
@@ -164,36 +262,3 @@ def _check_fit(card: ModelCard, prepared: Prepared) -> None:
             f"({listed(prepared.schema.classes)}) at {prepared.image_size}; "
             f"run the train stage again"
         )
-
-
-def _predictor(job: PredictionJob) -> Callable[[Condition], PredictionTable]:
-    from medaudit.model import inference, stored
-    from medaudit.model.compute import setup
-    from medaudit.model.forward import Feed
-
-    device = setup(job.compute)
-    card = read_card(job.model_folder)
-    prepared = prepared_data.read_prepared(job.prepared_folder)
-    _check_fit(card, prepared)
-    model = stored.load(job.model_folder)
-    positions = prepared.positions(job.roles)
-    feed = Feed(job.params.batch_size, job.compute.loader_threads, device)
-    provenance = {
-        "backbone": card.backbone,
-        "weights": weights_digest(job.model_folder),
-    }
-
-    def predict(condition: Condition) -> PredictionTable:
-        table = inference.predict_table(
-            model,
-            prepared,
-            positions,
-            condition=condition,
-            seed=job.params.seed,
-            feed=feed,
-            provenance=provenance,
-        )
-        log.info("%s: predicted %d images", condition.name, len(table))
-        return table if job.embeddings else replace(table, embeddings=None)
-
-    return predict

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from medaudit.model.cached import PredictParams
     from medaudit.model.compute import ComputeParams
-    from medaudit.model.forward import Images, Predictor
+    from medaudit.model.forward import ImageModel, Images
     from medaudit.model.prepared import Prepared
     from medaudit.pixels import Image
 
@@ -86,7 +86,7 @@ class Drawn(NamedTuple):
 class Laboratory:
     """A model with the images to try it on."""
 
-    model: Predictor
+    model: ImageModel
     prepared: Prepared
     masks: MaskReader
     feed: Feed
@@ -214,8 +214,7 @@ class Laboratory:
         self, make: Callable[[npt.NDArray[np.int64]], Images], n: int, *, label: str
     ) -> Floats:
         positions = np.arange(n, dtype=np.int64)
-        found = forward.run(self.model, make, positions, feed=self.feed, label=label)
-        return found.logits[np.newaxis]
+        return forward.run(self.model, make, positions, feed=self.feed, label=label).logits
 
 
 def open_laboratory(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -13,7 +14,6 @@ from tqdm import tqdm
 from medaudit.model.batches import in_batches, prefetched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
 
 Images = npt.NDArray[np.uint8]
@@ -24,16 +24,18 @@ M = TypeVar("M", bound=torch.nn.Module)
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits (n, outputs) and penultimate features (n, d), both float32.
+    """What a model gives for n images.
 
-    Features are `None` where a model does not show any.
+    Args:
+        logits: float32 (members, n, outputs); a member is one pass, and most predictors make one.
+        features: float32 (n, d) penultimate features; `None` where a model does not show any.
     """
 
     logits: Floats
     features: Floats | None
 
 
-class Predictor(Protocol):
+class ImageModel(Protocol):
     """A model as inference sees it: RGB images in, logits and perhaps features out."""
 
     @property
@@ -48,7 +50,10 @@ class Predictor(Protocol):
         """Itself, ready to predict on a device, or near it where it cannot go there."""
 
     def predict(self, images: Images) -> Outputs:
-        """Logits and features of uint8 images (n, h, w, 3), without dropout and in float32."""
+        """One member of logits, and features, of uint8 images (n, h, w, 3), without dropout."""
+
+
+Predict = Callable[[ImageModel, Images, IntArray], Outputs]  # of the images at these positions
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,13 @@ class Feed:
 
 
 def run(
-    model: Predictor,
+    model: ImageModel,
     make: Callable[[IntArray], Images],
     positions: IntArray,
     *,
     feed: Feed,
     label: str,
+    predict: Predict | None = None,
 ) -> Outputs:
     """Logits and features of many images.
 
@@ -76,12 +82,18 @@ def run(
         positions: which images, in the order of the result.
         feed: batch size, loader threads and device.
         label: beside the progress bar.
+        predict: makes outputs of a batch with the model; by default the model's own, one member.
     """
     ready = model.on(feed.device)
     batches = in_batches(positions, batch_size=feed.batch_size)
     images = prefetched(make, batches, threads=feed.loader_threads)
     bar = tqdm(images, total=len(batches), desc=label, leave=False, disable=None)
-    return _joined([ready.predict(batch) for batch in bar])
+    use = predict or _plain
+    return _joined([use(ready, batch, chosen) for batch, chosen in zip(bar, batches, strict=True)])
+
+
+def _plain(model: ImageModel, images: Images, _: IntArray) -> Outputs:
+    return model.predict(images)
 
 
 def prepare_model(model: M, device: torch.device) -> M:
@@ -98,6 +110,6 @@ def to_input(images: Images, device: torch.device) -> torch.Tensor:
 def _joined(parts: list[Outputs]) -> Outputs:
     features = [part.features for part in parts if part.features is not None]
     return Outputs(
-        logits=np.concatenate([part.logits for part in parts]),
+        logits=np.concatenate([part.logits for part in parts], axis=1),
         features=np.concatenate(features) if features else None,
     )

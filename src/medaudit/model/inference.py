@@ -1,22 +1,15 @@
-"""Prediction tables from a model and prepared images."""
+"""Outputs of a model for prepared images, under a condition, by a predictor."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from medaudit.model import forward
 from medaudit.pixels.corruptions import corrupt
-from medaudit.tables.predictions import PredictionTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
-
-    from medaudit.model.forward import Feed, Images, Outputs, Predictor
+    from medaudit.model.forward import Feed, ImageModel, Images, Outputs
+    from medaudit.model.predictors import Predictor
     from medaudit.model.prepared import IntArray, Prepared
     from medaudit.tables.conditions import Condition
 
@@ -24,51 +17,40 @@ DTYPE = "float32"
 
 
 def predict(
-    model: Predictor,
+    model: ImageModel,
     prepared: Prepared,
     positions: IntArray,
     *,
+    predictor: Predictor,
     condition: Condition,
     seed: int,
     feed: Feed,
 ) -> Outputs:
-    """Logits and features of the images at `positions` under a condition, in float32."""
-    make = partial(_images, prepared, condition=condition, seed=seed)
-    return forward.run(model, make, positions, feed=feed, label=condition.name)
+    """Logits (members, n, outputs) and features (n, d) of the images at `positions`, in float32.
+
+    Args:
+        model: what computes.
+        prepared: where the images are.
+        positions: rows of the manifest, in the order of the result.
+        predictor: how logits are made; a row of `predictors.PREDICTORS`.
+        condition: what is done to the images.
+        seed: of random corruptions and of random predictors.
+        feed: batch size, loader threads and device.
+    """
+
+    def images(chosen: IntArray) -> Images:
+        return corrupted(prepared, chosen, condition=condition, seed=seed)
+
+    def outputs(ready: ImageModel, batch: Images, chosen: IntArray) -> Outputs:
+        return predictor(ready, batch, sample_ids=prepared.sample_ids(chosen), seed=seed)
+
+    return forward.run(model, images, positions, feed=feed, label=condition.name, predict=outputs)
 
 
-def predict_table(
-    model: Predictor,
-    prepared: Prepared,
-    positions: IntArray,
-    *,
-    condition: Condition,
-    seed: int,
-    feed: Feed,
-    provenance: Mapping[str, str],
-) -> PredictionTable:
-    """The prediction table of the plain model: one member, with embeddings where it shows any."""
-    outputs = predict(model, prepared, positions, condition=condition, seed=seed, feed=feed)
-    return PredictionTable(
-        schema=prepared.schema,
-        rows=prepared.manifest.iloc[positions].drop(columns="target").reset_index(drop=True),
-        targets=prepared.targets(positions),
-        logits=outputs.logits[np.newaxis],
-        embeddings=outputs.features,
-        condition=condition,
-        provenance={
-            "predictor": "plain",
-            "engine": model.engine,
-            "dtype": DTYPE,
-            "device": model.on(feed.device).device_type,
-            **provenance,
-        },
-    )
-
-
-def _images(
-    prepared: Prepared, positions: npt.NDArray[np.int64], *, condition: Condition, seed: int
+def corrupted(
+    prepared: Prepared, positions: IntArray, *, condition: Condition, seed: int
 ) -> Images:
+    """Images (n, h, w, 3) uint8 at `positions` under a condition."""
     images = prepared.reader.take(positions)
     for row, sample_id in enumerate(prepared.sample_ids(positions)):
         images[row] = corrupt(images[row], condition, sample_id=sample_id, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from medaudit.errors import DataError, listed
-from medaudit.files import digest, file_digest
+from medaudit.files import digest
 from medaudit.pixels.shards import ShardReader
 from medaudit.tables.manifest import PIXELS, read_manifest, read_preparation, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -64,16 +65,27 @@ def read_prepared(folder: Path) -> Prepared:
     return Prepared(folder, manifest, reader, preparation.schema, preparation.image_size)
 
 
-def pixels_digest(folder: Path) -> str:
-    """SHA-256 over the packed images of a prepared folder."""
-    shards = sorted((folder / PIXELS).glob("*.npy"))
-    return digest(file_digest(shard).encode() for shard in shards)
+def rows_digest(prepared: Prepared, positions: IntArray) -> str:
+    """SHA-256 over ids and pixels of these rows, in their order."""
+    ids = json.dumps(prepared.sample_ids(positions)).encode()
+    return digest(itertools.chain([ids], _pixels(prepared, positions)))
 
 
 def training_digest(prepared: Prepared) -> str:
-    """SHA-256 over all that training sees; slice columns are not part of it."""
-    seen = prepared.manifest[["sample_id", "role"]].to_csv(index=False)
-    truth = targets(prepared.manifest)
-    head = [prepared.schema.task, prepared.schema.classes, prepared.image_size, truth.shape]
-    texts = [json.dumps(head), seen, pixels_digest(prepared.folder)]
-    return digest([*(text.encode() for text in texts), truth.tobytes()])
+    """SHA-256 over all that training sees: pixels and targets of the roles train and tune.
+
+    Positions count, since augmentation draws by them; ids, groups and slice columns do not.
+    """
+    head = [prepared.schema.task, prepared.schema.classes, prepared.image_size]
+    parts = [json.dumps(head)]
+    for role in ("train", "tune"):
+        positions = prepared.positions([role])
+        truth = prepared.targets(positions)
+        seen = (positions.tobytes(), truth.tobytes())
+        held = digest(itertools.chain(seen, _pixels(prepared, positions)))
+        parts.append(f"{role} {truth.shape} {held}")
+    return digest(part.encode() for part in parts)
+
+
+def _pixels(prepared: Prepared, positions: IntArray) -> Iterator[bytes]:
+    return (prepared.reader[int(position)].tobytes() for position in positions)

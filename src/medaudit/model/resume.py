@@ -1,31 +1,34 @@
-"""Unfinished work kept by the content that it depends on, outside the outputs of any stage.
+"""Unfinished and finished work kept by its content key, outside the outputs of any stage.
 
-A store is the folder `.resume/<kind>-<key>/`. The key hashes everything that decides the result
-(weights, data, parameters, versions, the source of the modules that compute it), so stale work is
-never taken up. One process at a time holds a kind; the lock lies beside the folder, not in it,
-because folders are removed.
+Everything lies in `.resume/`, which neither git nor DVC sees, and which `medaudit clean` removes.
+Keys say all that decides a result, so stale work is never taken up. One process at a time holds a
+kind of work; the lock lies beside the folders, not in them, because folders are removed.
+
+- `store`: one folder `<kind>-<key>/` for work that goes on, such as a training run. Folders of
+  other keys go once a run ends well.
+- `entries`: one folder `<kind>/` of finished files, named by their keys and shared by several
+  users, such as predictions by the stages that ask for them. A file goes once it stands neither
+  in the last run of any user that ended well nor in one that was broken off.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import json
 import logging
 import shutil
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from medaudit.files import digest
+from medaudit.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
 ROOT = Path(".resume")
 KEY_LENGTH = 16
+RECORD = "users.json"
 
 log = logging.getLogger(__name__)
 
@@ -43,27 +46,30 @@ def store(kind: str, key: str, *, root: Path = ROOT) -> Iterator[Path]:
                 shutil.rmtree(other)
 
 
-def content_key(parts: Mapping[str, object], *, modules: Iterable[str]) -> str:
-    """SHA-256 over named JSON values and the source of the modules that use them."""
-    named = json.dumps(parts, sort_keys=True, allow_nan=False)
-    return digest([named.encode(), source_digest(modules).encode()])
+@contextlib.contextmanager
+def entries(kind: str, *, user: str, names: Collection[str], root: Path = ROOT) -> Iterator[Path]:
+    """The folder of finished files of this kind, held alone while the block runs.
 
-
-def source_digest(modules: Iterable[str]) -> str:
-    """SHA-256 over the source files of modules, found without importing them."""
-    return digest(_source(name).read_bytes() for name in sorted(modules))
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Installed versions of packages, read without importing them."""
-    return {package: metadata.version(package) for package in packages}
-
-
-def _source(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise ValueError(f"module {name} has no source file")
-    return Path(spec.origin)
+    Args:
+        kind: of the work.
+        user: who asks, for example a stage.
+        names: of all files that this run of the user will read or write.
+        root: holds the folder.
+    """
+    folder = root / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    with _held(root / f"{kind}.lock"):
+        record = folder / RECORD
+        used = read_json(record) if record.exists() else {}
+        # Noted before the work, so that nobody else removes what an interruption leaves behind.
+        write_json(record, used | {user: sorted({*used.get(user, []), *names})})
+        yield folder
+        used[user] = sorted(names)
+        write_json(record, used)
+        kept = {RECORD, *(name for each in used.values() for name in each)}
+        for file in folder.iterdir():
+            if file.name not in kept:
+                file.unlink()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from medaudit.model.forward import to_input
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from medaudit.model.forward import Predictor
+    from medaudit.model.forward import ImageModel
     from medaudit.pixels import Image
 
 Floats = npt.NDArray[np.float32]
@@ -46,7 +46,7 @@ def grad_cam(model: AuditModel, image: Image, class_index: int) -> Floats:
     return normalise(enlarged[0, 0].cpu().numpy())
 
 
-def obstacle(model: Predictor, *, image_size: int) -> str | None:
+def obstacle(model: ImageModel, *, image_size: int) -> str | None:
     """Why there is no Grad-CAM of a model; `None` where there is."""
     if not isinstance(model, AuditModel):
         return "an exported model shows neither features nor gradients"

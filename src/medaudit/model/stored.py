@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medaudit.model.card import ModelCard
-    from medaudit.model.forward import Predictor
+    from medaudit.model.forward import ImageModel
 
 
-def load(folder: Path) -> Predictor:
+def load(folder: Path) -> ImageModel:
     """The model that the train stage stored; its logits need no more correction."""
     if read_card(folder).kind == "exported":
         return exported.load(folder)
     return backbones.load(folder)
 
 
-def save(model: Predictor, folder: Path, *, card: ModelCard) -> None:
+def save(model: ImageModel, folder: Path, *, card: ModelCard) -> None:
     """Write a model and its card; the same model gives the same bytes."""
     if isinstance(model, ExportedModel):
         exported.save(model, folder, card=card)

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from medaudit import keys
 from medaudit.errors import ParamsError, lookup
 from medaudit.files import digest
 from medaudit.pixels import Image
@@ -135,6 +136,24 @@ def corrupt(image: Image, condition: Condition, *, sample_id: str, seed: int) ->
     corruption = lookup("corruption", condition.corruption, CORRUPTIONS)
     level = _level(condition, corruption)
     return corruption.apply(image, level, _generator(condition, sample_id=sample_id, seed=seed))
+
+
+def identity(condition: Condition) -> dict[str, object] | None:
+    """What decides the pixels of a condition, as JSON values for a key; `None` of clean images.
+
+    It holds the source of the corruption's own function and of the draw, and the level at this
+    severity; other corruptions and other severities do not count.
+    """
+    if condition.is_clean:
+        return None
+    corruption = lookup("corruption", condition.corruption, CORRUPTIONS)
+    call = keys.source_digest([(__name__, "corrupt")], apart_from=("CORRUPTIONS", "lookup"))
+    return {
+        "condition": condition.name,  # the draw depends on it
+        "level": _level(condition, corruption),
+        "call": call,
+        **keys.identity(corruption.apply),
+    }
 
 
 def conditions(

@@ -11,10 +11,10 @@ from medaudit.audits import calibration, selection
 from medaudit.audits.calibration import CalibrateParams
 from medaudit.audits.selection import SelectiveParams
 from medaudit.files import write_json, write_text
-from medaudit.model import backbones, inference, stored
-from medaudit.model.card import ModelCard, weights_digest
-from medaudit.model.forward import Feed
-from medaudit.model.prepared import read_prepared
+from medaudit.model import backbones, stored
+from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.model.card import ModelCard
+from medaudit.model.compute import ComputeParams
 from medaudit.pixels.ingest import Source, ingest
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.conditions import Condition
@@ -62,8 +62,8 @@ def build(root: Path, schema: Schema) -> Path:
     for row, (red, blue) in zip(rows.itertuples(), flags, strict=True):
         draw(place_of(root, row.role, row.sample_id), rng, red=red, blue=blue)
     prepare(root, rows, schema)
-    model = store_model(root / "repo/artifacts", schema)
-    freeze(root / "repo/artifacts", model)
+    store_model(root / "repo/artifacts", schema)
+    freeze(root / "repo/artifacts")
     write_text(root / "repo/params.yaml", PARAMS)
     return root
 
@@ -83,7 +83,7 @@ def prepare(root: Path, rows: pd.DataFrame, schema: Schema) -> None:
     write_preparation(Preparation(schema, SIZE, {}, "toy", "patient"), folder)
 
 
-def store_model(artifacts: Path, schema: Schema) -> backbones.AuditModel:
+def store_model(artifacts: Path, schema: Schema) -> None:
     torch.manual_seed(0)
     model = backbones.create("test_resnet", 2, weights="none", dropout=0.0)
     with torch.no_grad():  # random features differ little between images
@@ -91,21 +91,19 @@ def store_model(artifacts: Path, schema: Schema) -> backbones.AuditModel:
         model.head[1].bias.zero_()
     card = ModelCard("test_resnet", schema.task, schema.classes, SIZE, 0.0, (0.5,) * 3, (0.5,) * 3)
     stored.save(model, artifacts / "model", card=card)
-    return model
 
 
-def freeze(artifacts: Path, model: backbones.AuditModel) -> None:
+def freeze(artifacts: Path) -> None:
     """What the evaluate, calibrate and selective stages leave behind."""
-    prepared = read_prepared(artifacts / "prepared")
-    clean = inference.predict_table(
-        model,
-        prepared,
-        prepared.positions(["calibration", "test"]),
-        condition=Condition.clean(),
-        seed=0,
-        feed=Feed(8, 1, torch.device("cpu")),
-        provenance={"weights": weights_digest(artifacts / "model")},
+    job = PredictionJob(
+        stage="evaluate",
+        model_folder=artifacts / "model",
+        prepared_folder=artifacts / "prepared",
+        roles=("calibration", "test"),
+        params=PredictParams(batch_size=8),
+        compute=ComputeParams(threads=1, device="cpu"),
     )
+    (clean,) = cached_predictions(job, [Condition.clean()], root=artifacts.parent / ".resume")
     points = operating_points.choose(clean.role("calibration"), specificity=0.8)
     methods = CalibrateParams(methods=("identity", "temperature", "affine"))
     fitted = calibration.freeze(clean.role("calibration"), methods)

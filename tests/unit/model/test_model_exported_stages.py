@@ -47,7 +47,7 @@ def test_from_parameters_to_predictions(
     assert curves.findings(trained, n_train=1, n_tune=1).scalars["n_parameters"] is None
 
     job = PredictionJob(
-        kind="evaluate",
+        stage="evaluate",
         model_folder=folder,
         prepared_folder=prepared_folder,
         roles=("test",),
@@ -96,7 +96,7 @@ def test_verified_cases_state_the_stored_probabilities(lab: Laboratory) -> None:
     image = lab.subjects(["s000"])[0].image
     p = softmax(expected_logits(image[None]), axis=1)[0]
     logits = lab.model.predict(image[None]).logits
-    assert expit(logits).shape == (1, 2)
-    own = tasks.get("multiclass").probabilities(logits[None])[0]
+    assert expit(logits).shape == (1, 1, 2)
+    own = tasks.get("multiclass").probabilities(logits)[0]
     assert own == pytest.approx(p, abs=1e-5)
     assert lab.verified("s000", Condition.clean(), probabilities=p).sample_id == "s000"

@@ -1,8 +1,7 @@
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from medaudit.model import resume
 
@@ -32,23 +31,38 @@ def test_work_survives_a_failure_and_goes_when_a_newer_key_succeeds(tmp_path: Pa
     assert not one.exists()
 
 
-def test_keys_see_every_part_and_the_source() -> None:
-    modules = ["medaudit.model.resume"]
-    key = resume.content_key({"lr": 0.1, "data": "x"}, modules=modules)
-    assert key == resume.content_key({"data": "x", "lr": 0.1}, modules=modules)
-    assert key != resume.content_key({"data": "x", "lr": 0.2}, modules=modules)
-    assert key != resume.content_key({"data": "x", "lr": 0.1}, modules=["medaudit.files"])
+def use(root: Path, user: str, *names: str) -> None:
+    with resume.entries("predictions", user=user, names=names, root=root) as folder:
+        for name in names:
+            (folder / name).touch()
 
 
-def test_source_digest_follows_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tmp_path / "digested_module.py"
-    source.write_text("A = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    before = resume.source_digest(["digested_module"])
-    source.write_text("A = 2\n")
-    assert resume.source_digest(["digested_module"]) != before
-    with pytest.raises(ModuleNotFoundError):
-        resume.source_digest(["no_such_package.module"])
+def kept(root: Path) -> set[str]:
+    return {path.name for path in (root / "predictions").iterdir()} - {resume.RECORD}
+
+
+def test_entries_are_shared_and_go_once_nobody_uses_them(tmp_path: Path) -> None:
+    use(tmp_path, "evaluate", "clean", "noise")
+    use(tmp_path, "stress", "noise", "blur")
+    assert kept(tmp_path) == {"clean", "noise", "blur"}
+    use(tmp_path, "stress", "blur")
+    assert kept(tmp_path) == {"clean", "noise", "blur"}  # evaluate still uses noise
+    use(tmp_path, "evaluate", "clean")
+    assert kept(tmp_path) == {"clean", "blur"}
+
+
+def test_what_an_interruption_leaves_stays_until_the_same_user_ends_well(tmp_path: Path) -> None:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        resume.entries("predictions", user="stress", names=["a", "b"], root=tmp_path) as folder,
+    ):
+        (folder / "a").touch()
+        (folder / ".b.part").touch()  # as `kill -9` leaves it
+        raise KeyboardInterrupt
+    use(tmp_path, "evaluate", "clean")
+    assert kept(tmp_path) == {"a", "clean"}
+    use(tmp_path, "stress", "c")
+    assert kept(tmp_path) == {"c", "clean"}
 
 
 HOLD = """

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logit
 
 from medaudit.errors import ModelError
 from medaudit.files import atomic
 from medaudit.model.card import engine_versions, read_card, write_card
 from medaudit.model.exported import program, torch_program
 from medaudit.model.forward import Outputs
+from medaudit.tables import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from typing import Self
 
@@ -27,17 +26,13 @@ if TYPE_CHECKING:
     from medaudit.model.exported.program import Program
     from medaudit.model.forward import Images
 
-Floats = npt.NDArray[np.float64]
-
 RAW = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # mean and std that leave the 0..1 scale alone
 TOLERANCE = 0.01  # by which rounded or half-precision probabilities miss their sum
-SMALLEST = float(np.finfo(np.float32).tiny)
-NEARLY_ONE = 1 - 2.0**-24  # the largest number below 1 in single precision
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A program behind the interface of `forward.Predictor`; without features.
+    """A program behind the interface of `forward.ImageModel`; without features.
 
     The program gets float32 RGB images (n, 3, h, w), (x / 255 - mean) / std, and gives one row of
     logits or probabilities per image, in the order of the classes.
@@ -67,7 +62,7 @@ class ExportedModel:
         return replace(self, program=self.program.on(device))
 
     def predict(self, images: Images) -> Outputs:
-        """Logits of uint8 images (n, h, w, 3)."""
+        """Logits (1, n, outputs) of uint8 images (n, h, w, 3)."""
         found = program.in_pieces(self.program, self._normalised(images))
         if found.shape != (len(images), len(self.card.classes)):
             raise ModelError(
@@ -75,12 +70,12 @@ class ExportedModel:
                 f"{len(self.card.classes)}), one a class, got {found.shape}"
                 f"{self._way_out(found.shape)}"
             )
-        return Outputs(as_logits(found, self.card), None)
+        return Outputs(as_logits(found, self.card)[np.newaxis], None)
 
     def _way_out(self, shape: tuple[int, ...]) -> str:
         if len(shape) != 2:
             return "; put what is lacking into the model, then export it again"
-        key = "data.classes" if self.card.task in SUM_TO_ONE else "data.labels"
+        key = "data.classes" if tasks.get(self.card.task).exclusive else "data.labels"
         return f"; name all {shape[1]} in the model's order in `{key}`"
 
     def _normalised(self, images: Images) -> npt.NDArray[np.float32]:
@@ -126,27 +121,14 @@ def as_logits(found: npt.NDArray[np.float32], card: ModelCard) -> npt.NDArray[np
     """Outputs of a program as logits; probabilities are checked and turned into them."""
     if card.outputs == "logits":
         return found
-    exclusive = card.task in SUM_TO_ONE
+    task = tasks.get(card.task)
     wrong = ~((found >= -TOLERANCE) & (found <= 1 + TOLERANCE)).all(axis=1)
-    if exclusive:
+    if task.exclusive:
         wrong |= ~(np.abs(found.sum(axis=1) - 1) <= TOLERANCE)
     if wrong.any():
-        rule = "in [0, 1] with a sum of 1" if exclusive else "in [0, 1]"
+        rule = "in [0, 1] with a sum of 1" if task.exclusive else "in [0, 1]"
         raise ModelError(
             f"{card.file}: expected probabilities {rule}, got {found[wrong][0][:5].tolist()}; "
             f"check `train.outputs`"
         )
-    return LOGITS[card.task](found.astype(np.float64)).astype(np.float32)
-
-
-def _log(p: Floats) -> Floats:
-    return np.log(np.clip(p, SMALLEST, 1))
-
-
-def _logit(p: Floats) -> Floats:
-    return np.asarray(logit(np.clip(p, SMALLEST, NEARLY_ONE)))
-
-
-# As in `tables.tasks`, which stands apart: an edit of a measure there must not redo predictions.
-LOGITS: dict[str, Callable[[Floats], Floats]] = {"multiclass": _log, "multilabel": _logit}
-SUM_TO_ONE = frozenset({"multiclass"})
+    return task.logits(found.astype(np.float64).clip(0, 1)).astype(np.float32)

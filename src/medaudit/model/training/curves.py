@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from medaudit.model.forward import Predictor
+    from medaudit.model.forward import ImageModel
     from medaudit.model.training.checkpoint import EpochRecord
     from medaudit.model.training.loop import Trained
 
@@ -59,7 +59,7 @@ def findings(trained: Trained, *, n_train: int, n_tune: int) -> Findings:
     return Findings(scalars, {"curves": curves_table(trained)})
 
 
-def n_parameters(model: Predictor) -> int | None:
+def n_parameters(model: ImageModel) -> int | None:
     """Trainable numbers of a model; `None` of an exported program, which does not say."""
     if not isinstance(model, AuditModel):
         return None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from medaudit.model.backbones import AuditModel
     from medaudit.model.compute import ComputeParams
-    from medaudit.model.forward import Images, Predictor
+    from medaudit.model.forward import ImageModel, Images
     from medaudit.model.prepared import Prepared
     from medaudit.model.training.params import TrainParams
 
@@ -49,7 +49,7 @@ class Trained:
         logit_shift: that the weights of the loss stand for, per output; `None` without any.
     """
 
-    model: Predictor
+    model: ImageModel
     best_epoch: int
     history: tuple[EpochRecord, ...]
     precision: str

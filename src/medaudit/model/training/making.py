@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from medaudit.model.compute import ComputeParams
-    from medaudit.model.forward import Predictor
+    from medaudit.model.forward import ImageModel
     from medaudit.model.prepared import Prepared
     from medaudit.model.training.params import TrainParams
 
@@ -51,7 +51,7 @@ def make(
     return trained
 
 
-def given(prepared: Prepared, params: TrainParams) -> Predictor:
+def given(prepared: Prepared, params: TrainParams) -> ImageModel:
     """The model in `train.weights`, which must fit the classes as it is."""
     if is_exported(params.weights):
         _warn_of_raw_input(params)
@@ -71,7 +71,7 @@ def _warn_of_raw_input(params: TrainParams) -> None:
     )
 
 
-def verify(model: Predictor, prepared: Prepared, *, feed: Feed) -> Trained:
+def verify(model: ImageModel, prepared: Prepared, *, feed: Feed) -> Trained:
     """Score a model on the tune role, as epoch 0 of a training that never was.
 
     A file does not say in which order its outputs stand, nor what they are; they are taken as

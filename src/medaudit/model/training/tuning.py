@@ -5,26 +5,29 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medaudit.errors import listed
 from medaudit.model import forward
 from medaudit.model.training import objectives
 
 if TYPE_CHECKING:
-    from medaudit.model.forward import Feed, Floats, Predictor
+    from medaudit.model.forward import Feed, Floats, ImageModel
     from medaudit.model.prepared import Prepared
 
 log = logging.getLogger(__name__)
 
 
-def tune_scores(model: Predictor, prepared: Prepared, *, feed: Feed) -> dict[str, float]:
+def tune_scores(model: ImageModel, prepared: Prepared, *, feed: Feed) -> dict[str, float]:
     """Scores of a model on the role `tune`."""
     return scores(tune_logits(model, prepared, feed=feed), prepared)
 
 
-def tune_logits(model: Predictor, prepared: Prepared, *, feed: Feed) -> Floats:
+def tune_logits(model: ImageModel, prepared: Prepared, *, feed: Feed) -> Floats:
     """Logits (n, outputs) of the role `tune`."""
     tune = prepared.positions(["tune"])
-    return forward.run(model, prepared.reader.take, tune, feed=feed, label="tune").logits
+    (logits,) = forward.run(model, prepared.reader.take, tune, feed=feed, label="tune").logits
+    return np.asarray(logits)
 
 
 def scores(logits: Floats, prepared: Prepared) -> dict[str, float]:
