@@ -117,10 +117,12 @@ def _smooth(sample: Sample, threshold: float) -> dict[str, Statistic]:
 
 def _without_resampling(sample: Sample) -> Found:
     score = partial(np.take, indices=0, axis=1)
-    clean, shifted, ill = score(sample.clean), score(sample.shifted), sample.positives
+    clean, shifted, positives = score(sample.clean), score(sample.shifted), sample.positives
     return {
-        ("auroc", DELONG): delong.auroc_interval(clean, ill, level=LEVEL, group_ids=sample.groups),
-        ("auroc_delta", DELONG): delong.auroc_difference(shifted, clean, ill, level=LEVEL),
+        ("auroc", DELONG): delong.auroc_interval(
+            clean, positives, level=LEVEL, group_ids=sample.groups
+        ),
+        ("auroc_delta", DELONG): delong.auroc_difference(shifted, clean, positives, level=LEVEL),
     }
 
 

@@ -37,14 +37,14 @@ class BalancedCases:
     n_classes: int
     blocks: TieBlocks
 
-    def kept_and_met(self, place: int, weights: Weights) -> tuple[Floats, Floats]:
+    def kept_and_cumulative_risk(self, place: int, weights: Weights) -> tuple[Floats, Floats]:
         """Weight and risk of a class through every block, (replicates, blocks) each."""
         members = np.asarray(self.places == place, dtype=np.float64)
-        kept, met = (
-            self.blocks.met(self.blocks.masses(weights, values))
+        kept, cumulative_risk = (
+            self.blocks.cumulative(self.blocks.masses(weights, values))
             for values in (members, members * self.losses)
         )
-        return kept, met
+        return kept, cumulative_risk
 
     def complete(self, weights: Weights) -> NDArray[np.bool_]:
         """Replicates that hold every class."""
@@ -95,7 +95,7 @@ class ClassBlocks:
 
     def first(self, weights: Weights) -> NDArray[np.intp]:
         """First of all blocks in which somebody of the class is kept; their number if nobody is."""
-        kept = self.own.met(self.own.masses(weights))
+        kept = self.own.cumulative(self.own.masses(weights))
         return np.asarray(np.r_[self.places, self.n_blocks][(kept == 0).sum(axis=1)])
 
     def area(self, weights: Weights, mass: Floats, running: Floats) -> Floats:
@@ -109,10 +109,10 @@ class ClassBlocks:
             mass: (replicates, blocks), weight of each of all blocks.
             running: (replicates, blocks + 1), Σ mass / classes before each block and after all.
         """
-        kept = self.own.met(self.own.masses(weights))
-        met = self.own.met(self.own.masses(weights, self.losses))
-        rates = np.divide(met, kept, out=np.zeros_like(met), where=kept > 0)
-        within = _mean_rates(kept, met, rates, np.take(mass, self.places, axis=1))
+        kept = self.own.cumulative(self.own.masses(weights))
+        cumulative_risk = self.own.cumulative(self.own.masses(weights, self.losses))
+        rates = np.divide(cumulative_risk, kept, out=np.zeros_like(cumulative_risk), where=kept > 0)
+        within = _mean_rates(kept, cumulative_risk, rates, np.take(mass, self.places, axis=1))
         start, end = (np.take(running, self.places + step, axis=1) for step in (0, 1))
         following = np.column_stack([start[:, 1:], running[:, -1]])
         return np.asarray((within * (end - start) + rates * (following - end)).sum(axis=1))
@@ -126,16 +126,16 @@ def classes_begun(classwise: Sequence[ClassBlocks], weights: Weights) -> NDArray
     return np.cumsum(steps[:, :-1], axis=1)
 
 
-def _mean_rates(kept: Floats, met: Floats, rates: Floats, mass: Floats) -> Floats:
+def _mean_rates(kept: Floats, cumulative_risk: Floats, rates: Floats, mass: Floats) -> Floats:
     """Mean over the cases of each block of the risk of a class so far.
 
     With R and N of the class ahead of a block and r and v of it among the m cases inside, it is
     (1/m) Σ_{j=1..m} (R + j r/m) / (N + j v/m), a difference of two digamma functions.
     """
-    inside, loss = (np.diff(sums, axis=1, prepend=0.0) for sums in (kept, met))
+    inside, loss = (np.diff(sums, axis=1, prepend=0.0) for sums in (kept, cumulative_risk))
     moves = inside > 0
     v, r, m = inside[moves], loss[moves], mass[moves]
-    ahead, behind = kept[moves] - v, met[moves] - r
+    ahead, behind = kept[moves] - v, cumulative_risk[moves] - r
     steps = m / v
     harmonic = digamma(steps * ahead + m + 1) - digamma(steps * ahead + 1)
     means = rates.copy()
@@ -161,13 +161,14 @@ def balanced_risk_coverage(
     """
     cases = balanced_cases(risk, confidence, targets, classes)
     ones = np.ones((1, len(cases.losses)), dtype=np.uint16)
-    kept, met = _by_case(cases, ones)
+    kept, cumulative_risk = _by_case(cases, ones)
     sizes = cases.sizes(ones).T
     undefined = 1.0 if cases.complete(ones)[0] else np.nan
     return BalancedRiskCoverage(
         coverage=np.arange(1, len(ones[0]) + 1) / max(1, len(ones[0])),
-        selective_risk=undefined * _mean_of_present(met, kept),
-        generalised_risk=undefined * ratio(ratio(met, sizes).sum(axis=0), cases.n_classes),
+        selective_risk=undefined * _mean_of_present(cumulative_risk, kept),
+        generalised_risk=undefined
+        * ratio(ratio(cumulative_risk, sizes).sum(axis=0), cases.n_classes),
         n_classes=(kept > 0).sum(axis=0),
         threshold=np.sort(cases.trust)[::-1],
     )
@@ -180,13 +181,13 @@ def _by_case(cases: BalancedCases, ones: Weights) -> tuple[Floats, Floats]:
     share = (k - blocks.above[block]) / (blocks.through - blocks.above)[block]
     tables = np.zeros((2, cases.n_classes, len(k)))
     for place in range(cases.n_classes):
-        for table, through in zip(tables, cases.kept_and_met(place, ones), strict=True):
+        for table, through in zip(tables, cases.kept_and_cumulative_risk(place, ones), strict=True):
             sums = np.r_[0.0, through[0]]
             table[place] = sums[block] + share * (sums[block + 1] - sums[block])
     return tables[0], tables[1]
 
 
-def _mean_of_present(met: Floats, kept: Floats) -> Floats:
-    """Mean over the first axis of met / kept where anything is kept."""
-    rates = np.divide(met, kept, out=np.zeros_like(met), where=kept > 0)
+def _mean_of_present(cumulative_risk: Floats, kept: Floats) -> Floats:
+    """Mean over the first axis of cumulative_risk / kept where anything is kept."""
+    rates = np.divide(cumulative_risk, kept, out=np.zeros_like(cumulative_risk), where=kept > 0)
     return ratio(rates.sum(axis=0), (kept > 0).sum(axis=0))

@@ -1,6 +1,6 @@
 """Calibration: does an event that is announced with probability p happen with frequency p?
 
-An event is a pair (confidence, happened). For top-label calibration it is (largest probability,
+An event is a pair (probability, outcome). For top-label calibration it is (largest probability,
 prediction was right); for one class or one label it is (its probability, it was there).
 """
 
@@ -32,20 +32,20 @@ class ReliabilityBins:
 
 
 def reliability_bins(
-    confidence: ArrayLike,
-    happened: ArrayLike,
+    probability: ArrayLike,
+    outcome: ArrayLike,
     *,
     n_bins: int = 15,
     binning: Binning = "equal_width",
 ) -> ReliabilityBins:
-    """Mean confidence and observed frequency in bins (lo, hi]; 0 is in the first, 1 in the last.
+    """Mean probability and observed frequency in bins (lo, hi]; 0 is in the first, 1 in the last.
 
-    Equal-mass bins end at order statistics of the confidence. Tied confidences share a bin, so ties
-    make bins uneven, and where a tie spans a whole bin there are fewer of them.
+    Equal-mass bins end at order statistics of the probability. Tied probabilities share a bin, so
+    ties make bins uneven, and where a tie spans a whole bin there are fewer of them.
 
     Reference: Niculescu-Mizil & Caruana 2005, ICML.
     """
-    values, event = events(confidence, happened)
+    values, event = events(probability, outcome)
     upper = upper_edges(values, n_bins=n_bins, binning=binning)
     bins = bin_numbers(values, upper)
     count = np.bincount(bins, minlength=len(upper))
@@ -55,8 +55,8 @@ def reliability_bins(
 
 
 def weighted_ece(
-    confidence: ArrayLike,
-    happened: ArrayLike,
+    probability: ArrayLike,
+    outcome: ArrayLike,
     weights: ArrayLike,
     *,
     n_bins: int = 15,
@@ -69,15 +69,15 @@ def weighted_ece(
     same in every replicate. NaN where no weight is left.
 
     Args:
-        confidence: (n,) in [0, 1].
-        happened: (n,) booleans.
+        probability: (n,) in [0, 1].
+        outcome: (n,) booleans.
         weights: (replicates, n), non-negative.
         n_bins: bins (lo, hi]; 0 falls in the first.
         binning: equal_width, or equal_mass.
 
     Reference: Naeini et al. 2015, AAAI; Guo et al. 2017, ICML.
     """
-    values, event = events(confidence, happened)
+    values, event = events(probability, outcome)
     columns = bin_columns(values, n_bins=n_bins, binning=binning)
     gaps = weighted_sums(
         np.column_stack([columns * (event - values)[:, None], np.ones_like(event)]), weights
@@ -86,19 +86,19 @@ def weighted_ece(
 
 
 def ece(
-    confidence: ArrayLike,
-    happened: ArrayLike,
+    probability: ArrayLike,
+    outcome: ArrayLike,
     *,
     n_bins: int = 15,
     binning: Binning = "equal_width",
 ) -> float:
     """`weighted_ece` of the sample itself."""
-    return plain(weighted_ece, confidence, happened, n_bins=n_bins, binning=binning)
+    return plain(weighted_ece, probability, outcome, n_bins=n_bins, binning=binning)
 
 
 def weighted_mce(
-    confidence: ArrayLike,
-    happened: ArrayLike,
+    probability: ArrayLike,
+    outcome: ArrayLike,
     weights: ArrayLike,
     *,
     n_bins: int = 15,
@@ -111,7 +111,7 @@ def weighted_mce(
 
     Reference: Naeini et al. 2015, AAAI.
     """
-    values, event = events(confidence, happened)
+    values, event = events(probability, outcome)
     columns = bin_columns(values, n_bins=n_bins, binning=binning)
     sums = weighted_sums(np.column_stack([columns * (event - values)[:, None], columns]), weights)
     gaps, counts = np.split(sums, 2, axis=1)
@@ -120,14 +120,14 @@ def weighted_mce(
 
 
 def mce(
-    confidence: ArrayLike,
-    happened: ArrayLike,
+    probability: ArrayLike,
+    outcome: ArrayLike,
     *,
     n_bins: int = 15,
     binning: Binning = "equal_width",
 ) -> float:
     """`weighted_mce` of the sample itself."""
-    return plain(weighted_mce, confidence, happened, n_bins=n_bins, binning=binning)
+    return plain(weighted_mce, probability, outcome, n_bins=n_bins, binning=binning)
 
 
 def weighted_classwise_ece(

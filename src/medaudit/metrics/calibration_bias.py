@@ -19,8 +19,8 @@ from medaudit.metrics.weighting import (
 
 
 def weighted_debiased_ece(
-    confidence: ArrayLike,
-    happened: ArrayLike,
+    probability: ArrayLike,
+    outcome: ArrayLike,
     weights: ArrayLike,
     *,
     n_bins: int = 15,
@@ -29,7 +29,7 @@ def weighted_debiased_ece(
     """Root of the debiased squared calibration error in every replicate, in [0, 1].
 
     √max(0, Σ_b (n_b/n) [(f_b − c_b)² − f_b (1 − f_b) / (n_b − 1)]) with frequency f_b and mean
-    confidence c_b; lower is better. The subtrahend is the sampling variance of f_b, so the sum is
+    probability c_b; lower is better. The subtrahend is the sampling variance of f_b, so the sum is
     unbiased for fixed bins; the floor and the root are not, hence small values remain positive on
     average. n_b is the weight of the bin in the replicate, and bins are those of the sample. NaN
     where a bin that holds weight has n_b < 2, and where no weight is left.
@@ -38,15 +38,15 @@ def weighted_debiased_ece(
     of the sample, so replicates lie about the plain error of the sample, above this estimate.
 
     Args:
-        confidence: (n,) in [0, 1].
-        happened: (n,) booleans.
+        probability: (n,) in [0, 1].
+        outcome: (n,) booleans.
         weights: (replicates, n), non-negative.
         n_bins: bins (lo, hi]; 0 falls in the first.
         binning: equal_mass, or equal_width, which is often undefined for want of samples.
 
     Reference: Kumar, Liang & Ma 2019, NeurIPS; Bröcker 2012, Clim. Dyn. 39:655-667.
     """
-    values, event = events(confidence, happened)
+    values, event = events(probability, outcome)
     columns = bin_columns(values, n_bins=n_bins, binning=binning)
     table = np.column_stack(
         [columns, columns * event[:, None], columns * (event - values)[:, None]]
@@ -61,14 +61,14 @@ def weighted_debiased_ece(
 
 
 def debiased_ece(
-    confidence: ArrayLike,
-    happened: ArrayLike,
+    probability: ArrayLike,
+    outcome: ArrayLike,
     *,
     n_bins: int = 15,
     binning: Binning = "equal_mass",
 ) -> float:
     """`weighted_debiased_ece` of the sample itself."""
-    return plain(weighted_debiased_ece, confidence, happened, n_bins=n_bins, binning=binning)
+    return plain(weighted_debiased_ece, probability, outcome, n_bins=n_bins, binning=binning)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class NoiseFloor:
 
 
 def ece_noise_floor(
-    confidence: ArrayLike,
+    probability: ArrayLike,
     *,
     n_bins: int = 15,
     replicates: int = 500,
@@ -94,7 +94,7 @@ def ece_noise_floor(
     Reference: Bröcker & Smith 2007, Weather Forecast. 22:651-661.
     """
     errors = ece_under_calibration(
-        confidence, n_bins=n_bins, replicates=replicates, seed=seed, binning=binning
+        probability, n_bins=n_bins, replicates=replicates, seed=seed, binning=binning
     )
     if np.isnan(errors).any():
         return NoiseFloor(math.nan, math.nan)
@@ -102,7 +102,7 @@ def ece_noise_floor(
 
 
 def ece_under_calibration(
-    confidence: ArrayLike,
+    probability: ArrayLike,
     *,
     n_bins: int = 15,
     replicates: int = 500,
@@ -116,14 +116,14 @@ def ece_under_calibration(
 
     Reference: Bröcker & Smith 2007, Weather Forecast. 22:651-661.
     """
-    values = probabilities(confidence)
+    values = probabilities(probability)
     columns = bin_columns(values, n_bins=n_bins, binning=binning)
     expected = values @ columns
     generator = np.random.default_rng(seed)
 
     def compute(part: Weights) -> Floats:
-        happened = generator.random(part.shape) < values
-        gaps = happened.astype(np.float64) @ columns - expected
+        outcome = generator.random(part.shape) < values
+        gaps = outcome.astype(np.float64) @ columns - expected
         return ratio(np.abs(gaps).sum(axis=1), len(values))
 
     # A view of one number: only its shape is used.

@@ -1,6 +1,6 @@
 """Events and the bins they fall into: what all measures of calibration and proper scores share.
 
-An event is a pair (confidence, happened). For top-label calibration it is (largest probability,
+An event is a pair (probability, outcome). For top-label calibration it is (largest probability,
 prediction was right); for one class or one label it is (its probability, it was there).
 """
 
@@ -29,9 +29,9 @@ def probabilities(values: ArrayLike) -> Floats:
     return np.clip(array, 0.0, 1.0)
 
 
-def events(confidence: ArrayLike, happened: ArrayLike) -> tuple[Floats, Floats]:
-    """Confidences in [0, 1] and outcomes 0.0 or 1.0, both (n,)."""
-    values, event = paired(confidence, happened)
+def events(probability: ArrayLike, outcome: ArrayLike) -> tuple[Floats, Floats]:
+    """Probabilities in [0, 1] and outcomes 0.0 or 1.0, both (n,)."""
+    values, event = paired(probability, outcome)
     return probabilities(values), event.astype(np.float64)
 
 
@@ -48,30 +48,30 @@ def predictions(table: ArrayLike, targets: ArrayLike) -> tuple[Floats, Indices]:
     return stated, labels.astype(np.intp)
 
 
-def upper_edges(confidence: Floats, *, n_bins: int, binning: Binning) -> Floats:
+def upper_edges(probability: Floats, *, n_bins: int, binning: Binning) -> Floats:
     """Where the bins (lo, hi] end; the last ends at 1.
 
-    Equal-mass bins end at order statistics of the confidence. Tied confidences share a bin, so ties
-    make bins uneven, and where a tie spans a whole bin there are fewer of them.
+    Equal-mass bins end at order statistics of the probability. Tied probabilities share a bin, so
+    ties make bins uneven, and where a tie spans a whole bin there are fewer of them.
     """
     if binning not in BINNINGS:
         raise ValueError(f"unknown binning {binning!r}; known: {', '.join(BINNINGS)}")
-    if binning == "equal_width" or not len(confidence):
+    if binning == "equal_width" or not len(probability):
         return np.linspace(0, 1, n_bins + 1)[1:]
     # Exact integer ceilings of n·(b+1)/n_bins.
-    ranks = -(-len(confidence) * np.arange(1, n_bins + 1) // n_bins)
-    edges = np.unique(np.sort(confidence)[np.maximum(ranks, 1) - 1])
+    ranks = -(-len(probability) * np.arange(1, n_bins + 1) // n_bins)
+    edges = np.unique(np.sort(probability)[np.maximum(ranks, 1) - 1])
     edges[-1] = 1.0
     return edges
 
 
-def bin_numbers(confidence: Floats, upper: Floats) -> Indices:
-    """The bin (lo, hi] of every confidence; 0 is in the first."""
-    return np.searchsorted(upper, confidence, side="left")
+def bin_numbers(probability: Floats, upper: Floats) -> Indices:
+    """The bin (lo, hi] of every probability; 0 is in the first."""
+    return np.searchsorted(upper, probability, side="left")
 
 
-def bin_columns(confidence: Floats, *, n_bins: int, binning: Binning) -> Floats:
+def bin_columns(probability: Floats, *, n_bins: int, binning: Binning) -> Floats:
     """One-hot membership of the bins that hold a sample, (n, bins)."""
-    upper = upper_edges(confidence, n_bins=n_bins, binning=binning)
-    held, column = np.unique(bin_numbers(confidence, upper), return_inverse=True)
+    upper = upper_edges(probability, n_bins=n_bins, binning=binning)
+    held, column = np.unique(bin_numbers(probability, upper), return_inverse=True)
     return np.eye(len(held))[column]

@@ -40,26 +40,26 @@ class Cox:
     slope: Floats
 
 
-def weighted_cox(confidence: ArrayLike, happened: ArrayLike, weights: ArrayLike) -> Cox:
+def weighted_cox(probability: ArrayLike, outcome: ArrayLike, weights: ArrayLike) -> Cox:
     """Cox's recalibration line by maximum likelihood in every replicate.
 
-    NaN where no finite line is best: all or none happened, or a threshold on the confidence tells
-    the outcomes apart but for ties at it (so also where all confidences are equal). Confidences are
-    clipped to [1e-7, 1 − 1e-7], log-odds of ±16.1: one of exactly 0 or 1 that does not come true
-    pulls hard, and as hard as the clip lets it.
+    NaN where no finite line is best: all or none happened, or a threshold on the probability tells
+    the outcomes apart but for ties at it (so also where all probabilities are equal). Probabilities
+    are clipped to [1e-7, 1 − 1e-7], log-odds of ±16.1: one of exactly 0 or 1 that does not come
+    true pulls hard, and as hard as the clip lets it.
 
     Up to n = 5,000 every replicate is solved. Above, it takes one Newton step from the solution of
     the sample, which is as good to the order of the bootstrap itself.
 
     Args:
-        confidence: (n,) in [0, 1].
-        happened: (n,) booleans.
+        probability: (n,) in [0, 1].
+        outcome: (n,) booleans.
         weights: (replicates, n), non-negative.
 
     Reference: Cox 1958, Biometrika 45:562-565; Davidson & MacKinnon 1999, Int. Econ. Rev.
     40:487-508 (the one-step bootstrap); on existence Albert & Anderson 1984, Biometrika 71:1-10.
     """
-    stated, event = events(confidence, happened)
+    stated, event = events(probability, outcome)
     checked = checked_weights(weights, len(stated))
     x = logit(np.clip(stated, CLIP, 1 - CLIP))
     if len(x) > MAX_FULL:
@@ -70,9 +70,9 @@ def weighted_cox(confidence: ArrayLike, happened: ArrayLike, weights: ArrayLike)
     return Cox(lines[:, 0], lines[:, 1])
 
 
-def cox(confidence: ArrayLike, happened: ArrayLike) -> tuple[float, float]:
+def cox(probability: ArrayLike, outcome: ArrayLike) -> tuple[float, float]:
     """Intercept and slope of the sample itself."""
-    line = weighted_cox(confidence, happened, np.ones((1, len(np.asarray(confidence)))))
+    line = weighted_cox(probability, outcome, np.ones((1, len(np.asarray(probability)))))
     return float(line.intercept[0]), float(line.slope[0])
 
 
@@ -150,7 +150,7 @@ def _range(x: Floats, rows: Indices, weights: Weights) -> tuple[Floats, Floats]:
 
 
 def weighted_spiegelhalter_z(
-    confidence: ArrayLike, happened: ArrayLike, weights: ArrayLike
+    probability: ArrayLike, outcome: ArrayLike, weights: ArrayLike
 ) -> Floats:
     """Spiegelhalter's statistic in every replicate, shape (replicates,).
 
@@ -161,7 +161,7 @@ def weighted_spiegelhalter_z(
 
     Reference: Spiegelhalter 1986, Stat. Med. 5:421-433.
     """
-    stated, event = events(confidence, happened)
+    stated, event = events(probability, outcome)
     lever = 1 - 2 * stated
     columns = np.column_stack([(event - stated) * lever, lever**2 * stated * (1 - stated)])
     above, variance = weighted_sums(columns, weights).T
@@ -176,7 +176,7 @@ class CalibrationTest:
     p_value: float
 
 
-def spiegelhalter(confidence: ArrayLike, happened: ArrayLike) -> CalibrationTest:
+def spiegelhalter(probability: ArrayLike, outcome: ArrayLike) -> CalibrationTest:
     """Spiegelhalter's test that the probabilities are true; it assumes independent cases."""
-    z = plain(weighted_spiegelhalter_z, confidence, happened)
+    z = plain(weighted_spiegelhalter_z, probability, outcome)
     return CalibrationTest(z, float(2 * norm.sf(abs(z))))

@@ -12,6 +12,7 @@ from scipy.special import bdtr
 
 from medaudit.metrics.weighting import (
     Floats,
+    Indices,
     Mask,
     Weights,
     by_chunks,
@@ -98,16 +99,16 @@ def weighted_sensitivity(
     scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
 ) -> Floats:
     """Share of the positives above the threshold; NaN in replicates without positives."""
-    flagged, ill = _flagged(scores, positives, threshold)
-    return _share(flagged, ill, weights, threshold)
+    flagged, truth = _flagged(scores, positives, threshold)
+    return _share(flagged, truth, weights, threshold)
 
 
 def weighted_specificity(
     scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
 ) -> Floats:
     """Share of the negatives at or below the threshold; NaN in replicates without negatives."""
-    flagged, ill = _flagged(scores, positives, threshold)
-    return _share(~flagged, ~ill, weights, threshold)
+    flagged, truth = _flagged(scores, positives, threshold)
+    return _share(~flagged, ~truth, weights, threshold)
 
 
 def weighted_ppv(
@@ -117,8 +118,8 @@ def weighted_ppv(
 
     It holds for the prevalence of this sample only.
     """
-    flagged, ill = _flagged(scores, positives, threshold)
-    return _share(ill, flagged, weights, threshold)
+    flagged, truth = _flagged(scores, positives, threshold)
+    return _share(truth, flagged, weights, threshold)
 
 
 def weighted_npv(
@@ -128,8 +129,8 @@ def weighted_npv(
 
     It holds for the prevalence of this sample only.
     """
-    flagged, ill = _flagged(scores, positives, threshold)
-    return _share(~ill, ~flagged, weights, threshold)
+    flagged, truth = _flagged(scores, positives, threshold)
+    return _share(~truth, ~flagged, weights, threshold)
 
 
 def sensitivity(scores: ArrayLike, positives: ArrayLike, *, threshold: float) -> float:
@@ -157,10 +158,10 @@ def _flagged(scores: ArrayLike, positives: ArrayLike, threshold: float) -> tuple
     return values > threshold, mask
 
 
-def _share(event: Mask, among: Mask, weights: ArrayLike, threshold: float) -> Floats:
+def _share(event: Mask, denominator: Mask, weights: ArrayLike, threshold: float) -> Floats:
     if math.isnan(threshold):
-        return np.full(len(checked_weights(weights, len(among))), np.nan)
-    return weighted_ratio(event & among, among, weights)
+        return np.full(len(checked_weights(weights, len(denominator))), np.nan)
+    return weighted_ratio(event & denominator, denominator, weights)
 
 
 def weighted_sensitivity_at_specificity(
@@ -175,17 +176,19 @@ def weighted_sensitivity_at_specificity(
     _checked_share(specificity)
     values, mask = scored(scores, positives)
     checked = checked_weights(weights, len(values))
-    ill, well = (np.flatnonzero(group) for group in (mask, ~mask))
-    ill, well = ill[np.argsort(values[ill])], well[np.argsort(values[well])]
+    positive, negative = (_ascending(values, group) for group in (mask, ~mask))
     # By how many negatives lie at or below the threshold: the positives at or below it.
-    missed = np.r_[0, np.searchsorted(values[ill], values[well], side="right")]
+    missed = np.r_[0, np.searchsorted(values[positive], values[negative], side="right")]
 
     def compute(part: Weights) -> Floats:
-        spared, caught = running_sums(part, well), running_sums(part, ill)
-        quota = np.ceil(specificity * spared[:, -1] - ROUNDING_SLACK)
-        n_spared = (spared < quota[:, None]).sum(axis=1)
-        sensitivity = 1 - ratio(caught[np.arange(len(part)), missed[n_spared]], caught[:, -1])
-        return np.where(spared[:, -1] > 0, sensitivity, np.nan)
+        true_negatives, false_negatives = (
+            running_sums(part, rows) for rows in (negative, positive)
+        )
+        quota = np.ceil(specificity * true_negatives[:, -1] - ROUNDING_SLACK)
+        n_needed = (true_negatives < quota[:, None]).sum(axis=1)
+        missed_now = false_negatives[np.arange(len(part)), missed[n_needed]]
+        sensitivity = 1 - ratio(missed_now, false_negatives[:, -1])
+        return np.where(true_negatives[:, -1] > 0, sensitivity, np.nan)
 
     return by_chunks(compute, checked)
 
@@ -200,6 +203,12 @@ def sensitivity_at_specificity(
 def _checked_share(share: float) -> None:
     if not 0 <= share <= 1:
         raise ValueError(f"specificity: expected a number in [0, 1], got {share}")
+
+
+def _ascending(values: Floats, members: Mask) -> Indices:
+    """Row numbers of the members by rising value."""
+    rows = np.flatnonzero(members)
+    return rows[np.argsort(values[rows])]
 
 
 def _checked_confidence(confidence: float) -> None:

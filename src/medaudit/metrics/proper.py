@@ -65,7 +65,7 @@ def log_loss(probabilities: ArrayLike, targets: ArrayLike) -> float:
 
 
 def weighted_event_brier_loss(
-    confidence: ArrayLike, happened: ArrayLike, weights: ArrayLike
+    probability: ArrayLike, outcome: ArrayLike, weights: ArrayLike
 ) -> Floats:
     """Brier loss of one event in every replicate: mean of (p − y)², in [0, 1].
 
@@ -74,17 +74,17 @@ def weighted_event_brier_loss(
 
     Reference: Brier 1950, Mon. Weather Rev. 78:1-3.
     """
-    values, event = events(confidence, happened)
+    values, event = events(probability, outcome)
     return weighted_mean((values - event) ** 2, weights)
 
 
-def event_brier_loss(confidence: ArrayLike, happened: ArrayLike) -> float:
+def event_brier_loss(probability: ArrayLike, outcome: ArrayLike) -> float:
     """`weighted_event_brier_loss` of the sample itself."""
-    return plain(weighted_event_brier_loss, confidence, happened)
+    return plain(weighted_event_brier_loss, probability, outcome)
 
 
 def weighted_brier_skill_score(
-    confidence: ArrayLike, happened: ArrayLike, weights: ArrayLike
+    probability: ArrayLike, outcome: ArrayLike, weights: ArrayLike
 ) -> Floats:
     """Brier skill of one event in every replicate, at most 1.
 
@@ -95,16 +95,16 @@ def weighted_brier_skill_score(
 
     Reference: Murphy 1973, J. Appl. Meteorol. 12:215-223; Wilks 2011, section 8.4.2.
     """
-    values, event = events(confidence, happened)
+    values, event = events(probability, outcome)
     sums = weighted_sums(np.column_stack([(values - event) ** 2, event, 1 - event]), weights)
     loss, with_event, without = sums.T
     # n·BS over n·f·(1 − f), written so that a missing class is exactly 0.
     return 1 - ratio(loss * (with_event + without), with_event * without)
 
 
-def brier_skill_score(confidence: ArrayLike, happened: ArrayLike) -> float:
+def brier_skill_score(probability: ArrayLike, outcome: ArrayLike) -> float:
     """`weighted_brier_skill_score` of the sample itself."""
-    return plain(weighted_brier_skill_score, confidence, happened)
+    return plain(weighted_brier_skill_score, probability, outcome)
 
 
 def weighted_multiclass_brier_skill_score(
@@ -152,8 +152,8 @@ class BrierDecomposition(Generic[Value]):
 
 
 def weighted_brier_decomposition(
-    confidence: ArrayLike,
-    happened: ArrayLike,
+    probability: ArrayLike,
+    outcome: ArrayLike,
     weights: ArrayLike,
     *,
     n_bins: int = 15,
@@ -161,7 +161,7 @@ def weighted_brier_decomposition(
 ) -> BrierDecomposition[Floats]:
     """Brier loss of an event in five parts, in every replicate; each has shape (replicates,).
 
-    With mean confidence c_b and frequency f_b of bin b, and frequency f overall:
+    With mean probability c_b and frequency f_b of bin b, and frequency f overall:
     reliability Σ_b (n_b/n) (c_b − f_b)², lower is better; resolution Σ_b (n_b/n) (f_b − f)², higher
     is better; uncertainty f (1 − f), a property of the data. They add up to the Brier loss of the
     binned forecast c_b (reliability − resolution + uncertainty). The forecast itself differs from
@@ -176,7 +176,7 @@ def weighted_brier_decomposition(
     Reference: Murphy 1973, J. Appl. Meteorol. 12:595-600; Stephenson, Coelho & Jolliffe 2008,
     Weather Forecast. 23:752-757.
     """
-    values, event = events(confidence, happened)
+    values, event = events(probability, outcome)
     columns = bin_columns(values, n_bins=n_bins, binning=binning)
     binned = [columns, columns * values[:, None], columns * event[:, None]]
     totals = weighted_sums(np.column_stack([*binned, values**2, values * event]), weights)
@@ -194,16 +194,16 @@ def weighted_brier_decomposition(
 
 
 def brier_decomposition(
-    confidence: ArrayLike,
-    happened: ArrayLike,
+    probability: ArrayLike,
+    outcome: ArrayLike,
     *,
     n_bins: int = 15,
     binning: Binning = "equal_width",
 ) -> BrierDecomposition[float]:
     """`weighted_brier_decomposition` of the sample itself."""
-    weights = np.ones((1, len(np.asarray(confidence))))
+    weights = np.ones((1, len(np.asarray(probability))))
     parts = weighted_brier_decomposition(
-        confidence, happened, weights, n_bins=n_bins, binning=binning
+        probability, outcome, weights, n_bins=n_bins, binning=binning
     )
     return BrierDecomposition(
         reliability=float(parts.reliability[0]),

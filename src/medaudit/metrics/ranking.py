@@ -80,7 +80,7 @@ def weighted_average_precision(
         mass = blocks.masses(part)
         _, flagged, _ = blocks.ranks(part)
         # Where nobody is flagged the block weighs nothing: any denominator does.
-        precision = blocks.met(mass) / np.maximum(flagged, np.finfo(float).tiny)
+        precision = blocks.cumulative(mass) / np.maximum(flagged, np.finfo(float).tiny)
         return ratio(blocks.area(mass, precision), _total(mass))
 
     return by_chunks(compute, checked_weights(weights, len(values)))
@@ -150,12 +150,13 @@ def rates_by_threshold(scores: ArrayLike, positives: ArrayLike) -> ThresholdRate
     """
     values, mask = scored(scores, positives)
     thresholds = np.r_[-np.inf, np.unique(values)]
-    ill, well = np.sort(values[mask]), np.sort(values[~mask])
-    spared_ill, spared_well = (_at_most(group, thresholds) for group in (ill, well))
+    positive, negative = np.sort(values[mask]), np.sort(values[~mask])
+    false_negatives = _at_most(positive, thresholds)
+    true_negatives = _at_most(negative, thresholds)
     return ThresholdRates(
         thresholds=thresholds,
-        sensitivity=ratio(len(ill) - spared_ill, len(ill)),
-        specificity=ratio(spared_well, len(well)),
+        sensitivity=ratio(len(positive) - false_negatives, len(positive)),
+        specificity=ratio(true_negatives, len(negative)),
     )
 
 

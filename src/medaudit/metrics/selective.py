@@ -55,13 +55,13 @@ def risk_coverage(risk: ArrayLike, confidence: ArrayLike) -> RiskCoverage:
     blocks = _blocks(losses, trust, everyone=True)
     kept = np.arange(1, len(losses) + 1)
     block = np.searchsorted(blocks.through, kept)
-    before = np.r_[0.0, blocks.met(blocks.masses(_ones(losses), losses))[0]]
+    before = np.r_[0.0, blocks.cumulative(blocks.masses(_ones(losses), losses))[0]]
     share = (kept - blocks.above[block]) / (blocks.through - blocks.above)[block]
-    met = before[block] + share * (before[block + 1] - before[block])
+    cumulative_risk = before[block] + share * (before[block + 1] - before[block])
     return RiskCoverage(
         coverage=kept / max(1, len(losses)),
-        selective_risk=met / kept,
-        generalised_risk=met / max(1, len(losses)),
+        selective_risk=cumulative_risk / kept,
+        generalised_risk=cumulative_risk / max(1, len(losses)),
         threshold=np.sort(trust)[::-1],
     )
 
@@ -261,9 +261,9 @@ def _selective_risks(
     blocks: TieBlocks, losses: Floats, weights: Weights
 ) -> tuple[Floats, NDArray[Any], NDArray[Any]]:
     """Mean risk of everybody through each block, the weight through it, and the weight in all."""
-    met = blocks.met(blocks.masses(weights, losses))
+    cumulative_risk = blocks.cumulative(blocks.masses(weights, losses))
     _, through, total = blocks.ranks(weights)
-    return ratio(met, through), through, total
+    return ratio(cumulative_risk, through), through, total
 
 
 def _defined_by_chunks(compute: Any, weights: Weights) -> Floats:

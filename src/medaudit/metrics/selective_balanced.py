@@ -217,8 +217,10 @@ def _risks_by_threshold(
     _, through, total = cases.blocks.ranks(weights)
     summed, present = np.zeros(through.shape), np.zeros(through.shape)
     for place in range(cases.n_classes):
-        kept, met = cases.kept_and_met(place, weights)
-        summed += np.divide(met, kept, out=np.zeros_like(met), where=kept > 0)
+        kept, cumulative_risk = cases.kept_and_cumulative_risk(place, weights)
+        summed += np.divide(
+            cumulative_risk, kept, out=np.zeros_like(cumulative_risk), where=kept > 0
+        )
         present += kept > 0
     risks = ratio(summed, present)
     risks[~cases.complete(weights)] = np.nan

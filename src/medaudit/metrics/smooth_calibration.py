@@ -13,7 +13,7 @@ GRID = 1024
 HALVINGS = 8
 
 
-def weighted_smooth_ece(confidence: ArrayLike, happened: ArrayLike, weights: ArrayLike) -> Floats:
+def weighted_smooth_ece(probability: ArrayLike, outcome: ArrayLike, weights: ArrayLike) -> Floats:
     """Smooth calibration error in every replicate, in [0, 1], shape (replicates,).
 
     smECE_σ = ∫₀¹ |Σ_i w_i (y_i − p_i) K_σ(t, p_i)| dt / Σ_i w_i with the Gaussian kernel of width
@@ -29,15 +29,15 @@ def weighted_smooth_ece(confidence: ArrayLike, happened: ArrayLike, weights: Arr
 
     Reference: Błasiok & Nakkiran 2024, ICLR.
     """
-    values, event = events(confidence, happened)
+    values, event = events(probability, outcome)
     checked = checked_weights(weights, len(values))
     shares = _shares_of_cells(values, event - values)
     return by_chunks(lambda part: _fixed_points(shares, part), checked)
 
 
-def smooth_ece(confidence: ArrayLike, happened: ArrayLike) -> float:
+def smooth_ece(probability: ArrayLike, outcome: ArrayLike) -> float:
     """`weighted_smooth_ece` of the sample itself."""
-    return plain(weighted_smooth_ece, confidence, happened)
+    return plain(weighted_smooth_ece, probability, outcome)
 
 
 def _shares_of_cells(values: Floats, residuals: Floats) -> sparse.csr_array:

@@ -137,7 +137,7 @@ class TieBlocks:
         steps = np.take(heights, self.block, axis=1) if tied else heights
         return np.asarray(np.einsum("bp,bp->b", masses, steps))
 
-    def met(self, masses: Floats) -> Floats:
+    def cumulative(self, masses: Floats) -> Floats:
         """Σ mass through every block, (replicates, blocks)."""
         return np.take(np.cumsum(masses, axis=1), self.lasts, axis=1)
 

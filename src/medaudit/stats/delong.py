@@ -165,11 +165,13 @@ def _require_single(group_ids: NDArray[np.generic], n: int) -> None:
 
 
 def _placed(table: Floats, mask: NDArray[np.bool_]) -> Placements:
-    ill, well = table[:, mask], table[:, ~mask]
+    positives, negatives = table[:, mask], table[:, ~mask]
     ranks = rankdata(table, axis=1)
-    outranked = ranks[:, mask] - rankdata(ill, axis=1)
-    outranking = ill.shape[1] - (ranks[:, ~mask] - rankdata(well, axis=1))
-    return Placements(outranked / max(1, well.shape[1]), outranking / max(1, ill.shape[1]))
+    outranked = ranks[:, mask] - rankdata(positives, axis=1)
+    outranking = positives.shape[1] - (ranks[:, ~mask] - rankdata(negatives, axis=1))
+    return Placements(
+        outranked / max(1, negatives.shape[1]), outranking / max(1, positives.shape[1])
+    )
 
 
 def _covariance_of_mean(part: Floats) -> Floats:
