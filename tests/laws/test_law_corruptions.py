@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
@@ -7,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medaudit.errors import ParamsError, UnknownNameError
-from medaudit.pixels.corruptions import CORRUPTIONS, conditions, corrupt, gaussian_noise
+from medaudit.pixels import corruptions
+from medaudit.pixels.corruptions import (
+    CORRUPTIONS,
+    brightness,
+    conditions,
+    corrupt,
+    gaussian_noise,
+)
 from medaudit.tables.conditions import Condition
 
 EVERY = conditions(CORRUPTIONS)
@@ -107,6 +116,28 @@ def test_blur_scales_with_the_input() -> None:
         return float((row * (1 - row)).sum() / size)
 
     assert width(224) == pytest.approx(width(448), rel=0.05)
+
+
+def test_the_identity_of_a_condition_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbours in the table and other severities do not count; function and level do."""
+
+    def identity(condition: Condition) -> str:
+        return json.dumps(corruptions.identity(condition), sort_keys=True)
+
+    before = {condition: identity(condition) for condition in EVERY}
+    assert len(set(before.values())) == len(EVERY)
+    assert corruptions.identity(Condition.clean()) is None
+
+    first = CORRUPTIONS["jpeg"]
+    more = replace(first, levels=(*first.levels, 10))
+    other = replace(CORRUPTIONS["contrast_up"], apply=brightness)
+    table = {"new": other, **CORRUPTIONS, "jpeg": more, "contrast_up": other}
+    monkeypatch.setattr(corruptions, "CORRUPTIONS", table)
+    moved = {condition for condition in EVERY if identity(condition) != before[condition]}
+    assert moved == set(conditions(["contrast_up"]))
+    monkeypatch.setattr(corruptions, "CORRUPTIONS", {"jpeg": replace(first, levels=(60, 50, 30))})
+    jpeg = [condition for condition in EVERY if condition.corruption == "jpeg"]
+    assert [identity(each) == before[each] for each in jpeg] == [False, True, True]
 
 
 def test_every_condition_of_a_name() -> None:

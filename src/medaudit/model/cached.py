@@ -112,10 +112,11 @@ def cached_predictions(
     with resume.entries(KIND, user=job.stage, names=files, root=root) as folder:
         for (name, condition), file in zip(wanted, files, strict=True):
             kept = _at_hand(folder / file)
+            found = kept or inputs.predict(name, condition)
+            table = inputs.table(found, predictor=name, condition=condition)  # checks what came
             if kept is None:
-                kept = inputs.predict(name, condition)
-                _write(kept, folder / file)
-            yield inputs.table(kept, predictor=name, condition=condition)
+                _write(found, folder / file)
+            yield table
 
 
 def by_predictor(

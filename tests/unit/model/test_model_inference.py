@@ -258,12 +258,29 @@ def test_predictors_are_known_by_name_and_plain_is_one_of_them() -> None:
     def read(*names: str) -> None:
         parse(PredictParams, {"predict": {"predictors": names}}, source=Path("params.yaml"))
 
-    with pytest.raises(ParamsError, match=r"predict\.predictors.* 'plian', did you mean 'plain'"):
-        read("plian")
+    with pytest.raises(ParamsError, match=r"predict\.predictors.* 'plainn', did you mean 'plain'"):
+        read("plainn")
     with pytest.raises(ParamsError, match="`plain` must be among"):
         read()
     with pytest.raises(ParamsError, match="plain stands twice"):
         read("plain", "plain")
+
+
+def broken(model: ImageModel, images: Images, *, sample_ids: Sequence[str], seed: int) -> Outputs:
+    """Logits that are no numbers."""
+    found = model.predict(images)
+    return replace(found, logits=found.logits * np.float32("nan"))
+
+
+def test_outputs_that_are_no_numbers_are_not_kept(
+    model_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached, "PREDICTORS", {**PREDICTORS, "broken": broken})
+    params = PredictParams(batch_size=4, predictors=("plain", "broken"))
+    job = replace(make_job(model_folder, prepared_folder), params=params)
+    with pytest.raises(DataError, match="logits must be finite; not so for s"):
+        list(cached_predictions(job, [CLEAN], root=tmp_path))
+    assert [file.name.partition("-")[0] for file in stored(tmp_path)] == ["plain"]
 
 
 def test_unreadable_predictions_are_made_again(

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from medaudit.errors import DataError
 from medaudit.model import forward
 from medaudit.model.augment import AugmentParams
 from medaudit.model.compute import ComputeParams
-from medaudit.model.prepared import Prepared
+from medaudit.model.prepared import Prepared, read_prepared, training_digest
 from medaudit.model.training import checkpoint, curves, loop, recipe, start, tuning
 from medaudit.model.training.checkpoint import EpochRecord, Progress
 from medaudit.model.training.params import TrainParams
@@ -248,5 +249,23 @@ def test_the_key_covers_data_params_and_threads(prepared: Prepared) -> None:
     assert base != key(prepared, BASE, threads=1)
     older = prepared.manifest.assign(age=prepared.manifest["age"] + 1)
     assert base == key(Prepared(**{**vars(prepared), "manifest": older}), BASE)
-    moved = prepared.manifest.assign(target=1 - prepared.manifest["target"])
-    assert base != key(Prepared(**{**vars(prepared), "manifest": moved}), BASE)
+    target = prepared.manifest["target"]
+    for role, counts in (("train", True), ("tune", True), ("calibration", False), ("test", False)):
+        moved = target.mask(prepared.manifest["role"] == role, 1 - target)
+        other = Prepared(**{**vars(prepared), "manifest": prepared.manifest.assign(target=moved)})
+        assert (base != key(other, BASE)) == counts, role
+
+
+def test_the_key_covers_pixels_of_train_and_tune(prepared: Prepared, tmp_path: Path) -> None:
+    def digest(role: str) -> str:
+        folder = tmp_path / role
+        shutil.copytree(prepared.folder, folder)
+        shard = np.load(folder / "pixels/00000.npy")
+        first = next(i for i in range(len(shard)) if prepared.manifest["role"].iloc[i] == role)
+        shard[first, 0, 0, 0] ^= 1
+        np.save(folder / "pixels/00000.npy", shard)
+        return training_digest(read_prepared(folder))
+
+    base = training_digest(prepared)
+    assert len({base, digest("train"), digest("tune")}) == 3
+    assert base == digest("test")
