@@ -165,22 +165,23 @@ def verdict(found: Sequence[Difference], rev: str, spread: Spread | None) -> tup
     count = f"{len(found) - len(apart)} of {len(found)} headline numbers equal those of {rev}"
     if not apart:
         return f"{count}.", "This run gives the committed numbers to the last digit."
+    count = f"{count}, {len(apart)} differ{'s' if len(apart) == 1 else ''}"
     outside = [each.name for each in apart if each.outside]
     if spread is None:
         return (
-            f"{count}, {len(apart)} differ ({listed(outside, limit=3)}).",
+            f"{count} ({listed(outside, limit=3)}).",
             "How far retraining moves them was not measured for these parameters, so all have to "
             "be equal; python -m benchmarks.retraining measures it.",
         )
     where = f"the spread of retraining ({spread.seeds} seeds)"
     if not outside:
         return (
-            f"{count}, {len(apart)} differ, all within {where}.",
+            f"{count}, all within {where}.",
             "Another processor, thread count or library version trains another model; so far may "
             "it move.",
         )
     return (
-        f"{count}, {len(apart)} differ, {len(outside)} of them outside {where}.",
+        f"{count}, {len(outside)} of them outside {where}.",
         f"Not explained by retraining: {listed(outside, limit=3)}; look at what changed since "
         f"{rev}: git diff {rev} -- src params.yaml",
     )

@@ -78,7 +78,7 @@ def test_numbers_within_the_spread_are_listed_and_pass(repository):
     assert table[1].split() == ["evaluate.accuracy", "0.7", "0.73", "+0.03", "0.02", "within"]
     assert len(table) == 2
     assert verdict[0] == (
-        "4 of 5 headline numbers equal those of HEAD, 1 differ, all within the spread of "
+        "4 of 5 headline numbers equal those of HEAD, 1 differs, all within the spread of "
         "retraining (5 seeds)."
     )
     assert call("--brief") == (0, "\n".join(verdict) + "\n")
