@@ -33,10 +33,9 @@ def main() -> None:
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
     book = casebook.study(Conditions.aligned(test, corrupted), load(CasesParams), bootstrap)
     lab = explain.open_laboratory(MODEL, PREPARED, load(PredictParams), load(ComputeParams))
-    ids = book.controls["sample_id"]
-    others = lab.subjects(ids)
+    others = lab.subjects(book.controls["sample_id"])
     tried = casebook.control_evidence(book, *lab.try_edits(others, label="controls"))
-    focus = lab.focus_table(others, book.called(ids))
+    focus = lab.focus_table(others, book.predicted(book.controls["sample_id"]))
     pages = [investigate(book, lab, case, tried) for case in book.cases]
     found = case_findings.findings(book, pages, tried, focus)
     entries = [illustrate(book, lab, page) for page in pages]
@@ -53,8 +52,7 @@ def investigate(book: Study, lab: Laboratory, case: Chosen, tried: pd.DataFrame)
 
 def illustrate(book: Study, lab: Laboratory, page: Page) -> dict[str, Any]:
     """Draw a case, and put together all that is known about it."""
-    shown = (page.case.sample_id, page.case.condition)
-    drawn = lab.draw(*shown, classes=page.classes, cited=page.cited, stem=CASES / page.stem)
+    drawn = lab.draw(*page.shown, classes=page.classes, cited=page.cited, stem=CASES / page.stem)
     return dossier.entry(book, page, drawn=drawn, questions=QUESTIONS)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from medaudit.stats.bootstrap import Bootstrap
+    from medaudit.tables.conditions import Condition
     from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 
@@ -48,8 +49,8 @@ class Study:
     controls: pd.DataFrame
     taxonomy: pd.DataFrame
 
-    def called(self, sample_ids: Iterable[str]) -> list[int]:
-        """The output that is called for clean images."""
+    def predicted(self, sample_ids: Iterable[str]) -> list[int]:
+        """The output that is predicted for clean images."""
         return [int(index) for index in self.test.predicted_output[self.test.rows_of(sample_ids)]]
 
     def mode(self, case: Chosen) -> str:
@@ -72,6 +73,11 @@ class Page:
     case: Chosen
     evidence: pd.DataFrame
     diagnosis: Diagnosis
+
+    @property
+    def shown(self) -> tuple[str, Condition]:
+        """The sample and the condition under which it is shown."""
+        return self.case.sample_id, self.case.condition
 
     @property
     def stem(self) -> str:
