@@ -31,11 +31,11 @@ from benchmarks.coverage_samples import (
     truth,
     with_differences,
 )
-from medaudit.files import write_text
-from medaudit.stats import bca, delong, small_sample
-from medaudit.stats.estimate import Estimate, Statistic, estimate_from
-from medaudit.stats.proportions import wilson
-from medaudit.stats.resample import Resamples, cluster_resamples
+from medaudit.core.files import write_text
+from medaudit.stats import bca, delong
+from medaudit.stats import intervals as interval_methods
+from medaudit.stats.intervals import Estimate, Statistic, estimate_from, wilson
+from medaudit.stats.weighting import Resamples, cluster_resamples
 
 LEVEL = 0.95
 CLUSTERED, UNCLUSTERED, BCA = "clustered", "unclustered", "clustered_bca"
@@ -67,9 +67,11 @@ def intervals(sample: Sample, *, threshold: float, replicates: int, seed: int) -
         plain = _percentile(name, values[name], column, resamples, sample)
         rests_on = sample.independent(name)
         made[name, CLUSTERED] = plain
-        made[name, EXPANDED] = small_sample.expanded(plain, column, n_independent=rests_on)
+        made[name, EXPANDED] = interval_methods.expanded(plain, column, n_independent=rests_on)
         if name in SHARES:
-            made[name, LOGIT_T] = small_sample.on_logit_scale(plain, column, n_independent=rests_on)
+            made[name, LOGIT_T] = interval_methods.on_logit_scale(
+                plain, column, n_independent=rests_on
+            )
     for name, statistic in _smooth(sample, threshold).items():
         made[name, BCA] = bca.bca_from(statistic, values[name], table[name], resamples, level=LEVEL)
     if resamples.n_groups == resamples.n:

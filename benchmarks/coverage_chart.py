@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from medaudit.files import atomic, write_text
-from medaudit.reporting import style
+from medaudit.core.files import atomic, write_text
+from medaudit.report import style
 
 LOW, HIGH = 0.93, 0.97
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medaudit.metrics import calibration, classification, operating, ranking, selective
-from medaudit.stats.estimate import Statistic
+from medaudit.stats.intervals import Statistic
 
 LESIONS = np.repeat(np.arange(1, 7), [5514, 1423, 490, 34, 5, 4])
 MEAN_PATIENT = 3.6

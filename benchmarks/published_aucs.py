@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from medaudit.data.external.outputs import read_outputs
-from medaudit.data.external.truth import TruthColumns, read_truth
+from medaudit.data.external_outputs import read_outputs
+from medaudit.data.external_tables import TruthColumns, read_truth
 from medaudit.metrics.ranking import weighted_auroc
-from medaudit.stats.bootstrap import Bootstrap, IntervalParams
-from medaudit.stats.measure import Measure, positives_and_negatives
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams, Measure, positives_and_negatives
 
 ID, GROUP = "Image Index", "Patient ID"
 PARAMS = IntervalParams()

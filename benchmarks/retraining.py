@@ -26,8 +26,8 @@ import pandas as pd
 import yaml
 
 from benchmarks import retraining_chart
-from medaudit.files import write_json, write_text
-from medaudit.stage import machine, versions
+from medaudit.core.files import write_json, write_text
+from medaudit.core.runner import machine, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (1234, 1, 2, 3, 4)

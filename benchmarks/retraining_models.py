@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from medaudit import findings, stage
-from medaudit.model import compute, stored
+from medaudit.core import findings, runner
+from medaudit.core.params import load
+from medaudit.model import compute, network
 from medaudit.model.compute import ComputeParams
-from medaudit.model.forward import Feed
+from medaudit.model.inference import LoaderConfig
 from medaudit.model.prepared import Prepared, read_prepared
-from medaudit.model.training import curves, loop, recipe, start, tuning
-from medaudit.model.training.checkpoint import Progress
-from medaudit.model.training.loop import Trained, TrainingRun
-from medaudit.model.training.params import TrainParams
-from medaudit.params import load
+from medaudit.training import build, curves, loop, objectives, train_or_load
+from medaudit.training.checkpoint import Progress
+from medaudit.training.loop import Trained, TrainingRun, TrainParams
 
 if TYPE_CHECKING:
     from torch.optim.swa_utils import AveragedModel
@@ -54,14 +53,14 @@ def train(prepared: Prepared, params: TrainParams, decays: dict[str, float]) -> 
     """Train once; every decay keeps its own best epoch."""
     machine = load(ComputeParams)
     device = compute.setup(machine)
-    feed = Feed(params.batch_size, machine.loader_threads, device)
+    feed = LoaderConfig(params.batch_size, machine.loader_threads, device)
     run = TrainingRun(prepared, params, loader_threads=machine.loader_threads, device=device)
     run.average = averages = Averages(run.model, decays)
     kept = {name: Progress() for name in decays}
     for number in range(1, params.epochs + 1):
         record = run.epoch(number)
         for name, model in averages.models(decays).items():
-            own = replace(record, tune=tuning.tune_scores(model, prepared, feed=feed))
+            own = replace(record, tune=objectives.tune_scores(model, prepared, feed=feed))
             kept[name].add(own, score=loop.score(own, params), model=model)
     return {name: _best(run, progress) for name, progress in kept.items()}
 
@@ -69,14 +68,16 @@ def train(prepared: Prepared, params: TrainParams, decays: dict[str, float]) -> 
 def _best(run: TrainingRun, progress: Progress) -> Trained:
     model = deepcopy(run.model)
     model.load_state_dict(progress.best_state)
-    history, shift = tuple(progress.history), start.noted(run.shift)
+    history, shift = tuple(progress.history), build.noted(run.shift)
     return Trained(model.eval(), progress.best_epoch, history, run.precision, shift)
 
 
 def write(trained: Trained, prepared: Prepared, params: TrainParams, folder: Path) -> None:
     """What the train stage leaves."""
-    stored.save(
-        trained.model, folder / "artifacts/model", card=recipe.card(prepared, params, trained)
+    network.save_model(
+        trained.model,
+        folder / "artifacts/model",
+        card=train_or_load.card(prepared, params, trained),
     )
     n_train, n_tune = (len(prepared.positions([role])) for role in ("train", "tune"))
     found = curves.findings(trained, n_train=n_train, n_tune=n_tune)
@@ -84,7 +85,7 @@ def write(trained: Trained, prepared: Prepared, params: TrainParams, folder: Pat
 
 
 def main() -> None:
-    stage.configure_logging()
+    runner.configure_logging()
     pairs = (word.split("=") for word in sys.argv[1:])
     decays = {name: float(decay) for name, decay in pairs}
     params, prepared = load(TrainParams), read_prepared(Path("artifacts/prepared"))

@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medaudit.model import backbones, compute, forward
+from medaudit.model import compute, inference, network
 from medaudit.model.prepared import read_prepared
 
 PREPARED = Path("artifacts/prepared")
@@ -26,17 +26,17 @@ BACKBONE = "tf_efficientnet_lite0"
 
 def features(prepared):
     device = compute.setup(compute.ComputeParams())
-    model = backbones.create(
+    model = network.create(
         BACKBONE,
         len(prepared.schema.classes),
         weights="bundled",
         dropout=0.0,
         image_size=prepared.image_size,
     )
-    model = forward.prepare_model(model, device).eval()
+    model = inference.prepare_model(model, device).eval()
     everything = np.arange(len(prepared.manifest))
-    feed = forward.Feed(32, 1, device)
-    return forward.run(model, prepared.reader.take, everything, feed=feed, label="probe").features
+    feed = inference.LoaderConfig(32, 1, device)
+    return inference.run(model, prepared.reader.take, everything, feed=feed, label="probe").features
 
 
 def row(name, found, targets, train, test):

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from benchmarks import stats_loops as loops
 from benchmarks.stats_samples import Predictions, predictions, resamples
-from medaudit.files import write_text
+from medaudit.core.files import write_text
 from medaudit.metrics import calibration, classification, ranking, selective
 
 Kernel = Callable[[Predictions, NDArray[np.uint16]], NDArray[np.float64]]

@@ -21,17 +21,16 @@ from numpy.typing import NDArray
 
 from benchmarks.stats import machine
 from benchmarks.stats_samples import ROWS_PER_GROUP, SHARES, SIGNAL
-from medaudit.audits import calibration, evaluation, robustness, selection, slices
-from medaudit.audits.calibration import CalibrateParams
-from medaudit.audits.cuts import SliceParams
-from medaudit.audits.evaluation import EvaluateParams
-from medaudit.audits.robustness import StressParams
-from medaudit.audits.selection import SelectiveParams
-from medaudit.files import write_text
-from medaudit.findings import Findings
+from medaudit.audits import calibrate, evaluate, selective, slices, stress
+from medaudit.audits.calibrate import CalibrateParams
+from medaudit.audits.evaluate import EvaluateParams
+from medaudit.audits.selective import SelectiveParams
+from medaudit.audits.slicing import SliceParams
+from medaudit.audits.stress import StressParams
+from medaudit.core.files import write_text
+from medaudit.core.findings import Findings
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
-from medaudit.tables.conditions import Condition
-from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.predictions import Condition, PredictionTable, Schema
 from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 ROLES = {"calibration": 1000, "test": 2000}
@@ -105,22 +104,22 @@ def stages(replicates: int) -> dict[str, Callable[[], Findings]]:
     """What each stage does after inference."""
     clean, stressed, train = tables()
     calibration_role = clean.role("calibration")
-    points = evaluation.freeze(calibration_role, EvaluateParams())
+    points = evaluate.freeze(calibration_role, EvaluateParams())
     test, role = (ScoredPredictions(t, points) for t in (clean.role("test"), calibration_role))
     bootstrap = Bootstrap.of_groups(test.group_ids, IntervalParams(replicates=replicates))
     conditions = Conditions.aligned(test, stressed)
     cuts = SliceParams(columns=("sex", "site"), quantiles=QUANTILES, primary="critical_sensitivity")
     names = tuple(dict.fromkeys(table.condition.corruption for table in stressed))
 
-    def of(audit: ModuleType, data: object, calibration: object, params: object) -> Findings:
-        return audit.audit(data, audit.freeze(calibration, params), params, bootstrap)
+    def of(audit: ModuleType, data: object, freezing: object, params: object) -> Findings:
+        return audit.audit(data, audit.freeze(freezing, params), params, bootstrap)
 
     return {
-        "evaluate": partial(of, evaluation, test, calibration_role, EvaluateParams()),
-        "stress": partial(of, robustness, conditions, points, StressParams(corruptions=names)),
+        "evaluate": partial(of, evaluate, test, calibration_role, EvaluateParams()),
+        "stress": partial(of, stress, conditions, points, StressParams(corruptions=names)),
         "slice": partial(of, slices, test, train, cuts),
-        "calibrate": partial(of, calibration, test, calibration_role, CalibrateParams()),
-        "selective": partial(of, selection, test, role, SelectiveParams()),
+        "calibrate": partial(of, calibrate, test, calibration_role, CalibrateParams()),
+        "selective": partial(of, selective, test, role, SelectiveParams()),
     }
 
 

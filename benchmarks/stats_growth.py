@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from benchmarks.stats import machine
 from benchmarks.stats_samples import predictions, resamples
-from medaudit.files import atomic, write_text
+from medaudit.core.files import atomic, write_text
 from medaudit.metrics import calibration, classification, operating, ranking, selective
 
 REPLICATES = 200

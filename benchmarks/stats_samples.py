@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from medaudit.stats.resample import Resamples, cluster_resamples
+from medaudit.stats.weighting import Resamples, cluster_resamples
 
 # Near those of HAM10000, but the rarest class has so few rows that some replicates lack it.
 SHARES = np.array([0.67, 0.11, 0.11, 0.05, 0.044, 0.014, 0.002])

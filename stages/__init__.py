@@ -19,7 +19,8 @@ def _leave(_signum: int, _frame: FrameType | None) -> None:
 
 
 # While `python -m` looks for the module; a program that only imports stages keeps its own handler,
-# and an ignored signal (`nohup`, `&` in a script) stays ignored. `medaudit.stage.run` takes over.
+# and an ignored signal (`nohup`, `&` in a script) stays ignored.
+# `medaudit.core.runner.run` takes over.
 if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _leave)
 

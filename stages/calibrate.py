@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from medaudit import findings, stage
-from medaudit.audits import calibration
-from medaudit.audits.calibration import CalibrateParams
-from medaudit.files import write_json
-from medaudit.params import load
+from medaudit.audits import calibrate
+from medaudit.audits.calibrate import CalibrateParams
+from medaudit.core import findings, runner
+from medaudit.core.files import write_json
+from medaudit.core.params import load
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import predictions
 from medaudit.tables.scoring import ScoredPredictions
@@ -18,13 +18,13 @@ CALIBRATORS = Path("artifacts/calibrators.json")
 def main() -> None:
     """Fit, keep what was fitted, and measure reliability before and after."""
     params, clean = load(CalibrateParams), predictions.read(CLEAN)
-    fitted = calibration.freeze(clean.role("calibration"), params)
+    fitted = calibrate.freeze(clean.role("calibration"), params)
     test = ScoredPredictions(clean.role("test"))
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
-    found = calibration.audit(test, fitted, params, bootstrap)
+    found = calibrate.audit(test, fitted, params, bootstrap)
     write_json(CALIBRATORS, {name: each.facts() for name, each in fitted.items()})
     findings.write(found, "calibrate")
 
 
 if __name__ == "__main__":
-    stage.run(main, "calibrate")
+    runner.run(main, "calibrate")

@@ -5,17 +5,16 @@ from typing import Any
 
 import pandas as pd
 
-from medaudit import findings, stage
-from medaudit.audits import case_findings, casebook, dossier
-from medaudit.audits.casebook import Page, Study
-from medaudit.audits.cases import CasesParams, Chosen
-from medaudit.files import write_json
-from medaudit.model import explain
-from medaudit.model.cached import PredictParams
+from medaudit.cases import case_record, case_study, intervention_runner
+from medaudit.cases.case_selection import CasesParams, Chosen
+from medaudit.cases.case_study import CaseRecord, CaseStudyData
+from medaudit.cases.intervention_runner import InterventionRunner
+from medaudit.core import findings, runner
+from medaudit.core.files import write_json
+from medaudit.core.params import load
 from medaudit.model.compute import ComputeParams
-from medaudit.model.explain import Laboratory
-from medaudit.params import load
-from medaudit.pixels.counterfactuals import QUESTIONS
+from medaudit.model.predictions import PredictParams
+from medaudit.pixels.interventions import QUESTIONS
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.scoring import Conditions, ScoredPredictions
@@ -31,30 +30,32 @@ def main() -> None:
     test = ScoredPredictions(predictions.read(CLEAN).role("test"), operating_points.read(POINTS))
     corrupted = [predictions.read(path) for path in sorted(STRESS.glob("*.parquet"))]
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
-    book = casebook.study(Conditions.aligned(test, corrupted), load(CasesParams), bootstrap)
-    lab = explain.open_laboratory(MODEL, PREPARED, load(PredictParams), load(ComputeParams))
+    book = case_study.study(Conditions.aligned(test, corrupted), load(CasesParams), bootstrap)
+    lab = intervention_runner.open_runner(MODEL, PREPARED, load(PredictParams), load(ComputeParams))
     others = lab.subjects(book.controls["sample_id"])
-    tried = casebook.control_evidence(book, *lab.try_edits(others, label="controls"))
+    tried = case_study.control_evidence(book, *lab.try_edits(others, label="controls"))
     focus = lab.focus_table(others, book.predicted(book.controls["sample_id"]))
     pages = [investigate(book, lab, case, tried) for case in book.cases]
-    found = case_findings.findings(book, pages, tried, focus)
+    found = case_study.findings(book, pages, tried, focus)
     entries = [illustrate(book, lab, page) for page in pages]
-    write_json(CASES / "cases.json", dossier.dossier(book, entries, found, questions=QUESTIONS))
+    write_json(CASES / "cases.json", case_record.dossier(book, entries, found, questions=QUESTIONS))
     findings.write(found, "cases")
 
 
-def investigate(book: Study, lab: Laboratory, case: Chosen, tried: pd.DataFrame) -> Page:
+def investigate(
+    book: CaseStudyData, lab: InterventionRunner, case: Chosen, tried: pd.DataFrame
+) -> CaseRecord:
     """Edit the image of a case, and weigh what that does against the controls."""
     subject = lab.verified(case.sample_id, case.condition, probabilities=case.probabilities)
     edits = lab.try_edits([subject], label=case.sample_id)
-    return casebook.weigh(book, case, casebook.case_evidence(book, case, *edits), tried)
+    return case_study.weigh(book, case, case_study.case_evidence(book, case, *edits), tried)
 
 
-def illustrate(book: Study, lab: Laboratory, page: Page) -> dict[str, Any]:
+def illustrate(book: CaseStudyData, lab: InterventionRunner, page: CaseRecord) -> dict[str, Any]:
     """Draw a case, and put together all that is known about it."""
     drawn = lab.draw(*page.shown, classes=page.classes, cited=page.cited, stem=CASES / page.stem)
-    return dossier.entry(book, page, drawn=drawn, questions=QUESTIONS)
+    return case_record.entry(book, page, drawn=drawn, questions=QUESTIONS)
 
 
 if __name__ == "__main__":
-    stage.run(main, "cases")
+    runner.run(main, "cases")

@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
-from medaudit import findings, stage
-from medaudit.audits import evaluation
-from medaudit.audits.evaluation import EvaluateParams
-from medaudit.model.cached import PredictionJob, PredictParams, by_predictor, cached_predictions
+from medaudit.audits import evaluate
+from medaudit.audits.evaluate import EvaluateParams
+from medaudit.core import findings, runner
+from medaudit.core.params import load
 from medaudit.model.compute import ComputeParams
-from medaudit.params import load
+from medaudit.model.predictions import (
+    PredictionJob,
+    PredictParams,
+    by_predictor,
+    cached_predictions,
+)
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
-from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Condition
 from medaudit.tables.scoring import ScoredPredictions
 
 MODEL = Path("artifacts/model")
@@ -31,10 +36,10 @@ def main() -> None:
         compute=load(ComputeParams),
     )
     (clean,), others = by_predictor(cached_predictions(job, [Condition.clean()]))
-    points = evaluation.freeze(clean.role("calibration"), params)
+    points = evaluate.freeze(clean.role("calibration"), params)
     test = ScoredPredictions(clean.role("test"), points)
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
-    found = evaluation.audit(test, points, params, bootstrap)
+    found = evaluate.audit(test, points, params, bootstrap)
     predictions.write(clean, CLEAN)
     for name, (table,) in others.items():
         predictions.write(table, CLEAN.parent / name / CLEAN.name)
@@ -43,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "evaluate")
+    runner.run(main, "evaluate")

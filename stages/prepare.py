@@ -6,15 +6,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medaudit import findings, stage
-from medaudit.data import account, datasets, integrity, manifest
+from medaudit.core import findings, runner
+from medaudit.core.params import load
+from medaudit.data import data_summary, datasets, integrity, manifest
 from medaudit.data.manifest import PrepareParams
-from medaudit.params import load
 from medaudit.pixels.ingest import ingest, sources
 from medaudit.tables.manifest import MASKS, PIXELS, write_manifest, write_preparation
 
 if TYPE_CHECKING:
-    from medaudit.data.datasets import RawDataset
+    from medaudit.data.datasets.base import RawDataset
 
 PREPARED = Path("artifacts/prepared")
 log = logging.getLogger(__name__)
@@ -49,9 +49,9 @@ def prepare(raw: RawDataset, folder: Path, *, params: PrepareParams) -> findings
     write_manifest(table, folder)
     facts = manifest.preparation(table, raw, duplicates=duplicates, image_size=params.image_size)
     write_preparation(facts, folder)
-    ledger = account.account_for_roles(table, ledger)
-    return account.audit(table, raw.schema, duplicates=duplicates, ledger=ledger)
+    ledger = data_summary.account_for_roles(table, ledger)
+    return data_summary.audit(table, raw.schema, duplicates=duplicates, ledger=ledger)
 
 
 if __name__ == "__main__":
-    stage.run(main, "prepare")
+    runner.run(main, "prepare")

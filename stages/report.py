@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from medaudit import stage
-from medaudit.params import load
-from medaudit.reporting import write
-from medaudit.reporting.context import ReportParams
-from medaudit.reporting.series import STAGES
+from medaudit.core import runner
+from medaudit.core.params import load
+from medaudit.report import render
+from medaudit.report.blocks import ReportParams
+from medaudit.report.results import STAGES
 
 REPORT = Path("report")
 SOURCE = "made by this pipeline"
@@ -14,8 +14,8 @@ SOURCE = "made by this pipeline"
 
 def main() -> None:
     """Read what the stages found and write the report."""
-    write.report(Path(), REPORT, stages=STAGES, params=load(ReportParams), source=SOURCE)
+    render.report(Path(), REPORT, stages=STAGES, params=load(ReportParams), source=SOURCE)
 
 
 if __name__ == "__main__":
-    stage.run(main, "report")
+    runner.run(main, "report")

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from medaudit import findings, stage
-from medaudit.audits import selection
-from medaudit.audits.selection import SelectiveParams
-from medaudit.files import write_json
-from medaudit.params import load
+from medaudit.audits import selective
+from medaudit.audits.selective import SelectiveParams
+from medaudit.core import findings, runner
+from medaudit.core.files import write_json
+from medaudit.core.params import load
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.scoring import ScoredPredictions
@@ -22,11 +22,11 @@ def main() -> None:
     clean = predictions.read(CLEAN)
     test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
-    rule = selection.freeze(role, params)
-    found = selection.audit(test, rule, params, bootstrap)
+    rule = selective.freeze(role, params)
+    found = selective.audit(test, rule, params, bootstrap)
     write_json(DEFERRAL, rule.facts())
     findings.write(found, "selective")
 
 
 if __name__ == "__main__":
-    stage.run(main, "selective")
+    runner.run(main, "selective")

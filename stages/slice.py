@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from medaudit import findings, stage
 from medaudit.audits import slices
-from medaudit.audits.cuts import SliceParams
-from medaudit.params import load
+from medaudit.audits.slicing import SliceParams
+from medaudit.core import findings, runner
+from medaudit.core.params import load
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import manifest, operating_points, predictions
 from medaudit.tables.scoring import ScoredPredictions
@@ -27,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "slice")
+    runner.run(main, "slice")

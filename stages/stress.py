@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
-from medaudit import findings, stage
-from medaudit.audits import robustness
-from medaudit.audits.robustness import StressParams
-from medaudit.model.cached import PredictionJob, PredictParams, by_predictor, cached_predictions
+from medaudit.audits import stress
+from medaudit.audits.stress import StressParams
+from medaudit.core import findings, runner
+from medaudit.core.params import load
 from medaudit.model.compute import ComputeParams
-from medaudit.params import load
+from medaudit.model.predictions import (
+    PredictionJob,
+    PredictParams,
+    by_predictor,
+    cached_predictions,
+)
 from medaudit.pixels import corruptions
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
@@ -36,8 +41,8 @@ def main() -> None:
     tables, others = by_predictor(cached_predictions(job, conditions))
     test = ScoredPredictions(predictions.read(CLEAN).role("test"), points)
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
-    frozen = robustness.freeze(points, params)
-    found = robustness.audit(Conditions.aligned(test, tables), frozen, params, bootstrap)
+    frozen = stress.freeze(points, params)
+    found = stress.audit(Conditions.aligned(test, tables), frozen, params, bootstrap)
     for folder, held in ((STRESS, tables), *((STRESS / name, t) for name, t in others.items())):
         for table in held:
             predictions.write(table, folder / f"{table.condition.name}.parquet")
@@ -45,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "stress")
+    runner.run(main, "stress")

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from medaudit import findings, stage
-from medaudit.model import compute, resume, stored
+from medaudit.core import findings, keys, runner
+from medaudit.core.params import load
+from medaudit.model import compute, network
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import read_prepared
-from medaudit.model.training import curves, making, recipe
-from medaudit.model.training.params import TrainParams
-from medaudit.params import load
+from medaudit.training import curves, train_or_load
+from medaudit.training.loop import TrainParams
 
 PREPARED, MODEL, LIVE = Path("artifacts/prepared"), Path("artifacts/model"), Path("artifacts/live")
 
@@ -18,17 +18,17 @@ def main() -> None:
     params, machine = load(TrainParams), load(ComputeParams)
     prepared = read_prepared(PREPARED)
     device = compute.setup(machine)
-    key = recipe.key(prepared, params, compute=machine, device=device)
+    key = train_or_load.key(prepared, params, compute=machine, device=device)
 
-    with resume.store("train", key) as store, curves.live(LIVE) as on_epoch:
-        trained = making.make(
+    with keys.store("train", key) as store, curves.live(LIVE) as on_epoch:
+        trained = train_or_load.make(
             prepared, params, compute=machine, device=device, store=store, on_epoch=on_epoch
         )
-        stored.save(trained.model, MODEL, card=recipe.card(prepared, params, trained))
+        network.save_model(trained.model, MODEL, card=train_or_load.card(prepared, params, trained))
 
     n_train, n_tune = (len(prepared.positions([role])) for role in ("train", "tune"))
     findings.write(curves.findings(trained, n_train=n_train, n_tune=n_tune), "train")
 
 
 if __name__ == "__main__":
-    stage.run(main, "train")
+    runner.run(main, "train")

@@ -1,8 +1,12 @@
 """The audits as stages run them, from one table of all roles to findings."""
 
-from medaudit.audits import calibration, casebook, evaluation, robustness, selection, slices
-from medaudit.audits.evaluation import EvaluateParams
-from medaudit.audits.robustness import FrozenStress, StressParams
+from medaudit.audits import calibrate as calibrate_audit
+from medaudit.audits import evaluate as evaluate_audit
+from medaudit.audits import selective, slices
+from medaudit.audits import stress as stress_audit
+from medaudit.audits.evaluate import EvaluateParams
+from medaudit.audits.stress import FrozenStress, StressParams
+from medaudit.cases import case_study
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables.scoring import Conditions, ScoredPredictions
 
@@ -22,14 +26,14 @@ def conditions(clean, corrupted, points):
 def evaluate(clean, points, intervals=FEW):
     test = ScoredPredictions(clean.role("test"), points)
     params = EvaluateParams(specificity=points.specificity)
-    return evaluation.audit(test, points, params, over(test, intervals))
+    return evaluate_audit.audit(test, points, params, over(test, intervals))
 
 
 def stress(clean, corrupted, points, intervals=FEW, *, baseline=None):
     names = tuple(dict.fromkeys(table.condition.corruption for table in corrupted)) or ("none",)
     test, params = conditions(clean, corrupted, points), StressParams(corruptions=names)
     frozen = FrozenStress(points, baseline)
-    return robustness.audit(test, frozen, params, over(test.clean, intervals))
+    return stress_audit.audit(test, frozen, params, over(test.clean, intervals))
 
 
 def slice_up(clean, points, train_rows, params, intervals=FEW):
@@ -40,15 +44,15 @@ def slice_up(clean, points, train_rows, params, intervals=FEW):
 
 def calibrate(clean, params, intervals=FEW, *, fitted=None):
     test = ScoredPredictions(clean.role("test"))
-    fitted = fitted or calibration.freeze(clean.role("calibration"), params)
-    return calibration.audit(test, fitted, params, over(test, intervals))
+    fitted = fitted or calibrate_audit.freeze(clean.role("calibration"), params)
+    return calibrate_audit.audit(test, fitted, params, over(test, intervals))
 
 
 def defer(clean, points, params, intervals=FEW):
     test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
-    return selection.audit(test, selection.freeze(role, params), params, over(test, intervals))
+    return selective.audit(test, selective.freeze(role, params), params, over(test, intervals))
 
 
 def study(clean, corrupted, points, params, intervals=FEW):
     test = conditions(clean, corrupted, points)
-    return casebook.study(test, params, over(test.clean, intervals))
+    return case_study.study(test, params, over(test.clean, intervals))

@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 
 from medaudit.tables import operating_points
-from medaudit.tables.conditions import Condition
 from medaudit.tables.operating_points import OperatingPoints
-from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.predictions import Condition, PredictionTable, Schema
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # Started in the background of a shell, which makes every child deaf to Ctrl-C.

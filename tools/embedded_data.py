@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from medaudit.errors import DataError
+from medaudit.core.errors import DataError
 from tools.phantom.generate import generate
 
 DATA = Path("data")

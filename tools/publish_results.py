@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from medaudit.reporting import reproduction
+from medaudit.report import reproduction
 
 STAGES = (
     "prepare",

@@ -8,7 +8,7 @@ Keys of predictions and of training runs hold a VERSION and not the source, so a
 results must raise it. `tests/versions.json` holds, for each VERSION, digests of the source that it
 stands for, and a test compares. Comments, docstrings and annotations do not count.
 
-Guarded are the modules of `src/medaudit/model` and the packed pixels that forward pass or training
+Guarded are the modules of `model` and `training` and the packed pixels that forward or training
 import; of the tasks what turns probabilities into logits; and of the metrics the functions that
 the choice of the epoch calls. Not guarded are corruptions and predictors, whose own source is in
 the keys.
@@ -25,15 +25,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from medaudit import keys  # noqa: E402
-from tools import deps  # noqa: E402
+from medaudit.core import keys  # noqa: E402
+from tools import imports  # noqa: E402
 
 RECORD = ROOT / "tests/versions.json"
-GUARDED = ("src/medaudit/model/", "src/medaudit/pixels/scale.py", "src/medaudit/pixels/shards.py")
+GUARDED = (
+    "src/medaudit/model/",
+    "src/medaudit/training/",
+    "src/medaudit/pixels/__init__.py",
+    "src/medaudit/pixels/packed.py",
+)
 APART = (
     "src/medaudit/model/predictors.py",  # each is keyed by its own source
     "src/medaudit/model/__init__.py",  # hold the VERSIONs
-    "src/medaudit/model/training/__init__.py",
+    "src/medaudit/training/__init__.py",
 )
 
 
@@ -59,21 +64,21 @@ GUARDS: Mapping[str, Guard] = {
             "src/medaudit/model/compute.py",
             "src/medaudit/model/inference.py",
             "src/medaudit/model/prepared.py",
-            "src/medaudit/model/stored.py",
+            "src/medaudit/model/network.py",
         ),
         ("medaudit.tables.tasks", "TASKS", "logits"),
     ),
     "training": Guard(
-        "medaudit.model.training",
-        ("src/medaudit/model/training/making.py",),
-        ("medaudit.model.training.objectives", "OBJECTIVES", "tune_scores"),
+        "medaudit.training",
+        ("src/medaudit/training/train_or_load.py",),
+        ("medaudit.training.objectives", "OBJECTIVES", "tune_scores"),
     ),
 }
 
 
 def current(guard: Guard) -> dict[str, object]:
     """`version`, and a digest by file or by definition of what it stands for."""
-    files = {file for start in guard.starts for file in deps.closure(Path(start))}
+    files = {file for start in guard.starts for file in imports.closure(Path(start))}
     chosen = sorted(f for f in files if f.startswith(GUARDED) and f not in APART)
     found = {file: keys.module_digest(ROOT / file) for file in chosen}
     module, table, method = guard.table

@@ -2,7 +2,7 @@
 
 import os
 
-from medaudit import tv_guard
+from medaudit.core import tv_guard
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 # Threads that spin while they wait make training ten times slower beside any other busy process.

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from medaudit import stage
 from medaudit.commands import profiles as profile_files
+from medaudit.core import runner
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -122,13 +122,12 @@ def audit(
     """
 
     def run() -> None:
-        from medaudit.commands import audit as command
+        from medaudit.commands import audit as audit_command
         from medaudit.commands.options import counts, names, paths
-        from medaudit.data.external.join import MetadataColumns, Split
-        from medaudit.data.external.truth import TruthColumns
+        from medaudit.data.external_tables import MetadataColumns, Split, TruthColumns
 
         bins = counts(quantiles or (), option="--quantiles")
-        request = command.Request(
+        request = audit_command.Request(
             predictions=predictions,
             kind=kind.value,
             targets=targets,
@@ -148,7 +147,7 @@ def audit(
             params=params,
             title=title,
         )
-        command.audit(request)
+        audit_command.audit(request)
 
     _run(run)
 
@@ -200,10 +199,10 @@ def validate(
     """
 
     def run() -> None:
-        from medaudit.commands import validate as command
-        from medaudit.commands.labels import LabelColumns
+        from medaudit.commands import validate as validate_command
+        from medaudit.commands.label_tables import LabelColumns
         from medaudit.commands.options import names
-        from medaudit.commands.study import Request
+        from medaudit.commands.validate import Request
 
         columns = LabelColumns(image_column, label, names(labels), group, tuple(slices or ()))
         request = Request(
@@ -217,7 +216,7 @@ def validate(
             params=params,
             title=title,
         )
-        command.validate(request)
+        validate_command.validate(request)
 
     _run(run)
 
@@ -234,9 +233,9 @@ def verify(
     """
 
     def run() -> None:
-        from medaudit.commands import verify as command
+        from medaudit.commands import verify as verify_command
 
-        raise typer.Exit(command.verify(rev, brief=brief))
+        raise typer.Exit(verify_command.verify(rev, brief=brief))
 
     _run(run)
 
@@ -248,9 +247,9 @@ def clean() -> None:
 
 
 def _run(action: Callable[[], object]) -> None:
-    stage.configure_logging()
-    stage.heed_signals()
-    message = stage.outcome(action)
+    runner.configure_logging()
+    runner.heed_signals()
+    message = runner.outcome(action)
     if message is not None:
         log.error("%s", message[1])
         sys.exit(message[0])

@@ -20,21 +20,17 @@ import pytest
 from numpy.typing import NDArray
 
 from medaudit.metrics import (
-    balanced_curve,
     calibration,
-    calibration_bias,
-    logistic_calibration,
-    macro_ranking,
+    calibration_curves,
+    classification,
     operating,
     proper,
     ranking,
     robustness,
-    smooth_calibration,
+    selective,
+    selective_balanced,
 )
-from medaudit.metrics import classification as c
-from medaudit.metrics import selective as s
-from medaudit.metrics import selective_balanced as b
-from medaudit.metrics.events import BINNINGS
+from medaudit.metrics.calibration import BINNINGS
 
 HERE = Path(__file__).parent
 SAMPLE, VALUES = HERE / "predictions.csv", HERE / "metrics.json"
@@ -71,8 +67,8 @@ def ranking_values(x: Columns) -> Golden:
         areas[f"average_precision_{name}"] = ranking.weighted_average_precision(*column)
     return {
         **areas,
-        "macro_auroc": macro_ranking.weighted_macro_auroc(*tables),
-        "prevalence_auroc": macro_ranking.weighted_prevalence_auroc(*tables),
+        "macro_auroc": ranking.weighted_macro_auroc(*tables),
+        "prevalence_auroc": ranking.weighted_prevalence_auroc(*tables),
         "roc_curve": ranking.roc_curve(*rare),
         "precision_recall_curve": ranking.precision_recall_curve(*rare),
         "rates_by_threshold": ranking.rates_by_threshold(*rare),
@@ -80,15 +76,17 @@ def ranking_values(x: Columns) -> Golden:
 
 
 def class_values(x: Columns) -> Golden:
-    matrices = c.weighted_confusion(x.predicted, x.targets, x.weights, n_classes=len(CLASSES))
+    matrices = classification.weighted_confusion(
+        x.predicted, x.targets, x.weights, n_classes=len(CLASSES)
+    )
     read_off = (
-        c.accuracy,
-        c.recall_per_class,
-        c.precision_per_class,
-        c.f1_per_class,
-        c.macro_f1,
-        c.balanced_accuracy,
-        c.matthews_correlation,
+        classification.accuracy,
+        classification.recall_per_class,
+        classification.precision_per_class,
+        classification.f1_per_class,
+        classification.macro_f1,
+        classification.balanced_accuracy,
+        classification.matthews_correlation,
     )
     return {"confusion": matrices, **{metric.__name__: metric(matrices) for metric in read_off}}
 
@@ -134,7 +132,7 @@ def calibration_values(x: Columns) -> Golden:
             "ece": calibration.weighted_ece(*top, x.weights, binning=binning),
             "mce": calibration.weighted_mce(*top, x.weights, binning=binning),
             "classwise_ece": calibration.weighted_classwise_ece(*every, x.weights, binning=binning),
-            "debiased_ece": calibration_bias.weighted_debiased_ece(
+            "debiased_ece": calibration.weighted_debiased_ece(
                 *top, x.weights, n_bins=5, binning=binning
             ),
         }
@@ -142,31 +140,31 @@ def calibration_values(x: Columns) -> Golden:
     }
     return {
         **by_binning,
-        "ece_noise_floor": calibration_bias.ece_noise_floor(x.confidence, seed=0, replicates=200),
-        "cox": logistic_calibration.weighted_cox(*top, x.weights),
-        "spiegelhalter_z": logistic_calibration.weighted_spiegelhalter_z(*top, x.weights),
-        "spiegelhalter": logistic_calibration.spiegelhalter(*top),
-        "smooth_ece": smooth_calibration.weighted_smooth_ece(*top, x.weights),
+        "ece_noise_floor": calibration.ece_noise_floor(x.confidence, seed=0, replicates=200),
+        "cox": calibration_curves.weighted_cox(*top, x.weights),
+        "spiegelhalter_z": calibration_curves.weighted_spiegelhalter_z(*top, x.weights),
+        "spiegelhalter": calibration_curves.spiegelhalter(*top),
+        "smooth_ece": calibration_curves.weighted_smooth_ece(*top, x.weights),
     }
 
 
 def selective_values(x: Columns) -> Golden:
     plain, by_class = (x.wrong, x.confidence), (x.wrong, x.confidence, x.targets)
     return {
-        "risk_coverage": s.risk_coverage(*plain),
-        "aurc": s.weighted_aurc(*plain, x.weights),
-        "excess_aurc": s.weighted_excess_aurc(*plain, x.weights),
-        "augrc": s.weighted_augrc(*plain, x.weights),
-        "threshold_for_coverage": s.threshold_for_coverage(x.confidence, coverage=0.8),
-        "risk_at_coverage": s.weighted_risk_at_coverage(*plain, x.weights, coverage=0.8),
-        "coverage_at_risk": s.weighted_coverage_at_risk(*plain, x.weights, max_risk=0.25),
-        "balanced_risk_coverage": balanced_curve.balanced_risk_coverage(*by_class),
-        "balanced_aurc": b.weighted_balanced_aurc(*by_class, x.weights),
-        "balanced_augrc": b.weighted_balanced_augrc(*by_class, x.weights),
-        "balanced_risk_at_coverage": b.weighted_balanced_risk_at_coverage(
+        "risk_coverage": selective.risk_coverage(*plain),
+        "aurc": selective.weighted_aurc(*plain, x.weights),
+        "excess_aurc": selective.weighted_excess_aurc(*plain, x.weights),
+        "augrc": selective.weighted_augrc(*plain, x.weights),
+        "threshold_for_coverage": selective.threshold_for_coverage(x.confidence, coverage=0.8),
+        "risk_at_coverage": selective.weighted_risk_at_coverage(*plain, x.weights, coverage=0.8),
+        "coverage_at_risk": selective.weighted_coverage_at_risk(*plain, x.weights, max_risk=0.25),
+        "balanced_risk_coverage": selective_balanced.balanced_risk_coverage(*by_class),
+        "balanced_aurc": selective_balanced.weighted_balanced_aurc(*by_class, x.weights),
+        "balanced_augrc": selective_balanced.weighted_balanced_augrc(*by_class, x.weights),
+        "balanced_risk_at_coverage": selective_balanced.weighted_balanced_risk_at_coverage(
             *by_class, x.weights, coverage=0.8
         ),
-        "coverage_at_balanced_risk": b.weighted_coverage_at_balanced_risk(
+        "coverage_at_balanced_risk": selective_balanced.weighted_coverage_at_balanced_risk(
             *by_class, x.weights, max_risk=0.3
         ),
     }
@@ -196,8 +194,10 @@ def robustness_values(x: Columns) -> Golden:
 
 
 def _balanced_errors(x: Columns, predicted: Numbers) -> Numbers:
-    matrices = c.weighted_confusion(predicted, x.targets, x.weights, n_classes=len(CLASSES))
-    return robustness.balanced_error(c.balanced_accuracy(matrices))
+    matrices = classification.weighted_confusion(
+        predicted, x.targets, x.weights, n_classes=len(CLASSES)
+    )
+    return robustness.balanced_error(classification.balanced_accuracy(matrices))
 
 
 FAMILIES = {

@@ -8,16 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medaudit.errors import ParamsError, UnknownNameError
+from medaudit.core.errors import ParamsError, UnknownNameError
 from medaudit.pixels import corruptions
-from medaudit.pixels.corruptions import (
-    CORRUPTIONS,
-    brightness,
-    conditions,
-    corrupt,
-    gaussian_noise,
-)
-from medaudit.tables.conditions import Condition
+from medaudit.pixels.corruptions import CORRUPTIONS, brightness, conditions, corrupt, gaussian_noise
+from medaudit.tables.predictions import Condition
 
 EVERY = conditions(CORRUPTIONS)
 names = st.sampled_from(list(CORRUPTIONS))

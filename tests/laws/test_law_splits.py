@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medaudit.core.errors import DataError
 from medaudit.data.splits import assign_roles, check_roles
-from medaudit.errors import DataError
 
 FRACTIONS = {"train": 0.70, "tune": 0.05, "calibration": 0.10, "test": 0.15}
 

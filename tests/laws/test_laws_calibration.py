@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from medaudit.metrics import (
-    calibration,
-    calibration_bias,
-    logistic_calibration,
-    proper,
-    smooth_calibration,
-)
-from medaudit.metrics.events import BINNINGS
+from medaudit.metrics import calibration, calibration_curves, proper
+from medaudit.metrics.calibration import BINNINGS
 
 Array = NDArray[Any]
 Rows = list[tuple[float, bool, int]]
@@ -51,24 +45,22 @@ METRICS: dict[str, tuple[Weighted, float, float]] = {
         1,
     ),
     "debiased ece": (
-        lambda c, y, w: calibration_bias.weighted_debiased_ece(
-            c, y, w, n_bins=4, binning="equal_width"
-        ),
+        lambda c, y, w: calibration.weighted_debiased_ece(c, y, w, n_bins=4, binning="equal_width"),
         0,
         1,
     ),
-    "smooth ece": (smooth_calibration.weighted_smooth_ece, 0, 1),
+    "smooth ece": (calibration_curves.weighted_smooth_ece, 0, 1),
     "cox intercept": (
-        lambda c, y, w: logistic_calibration.weighted_cox(c, y, w).intercept,
+        lambda c, y, w: calibration_curves.weighted_cox(c, y, w).intercept,
         -math.inf,
         math.inf,
     ),
     "cox slope": (
-        lambda c, y, w: logistic_calibration.weighted_cox(c, y, w).slope,
+        lambda c, y, w: calibration_curves.weighted_cox(c, y, w).slope,
         -math.inf,
         math.inf,
     ),
-    "spiegelhalter z": (logistic_calibration.weighted_spiegelhalter_z, -math.inf, math.inf),
+    "spiegelhalter z": (calibration_curves.weighted_spiegelhalter_z, -math.inf, math.inf),
     "event brier loss": (proper.weighted_event_brier_loss, 0, 1),
     "brier skill": (proper.weighted_brier_skill_score, -math.inf, 1),
     "multiclass brier skill": (
@@ -140,7 +132,7 @@ def test_every_row_twice_is_weights_doubled_is_the_same(name: str, rows: Rows) -
 @given(rows=ROWS)
 def test_twice_the_sample_is_root_two_times_the_z(rows: Rows) -> None:
     confidence, happened, counts = columns(rows)
-    once, twice = logistic_calibration.weighted_spiegelhalter_z(
+    once, twice = calibration_curves.weighted_spiegelhalter_z(
         confidence, happened, np.stack([counts, 2 * counts])
     )
     same(twice, once * math.sqrt(2))
@@ -155,13 +147,13 @@ def test_perfect_bins(events: list[tuple[int, int]]) -> None:
         options: dict[str, Any] = {"n_bins": 10, "binning": binning}
         assert calibration.ece(confidence, happened, **options) == pytest.approx(0, abs=1e-12)
         assert calibration.mce(confidence, happened, **options) == pytest.approx(0, abs=1e-12)
-        assert calibration_bias.debiased_ece(confidence, happened, **options) == 0.0
+        assert calibration.debiased_ece(confidence, happened, **options) == 0.0
         parts = proper.brier_decomposition(confidence, happened, **options)
         assert parts.reliability == pytest.approx(0, abs=1e-12)
-    assert smooth_calibration.smooth_ece(confidence, happened) == pytest.approx(0, abs=1e-9)
-    surplus = logistic_calibration.spiegelhalter(confidence, happened).z
+    assert calibration_curves.smooth_ece(confidence, happened) == pytest.approx(0, abs=1e-9)
+    surplus = calibration_curves.spiegelhalter(confidence, happened).z
     assert math.isnan(surplus) or surplus == pytest.approx(0, abs=1e-9)
-    line = logistic_calibration.cox(confidence, happened)
+    line = calibration_curves.cox(confidence, happened)
     if not math.isnan(line[0]):
         # Announced 0 and 1 count as 1e-7 from them.
         assert line == pytest.approx((0, 1), abs=1e-4)
@@ -215,13 +207,13 @@ def test_the_event_and_its_opposite_are_one_thing(rows: Rows) -> None:
     confidence, happened, counts = columns(rows)
     # Not through the spacing of 1 - p near p = 0, which the clip would see.
     inner = 0.05 + 0.9 * confidence
-    ours = logistic_calibration.weighted_cox(inner, happened, counts[None])
-    theirs = logistic_calibration.weighted_cox(1 - inner, ~happened, counts[None])
+    ours = calibration_curves.weighted_cox(inner, happened, counts[None])
+    theirs = calibration_curves.weighted_cox(1 - inner, ~happened, counts[None])
     same(ours.slope, theirs.slope)
     same(ours.intercept, -theirs.intercept)
     for metric in (
-        smooth_calibration.weighted_smooth_ece,
-        logistic_calibration.weighted_spiegelhalter_z,
+        calibration_curves.weighted_smooth_ece,
+        calibration_curves.weighted_spiegelhalter_z,
         proper.weighted_brier_skill_score,
     ):
         same(metric(inner, happened, counts[None]), metric(1 - inner, ~happened, counts[None]))
@@ -231,14 +223,14 @@ def test_the_event_and_its_opposite_are_one_thing(rows: Rows) -> None:
 def test_smooth_ece_lies_between_the_bias_and_the_mean_residual(rows: Rows) -> None:
     confidence, happened, _ = columns(rows)
     residuals = happened - confidence
-    value = smooth_calibration.smooth_ece(confidence, happened)
+    value = calibration_curves.smooth_ece(confidence, happened)
     assert abs(residuals.mean()) - 1e-6 <= value <= np.abs(residuals).mean() + 1e-6
 
 
 @given(rows=ROWS)
 def test_debiasing_never_adds(rows: Rows) -> None:
     confidence, happened, _ = columns(rows)
-    debiased = calibration_bias.debiased_ece(confidence, happened, n_bins=3)
+    debiased = calibration.debiased_ece(confidence, happened, n_bins=3)
     bins = calibration.reliability_bins(confidence, happened, n_bins=3, binning="equal_mass")
     held = bins.count > 0
     squares = (bins.frequency - bins.mean_confidence)[held] ** 2

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from medaudit.metrics import calibration, operating, proper, ranking, selective
-from medaudit.metrics import classification as c
-from medaudit.metrics.events import BINNINGS
+from medaudit.metrics import calibration, classification, operating, proper, ranking, selective
+from medaudit.metrics.calibration import BINNINGS
 
 Rows = list[tuple[float, bool, int]]
 
@@ -39,10 +38,12 @@ WEIGHTED: dict[str, Any] = {
     "augrc": lambda s, y, w: selective.weighted_augrc(y, s, w),
     "risk at coverage": lambda s, y, w: selective.weighted_risk_at_coverage(y, s, w, coverage=0.6),
     "coverage at risk": lambda s, y, w: selective.weighted_coverage_at_risk(y, s, w, max_risk=0.3),
-    "matthews": lambda s, y, w: c.matthews_correlation(
-        c.weighted_confusion(s > 0.5, y, w, n_classes=2)
+    "matthews": lambda s, y, w: classification.matthews_correlation(
+        classification.weighted_confusion(s > 0.5, y, w, n_classes=2)
     ),
-    "macro f1": lambda s, y, w: c.macro_f1(c.weighted_confusion(s > 0.5, y, w, n_classes=2)),
+    "macro f1": lambda s, y, w: classification.macro_f1(
+        classification.weighted_confusion(s > 0.5, y, w, n_classes=2)
+    ),
 }
 EVERY_METRIC = pytest.mark.parametrize("metric", WEIGHTED.values(), ids=WEIGHTED.keys())
 

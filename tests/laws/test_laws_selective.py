@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from medaudit.metrics import classification, ranking, selective
-from medaudit.metrics import selective_balanced as b
-from medaudit.metrics.balanced_curve import balanced_risk_coverage
+from medaudit.metrics import classification, ranking, selective, selective_balanced
+from medaudit.metrics.selective_balanced import balanced_risk_coverage
 
 Rows = list[tuple[float, bool, int, int]]
 
@@ -29,13 +28,13 @@ ROWS: st.SearchStrategy[Rows] = st.lists(
 CLASSES = [0, 1, 2]
 
 BALANCED: dict[str, Any] = {
-    "aurc": b.weighted_balanced_aurc,
-    "augrc": b.weighted_balanced_augrc,
-    "risk at coverage": lambda e, c, t, w, **o: b.weighted_balanced_risk_at_coverage(
-        e, c, t, w, coverage=0.6, **o
+    "aurc": selective_balanced.weighted_balanced_aurc,
+    "augrc": selective_balanced.weighted_balanced_augrc,
+    "risk at coverage": lambda e, c, t, w, **o: (
+        selective_balanced.weighted_balanced_risk_at_coverage(e, c, t, w, coverage=0.6, **o)
     ),
-    "coverage at risk": lambda e, c, t, w, **o: b.weighted_coverage_at_balanced_risk(
-        e, c, t, w, max_risk=0.3, **o
+    "coverage at risk": lambda e, c, t, w, **o: (
+        selective_balanced.weighted_coverage_at_balanced_risk(e, c, t, w, max_risk=0.3, **o)
     ),
 }
 UNBALANCED: dict[str, Any] = {
@@ -127,9 +126,11 @@ def test_points_of_the_curve_know_no_sample_size(name: str, rows: Rows) -> None:
 def test_areas_of_copies_tend_to_a_limit_from_the_sample(rows: Rows) -> None:
     # Copies add between the points of the curve, no further than the step of one case.
     errors, confidence, targets, _ = columns(rows)
-    once = b.balanced_augrc(errors, confidence, targets)
-    (thrice,) = b.weighted_balanced_augrc(errors, confidence, targets, 3 * ones(len(errors)))
-    full = b.balanced_risk_at_coverage(errors, confidence, targets, coverage=1.0)
+    once = selective_balanced.balanced_augrc(errors, confidence, targets)
+    (thrice,) = selective_balanced.weighted_balanced_augrc(
+        errors, confidence, targets, 3 * ones(len(errors))
+    )
+    full = selective_balanced.balanced_risk_at_coverage(errors, confidence, targets, coverage=1.0)
     # Each step of a generalised curve is replaced by its thirds: 1/3 of full/n less.
     assert once - thrice == pytest.approx(full / (3 * len(errors)), abs=1e-9)
 
@@ -141,9 +142,11 @@ def test_classes_of_one_size_make_augrc_the_unbalanced_one(rows: Rows) -> None:
     targets = np.repeat(CLASSES, len(errors))
     errors = np.r_[errors, ~errors, errors[::-1]]
     confidence = np.r_[confidence, confidence / 2, confidence]
-    balanced = b.balanced_augrc(errors, confidence, targets)
+    balanced = selective_balanced.balanced_augrc(errors, confidence, targets)
     assert balanced == pytest.approx(selective.augrc(errors, confidence), abs=1e-9)
-    at_full = b.balanced_risk_at_coverage(errors, confidence, targets, coverage=1.0)
+    at_full = selective_balanced.balanced_risk_at_coverage(
+        errors, confidence, targets, coverage=1.0
+    )
     assert at_full == pytest.approx(errors.mean())
 
 
@@ -159,15 +162,19 @@ def test_balanced_augrc_is_the_mean_of_an_identity_by_class(rows: Rows) -> None:
         tied = (confidence == wrong[:, None]).sum(axis=1)
         behind = n - ahead - tied + (tied + 1) / 2
         shares.append(behind.sum() / n / (targets == c).sum())
-    assert b.balanced_augrc(errors, confidence, targets) == pytest.approx(np.mean(shares))
+    assert selective_balanced.balanced_augrc(errors, confidence, targets) == pytest.approx(
+        np.mean(shares)
+    )
 
 
 @given(rows=ROWS)
 def test_areas_are_the_means_of_their_curve(rows: Rows) -> None:
     *sample, _ = columns(rows)
     curve = balanced_risk_coverage(*sample)
-    assert b.balanced_aurc(*sample) == pytest.approx(curve.selective_risk.mean())
-    assert b.balanced_augrc(*sample) == pytest.approx(curve.generalised_risk.mean())
+    assert selective_balanced.balanced_aurc(*sample) == pytest.approx(curve.selective_risk.mean())
+    assert selective_balanced.balanced_augrc(*sample) == pytest.approx(
+        curve.generalised_risk.mean()
+    )
     assert curve.selective_risk[-1] == pytest.approx(curve.generalised_risk[-1])
     assert (np.diff(curve.n_classes) >= 0).all()
     assert (np.diff(curve.generalised_risk) >= -1e-12).all()
@@ -181,9 +188,13 @@ def test_keeping_everybody_is_balanced_accuracy(rows: Rows) -> None:
     accuracy = classification.balanced_accuracy_score(
         predicted, targets, n_classes=3, classes=present
     )
-    at_full = b.balanced_risk_at_coverage(errors, confidence, targets, coverage=1.0)
+    at_full = selective_balanced.balanced_risk_at_coverage(
+        errors, confidence, targets, coverage=1.0
+    )
     assert at_full == pytest.approx(1 - accuracy)
-    assert b.balanced_aurc(errors, np.zeros(len(errors)), targets) == pytest.approx(at_full)
+    assert selective_balanced.balanced_aurc(
+        errors, np.zeros(len(errors)), targets
+    ) == pytest.approx(at_full)
 
 
 @given(rows=ROWS)

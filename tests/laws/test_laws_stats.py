@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from medaudit.stats import bca, delong, proportions
-from medaudit.stats import estimate as e
-from medaudit.stats.multiplicity import benjamini_hochberg, holm
-from medaudit.stats.resample import cluster_resamples
+from medaudit.stats import bca, delong, intervals
+from medaudit.stats.tests import benjamini_hochberg, holm
+from medaudit.stats.weighting import cluster_resamples
 
 SCORED = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=40)
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=20)
@@ -32,7 +31,7 @@ def test_adjusting_never_helps_and_keeps_the_order(p_values: list[float]) -> Non
 @given(n=st.integers(1, 300), share=st.floats(0, 1), level=st.sampled_from([0.5, 0.9, 0.99]))
 def test_intervals_of_proportions_hold_their_value(n: int, share: float, level: float) -> None:
     successes = round(n * share)
-    for interval in (proportions.wilson, proportions.clopper_pearson):
+    for interval in (intervals.wilson, intervals.clopper_pearson):
         made, mirror = interval(successes, n, level=level), interval(n - successes, n, level=level)
         assert 0 <= made.low <= made.value <= made.high <= 1
         assert (made.low, made.high) == pytest.approx((1 - mirror.high, 1 - mirror.low))
@@ -40,8 +39,8 @@ def test_intervals_of_proportions_hold_their_value(n: int, share: float, level: 
 
 @given(replicates=NUMBERS, shift=st.floats(-5, 5))
 def test_intervals_move_with_their_replicates(replicates: list[float], shift: float) -> None:
-    made = e.estimate_from(0.0, replicates, n=1, n_groups=1)
-    moved = e.estimate_from(shift, np.array(replicates) + shift, n=1, n_groups=1)
+    made = intervals.estimate_from(0.0, replicates, n=1, n_groups=1)
+    moved = intervals.estimate_from(shift, np.array(replicates) + shift, n=1, n_groups=1)
     assert min(replicates) <= made.low <= made.high <= max(replicates)
     assert (moved.low, moved.high) == pytest.approx((made.low + shift, made.high + shift))
 
@@ -49,8 +48,8 @@ def test_intervals_move_with_their_replicates(replicates: list[float], shift: fl
 @given(replicates=NUMBERS)
 def test_a_difference_turned_round_changes_its_sign_alone(replicates: list[float]) -> None:
     first, second = np.array(replicates), np.array(replicates)[::-1] ** 2
-    one = e.difference_from(1.0, 2.0, first, second, n=1, n_groups=1)
-    other = e.difference_from(2.0, 1.0, second, first, n=1, n_groups=1)
+    one = intervals.difference_from(1.0, 2.0, first, second, n=1, n_groups=1)
+    other = intervals.difference_from(2.0, 1.0, second, first, n=1, n_groups=1)
     assert one.value == -other.value
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
     assert one.p_value == other.p_value
@@ -59,7 +58,7 @@ def test_a_difference_turned_round_changes_its_sign_alone(replicates: list[float
 
 @given(replicates=st.lists(st.floats(0.1, 9), min_size=1, max_size=300))
 def test_an_interval_clear_of_zero_and_its_p_value_agree(replicates: list[float]) -> None:
-    p_value = e.bootstrap_p_value(1.0, replicates)
+    p_value = intervals.bootstrap_p_value(1.0, replicates)
     assert p_value == pytest.approx(min(1.0, 2 / (len(replicates) + 1)))
 
 
@@ -78,13 +77,13 @@ def test_every_resample_is_made_of_whole_groups(groups: list[int], seed: int) ->
 
 @given(replicates=st.lists(st.sampled_from([1.0, 2.0, math.nan]), min_size=1, max_size=20))
 def test_undefined_replicates_are_never_lost(replicates: list[float]) -> None:
-    made = e.estimate_from(1.0, replicates, n=1, n_groups=1)
+    made = intervals.estimate_from(1.0, replicates, n=1, n_groups=1)
     assert made.undefined_share * len(replicates) == pytest.approx(np.isnan(replicates).sum())
 
 
 @given(replicates=st.lists(st.sampled_from([1.0, math.nan]), min_size=1, max_size=300))
 def test_an_estimate_is_incomplete_above_one_percent(replicates: list[float]) -> None:
-    made = e.estimate_from(1.0, replicates, n=1, n_groups=1)
+    made = intervals.estimate_from(1.0, replicates, n=1, n_groups=1)
     assert made.incomplete == (100 * np.isnan(replicates).sum() > len(replicates))
 
 
@@ -98,7 +97,7 @@ def test_bca_moves_with_its_statistic_and_stays_among_the_replicates(
 ) -> None:
     resamples = cluster_resamples(range(len(rows)), replicates=50, seed=seed)
 
-    def made(values: NDArray[Any]) -> e.Estimate:
+    def made(values: NDArray[Any]) -> intervals.Estimate:
         def mean(weights: NDArray[Any]) -> NDArray[np.float64]:
             return np.asarray(weights @ values / weights.sum(axis=1))
 

@@ -12,14 +12,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, log_loss
 
 import medaudit  # noqa: F401  # lets torchvision import, which netcal wants
-from medaudit.metrics import (
-    calibration,
-    calibration_bias,
-    logistic_calibration,
-    proper,
-    smooth_calibration,
-)
-from medaudit.metrics.events import BINNINGS, Binning
+from medaudit.metrics import calibration, calibration_curves, proper
+from medaudit.metrics.calibration import BINNINGS, Binning
 
 with warnings.catch_warnings():
     # Imports of plotting code and of torch, which warn of their own affairs.
@@ -106,7 +100,7 @@ def test_binned_errors_by_masks(sample: Sample, binning: Binning, n_bins: int) -
     metrics = (
         calibration.weighted_ece,
         calibration.weighted_mce,
-        calibration_bias.weighted_debiased_ece,
+        calibration.weighted_debiased_ece,
     )
     for k, weighted in enumerate(metrics):
         expected = by_loop(lambda c, y, k=k: ece_by_masks(c, y, upper)[k], sample, draws)
@@ -171,14 +165,14 @@ def test_smooth_ece_of_relplot(sample: Sample) -> None:
     # They step the bandwidth by 1/1024, integrate over 200 points, and cut the kernel off at a
     # distance of 1/2, which tells in small samples, where it is wide.
     theirs = relplot.smECE(sample[0], sample[1].astype(float))
-    assert smooth_calibration.smooth_ece(*sample) == pytest.approx(theirs, rel=0.01, abs=1e-3)
+    assert calibration_curves.smooth_ece(*sample) == pytest.approx(theirs, rel=0.01, abs=1e-3)
 
 
 @SMOOTH_GRID
 def test_smooth_ece_of_replicates_of_relplot(sample: Sample) -> None:
     draws = draws_of(sample, replicates=4)
     expected = by_loop(lambda c, y: relplot.smECE(c, y.astype(float)), sample, draws)
-    actual = smooth_calibration.weighted_smooth_ece(*sample, draws)
+    actual = calibration_curves.weighted_smooth_ece(*sample, draws)
     np.testing.assert_allclose(actual, expected, rtol=0.02, atol=1e-3)
 
 
@@ -197,7 +191,7 @@ def smooth_ece_by_images(confidence: NDArray[Any], happened: NDArray[Any], width
 def test_smooth_ece_is_the_fixed_point_of_the_integral(sample: Sample) -> None:
     # At 0 and 1 relplot loses half of the kernel (its reflection leaves out the end itself), so
     # there the definition is the oracle.
-    width = smooth_calibration.smooth_ece(*sample)
+    width = calibration_curves.smooth_ece(*sample)
     if width < 1e-3:
         assert np.abs(sample[1] - sample[0]).max() < 1e-3
         return
@@ -205,7 +199,7 @@ def test_smooth_ece_is_the_fixed_point_of_the_integral(sample: Sample) -> None:
 
 
 def clipped(confidence: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(np.clip(confidence, logistic_calibration.CLIP, 1 - logistic_calibration.CLIP))
+    return np.asarray(np.clip(confidence, calibration_curves.CLIP, 1 - calibration_curves.CLIP))
 
 
 def cox_of_statsmodels(confidence: NDArray[Any], happened: NDArray[Any]) -> NDArray[Any]:
@@ -235,7 +229,7 @@ def told_apart(confidence: NDArray[Any], happened: NDArray[Any]) -> bool:
 def test_cox_of_statsmodels(sample: Sample) -> None:
     # Where no finite line is best they warn, fail, or stop on the way to infinity: ours is NaN.
     draws = draws_of(sample)
-    line = logistic_calibration.weighted_cox(*sample, draws)
+    line = calibration_curves.weighted_cox(*sample, draws)
     found = np.column_stack([line.intercept, line.slope])
     expected = by_loop(cox_of_statsmodels, sample, draws)
     apart = np.array(
@@ -253,7 +247,7 @@ def test_cox_of_calzone(name: str) -> None:
     confidence, happened = EVERY[name]
     table = np.column_stack([1 - confidence, confidence])
     slope, intercept, *_ = cox_regression_analysis(happened.astype(int), table, tol=1e-12)
-    ours = logistic_calibration.cox(confidence, happened)
+    ours = calibration_curves.cox(confidence, happened)
     np.testing.assert_allclose(ours, (intercept, slope), rtol=0, atol=1e-6)
 
 
@@ -262,14 +256,14 @@ def test_cox_of_calzone(name: str) -> None:
     ["one row", "all happened", "none happened", "all right and certain", "all wrong and certain"],
 )
 def test_cox_has_no_line_of_these(name: str) -> None:
-    assert np.isnan(logistic_calibration.cox(*EVERY[name])).all()
+    assert np.isnan(calibration_curves.cox(*EVERY[name])).all()
 
 
 @GRID
 def test_spiegelhalter_of_calzone(sample: Sample) -> None:
     confidence, happened = sample
     table = np.column_stack([1 - confidence, confidence])
-    ours = logistic_calibration.spiegelhalter(*sample)
+    ours = calibration_curves.spiegelhalter(*sample)
     if np.isin(confidence, [0.0, 0.5, 1.0]).all():
         assert math.isnan(ours.z)  # they divide by 0
         return
@@ -282,9 +276,9 @@ def test_spiegelhalter_of_calzone(sample: Sample) -> None:
 @GRID
 def test_spiegelhalter_of_replicates(sample: Sample) -> None:
     draws = draws_of(sample)
-    found = logistic_calibration.weighted_spiegelhalter_z(*sample, draws)
+    found = calibration_curves.weighted_spiegelhalter_z(*sample, draws)
     expected = by_loop(
-        lambda c, y: logistic_calibration.spiegelhalter(c, y).z,
+        lambda c, y: calibration_curves.spiegelhalter(c, y).z,
         sample,
         draws,
     )

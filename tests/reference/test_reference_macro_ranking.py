@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from medaudit.metrics import macro_ranking
+from medaudit.metrics import ranking
 
 MEANS = pytest.mark.parametrize(
     ("weighted", "average"),
     [
-        (macro_ranking.weighted_macro_auroc, "macro"),
-        (macro_ranking.weighted_prevalence_auroc, "weighted"),
+        (ranking.weighted_macro_auroc, "macro"),
+        (ranking.weighted_prevalence_auroc, "weighted"),
     ],
 )
 

@@ -12,8 +12,7 @@ from sklearn import metrics as sk
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 import medaudit  # noqa: F401  # lets torchvision import, which torchmetrics wants
-from medaudit.metrics import calibration, operating, proper, ranking, selective
-from medaudit.metrics import classification as c
+from medaudit.metrics import calibration, classification, operating, proper, ranking, selective
 
 Sample = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]  # scores, positives, weights
 
@@ -155,19 +154,19 @@ MULTICLASS_GRID = pytest.mark.parametrize("sample", MULTICLASS.values(), ids=MUL
 def test_confusion_and_what_is_read_off_it(sample: tuple[NDArray[Any], ...]) -> None:
     probabilities, targets, weights = sample
     predicted, k = probabilities.argmax(axis=1), probabilities.shape[1]
-    matrices = c.weighted_confusion(predicted, targets, weights, n_classes=k)
+    matrices = classification.weighted_confusion(predicted, targets, weights, n_classes=k)
     for matrix, counts in zip(matrices, weights, strict=True):
         t, p = np.repeat(targets, counts), np.repeat(predicted, counts)
         np.testing.assert_array_equal(matrix, sk.confusion_matrix(t, p, labels=range(k)))
         present = np.unique(t)
         options = {"labels": present, "average": None, "zero_division": np.nan}
         recall, precision = sk.recall_score(t, p, **options), sk.precision_score(t, p, **options)
-        np.testing.assert_allclose(c.recall_per_class(matrix)[present], recall)
-        np.testing.assert_allclose(c.precision_per_class(matrix)[present], precision)
+        np.testing.assert_allclose(classification.recall_per_class(matrix)[present], recall)
+        np.testing.assert_allclose(classification.precision_per_class(matrix)[present], precision)
         f1 = sk.f1_score(t, p, labels=present, average="macro")
-        np.testing.assert_allclose(c.macro_f1(matrix, classes=present.tolist()), f1)
-        np.testing.assert_allclose(c.accuracy(matrix), sk.accuracy_score(t, p))
-        assert np.isnan(c.macro_f1(matrix)) == (len(present) < k)
+        np.testing.assert_allclose(classification.macro_f1(matrix, classes=present.tolist()), f1)
+        np.testing.assert_allclose(classification.accuracy(matrix), sk.accuracy_score(t, p))
+        assert np.isnan(classification.macro_f1(matrix)) == (len(present) < k)
 
 
 @MULTICLASS_GRID
@@ -180,10 +179,12 @@ def test_balanced_accuracy_and_matthews(sample: tuple[NDArray[Any], ...]) -> Non
         warnings.simplefilter("ignore")
         balanced = sk.balanced_accuracy_score(targets, predicted)
         matthews = sk.matthews_corrcoef(targets, predicted)
-    actual = c.balanced_accuracy_score(predicted, targets, n_classes=k, classes=present)
+    actual = classification.balanced_accuracy_score(
+        predicted, targets, n_classes=k, classes=present
+    )
     assert actual == pytest.approx(balanced, abs=1e-12)
     if len(set(predicted)) > 1 and len(present) > 1:
-        actual = c.matthews_correlation_score(predicted, targets, n_classes=k)
+        actual = classification.matthews_correlation_score(predicted, targets, n_classes=k)
         assert actual == pytest.approx(matthews, abs=1e-12)
 
 

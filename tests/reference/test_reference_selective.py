@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from medaudit.metrics import selective
-from medaudit.metrics import selective_balanced as balanced
-from medaudit.metrics.balanced_curve import balanced_risk_coverage
+from medaudit.metrics import selective, selective_balanced
+from medaudit.metrics.selective_balanced import balanced_risk_coverage
 
 Array = NDArray[Any]
 Sample = tuple[Array, Array, Array]  # errors, confidence, targets
@@ -118,8 +117,8 @@ def test_augrc_is_told_by_an_auroc(sample: Sample) -> None:
 def test_balanced_areas_and_curve(sample: Sample) -> None:
     risks = balanced_risks_by_loop(sample)
     generalised = balanced_generalised_risks_by_loop(sample)
-    assert balanced.balanced_aurc(*sample) == pytest.approx(mean(risks), abs=1e-12)
-    assert balanced.balanced_augrc(*sample) == pytest.approx(mean(generalised), abs=1e-12)
+    assert selective_balanced.balanced_aurc(*sample) == pytest.approx(mean(risks), abs=1e-12)
+    assert selective_balanced.balanced_augrc(*sample) == pytest.approx(mean(generalised), abs=1e-12)
     curve = balanced_risk_coverage(*sample)
     for ours, theirs in ((curve.selective_risk, risks), (curve.generalised_risk, generalised)):
         np.testing.assert_allclose(ours, np.array(theirs, dtype=float), rtol=0, atol=1e-12)
@@ -131,7 +130,7 @@ def test_balanced_augrc_is_augrc_of_reweighted_losses(sample: Sample) -> None:
     classes, places, sizes = np.unique(targets, return_inverse=True, return_counts=True)
     losses = errors * len(errors) / (len(classes) * sizes[places])
     expected = mean([total / len(errors) for total in met_by_loop(losses, confidence)])
-    assert balanced.balanced_augrc(*sample) == pytest.approx(expected, abs=1e-12)
+    assert selective_balanced.balanced_augrc(*sample) == pytest.approx(expected, abs=1e-12)
 
 
 @EVERY_SAMPLE
@@ -141,7 +140,10 @@ def test_replicates(sample: Sample) -> None:
     classes = np.unique(sample[2]).tolist()
     found = {
         metric: metric(*sample, weights)
-        for metric in (balanced.weighted_balanced_aurc, balanced.weighted_balanced_augrc)
+        for metric in (
+            selective_balanced.weighted_balanced_aurc,
+            selective_balanced.weighted_balanced_augrc,
+        )
     }
     loops = (balanced_risks_by_loop, balanced_generalised_risks_by_loop)
     for loop, values in zip(loops, found.values(), strict=True):
@@ -170,9 +172,9 @@ def test_the_balanced_risk_of_a_threshold_is_the_balanced_error_of_the_kept(
     risks = {c: sk_balanced_error(errors[k], targets[k]) for c, k in kept_at.items()}
     for coverage in (0.05, 0.3, 0.5, 0.8, 1.0):
         threshold = selective.threshold_for_coverage(confidence, coverage=coverage)
-        found = balanced.balanced_risk_at_coverage(*sample, coverage=coverage)
+        found = selective_balanced.balanced_risk_at_coverage(*sample, coverage=coverage)
         assert found == pytest.approx(risks[threshold], abs=1e-12)
     for most in (0.0, 0.1, 0.3, 1.0):
         shares = [kept_at[c].mean() for c, risk in risks.items() if risk <= most + 1e-9]
-        found = balanced.coverage_at_balanced_risk(*sample, max_risk=most)
+        found = selective_balanced.coverage_at_balanced_risk(*sample, max_risk=most)
         assert found == pytest.approx(max(shares, default=0.0), abs=1e-12)

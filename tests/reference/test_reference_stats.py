@@ -10,18 +10,17 @@ from scipy.stats import bootstrap, norm, somersd, ttest_1samp
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
 
-from medaudit.stats import multiplicity, proportions
+from medaudit.stats import intervals, tests
 from medaudit.stats.bca import BCA, bca_from
-from medaudit.stats.estimate import difference_from, estimate_from
-from medaudit.stats.resample import cluster_resamples
-from medaudit.stats.small_sample import expanded
-from medaudit.stats.trend import kendall_tau
+from medaudit.stats.intervals import difference_from, estimate_from, expanded
+from medaudit.stats.tests import kendall_tau
+from medaudit.stats.weighting import cluster_resamples
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
 @pytest.mark.parametrize("n", [1, 2, 35, 1000])
 def test_proportions(n: int, level: float) -> None:
-    for method, ours in (("wilson", proportions.wilson), ("beta", proportions.clopper_pearson)):
+    for method, ours in (("wilson", intervals.wilson), ("beta", intervals.clopper_pearson)):
         for successes in {0, 1, n // 3, n - 1, n}:
             expected = proportion_confint(successes, n, alpha=1 - level, method=method)
             made = ours(successes, n, level=level)
@@ -33,9 +32,9 @@ def test_families(family: int) -> None:
     generator = np.random.default_rng(family)
     for p_values in (generator.random(family) ** 3, generator.integers(0, 4, family) / 40):
         holm = multipletests(p_values, method="holm")[1]
-        np.testing.assert_allclose(multiplicity.holm(p_values), holm, atol=1e-15)
+        np.testing.assert_allclose(tests.holm(p_values), holm, atol=1e-15)
         fdr = multipletests(p_values, method="fdr_bh")[1]
-        np.testing.assert_allclose(multiplicity.benjamini_hochberg(p_values), fdr, atol=1e-15)
+        np.testing.assert_allclose(tests.benjamini_hochberg(p_values), fdr, atol=1e-15)
 
 
 def test_kendall_tau_without_ties_is_somers_d() -> None:

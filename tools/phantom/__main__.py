@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from medaudit.errors import DataError
+from medaudit.core.errors import DataError
 from tools.phantom.generate import generate
 
 

@@ -19,8 +19,8 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from medaudit.errors import DataError
-from medaudit.files import write_json
+from medaudit.core.errors import DataError
+from medaudit.core.files import write_json
 from tools.phantom.injected_failures import INJECTED
 from tools.phantom.photograph import Shot, copy, render
 from tools.phantom.plan import Photo, plan

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from medaudit.errors import DataError
+from medaudit.core.errors import DataError
 from tools.phantom.injected_failures import INJECTED, MISTAKEN_FOR
 from tools.phantom.sources import SOURCES
 from tools.phantom.textures import stream

@@ -1,1 +1,1 @@
-"""Audits: functions from prediction tables and parameters to `Findings`."""
+"""One module per audit: functions from prediction tables and parameters to `Findings`."""

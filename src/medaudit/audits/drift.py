@@ -10,20 +10,19 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
 
-from medaudit.audits import intervals
-from medaudit.findings import Findings, Scalar
-from medaudit.metrics.weighting import weighted_mean
-from medaudit.stats.bootstrap import Bootstrap
-from medaudit.stats.measure import Measure
-from medaudit.stats.multiplicity import holm
+from medaudit.core.findings import Findings, Scalar
+from medaudit.stats import bootstrap as bootstrap_module
+from medaudit.stats.bootstrap import Bootstrap, Measure
+from medaudit.stats.tests import holm
+from medaudit.stats.weighting import weighted_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import numpy.typing as npt
 
+    from medaudit.core.arrays import BoolArray, Float64Array
     from medaudit.tables.scoring import ScoredPredictions
-    from medaudit.tables.tasks.base import Bools, Floats
 
 RANGE = (0.005, 0.995)
 QUANTILES = (0.05, 0.5, 0.95)
@@ -58,8 +57,8 @@ class PredictionSummary:
     """
 
     classes: tuple[str, ...]
-    predicted: Bools
-    confidence: Floats
+    predicted: BoolArray
+    confidence: Float64Array
     group_ids: npt.NDArray[np.str_]
 
     @classmethod
@@ -87,7 +86,7 @@ class FrozenReference:
         predictions: by role, those of the same model for the images that it was audited with.
     """
 
-    statistics: Mapping[str, Floats]
+    statistics: Mapping[str, Float64Array]
     predictions: Mapping[str, PredictionSummary]
 
 
@@ -113,7 +112,7 @@ def audit(
         params: the statistics that are compared.
         bootstrap: of the groups of the new images.
     """
-    pairs: list[tuple[str, str, Floats, Floats]] = [
+    pairs: list[tuple[str, str, Float64Array, Float64Array]] = [
         (name, TRAIN, _numbers(test.statistics[name]), frozen.statistics[name])
         for name in params.columns
     ]
@@ -132,20 +131,20 @@ def audit(
     return Findings(headline(statistics, drift), series)
 
 
-def usual_range(values: Floats) -> tuple[float, float]:
+def usual_range(values: Float64Array) -> tuple[float, float]:
     """The middle 99 % of values (n,): their quantiles at 0.5 and 99.5 %."""
     low, high = np.quantile(values, RANGE)
     return float(low), float(high)
 
 
-def outside(values: Floats, limits: tuple[float, float]) -> Bools:
+def outside(values: Float64Array, limits: tuple[float, float]) -> BoolArray:
     """Which values lie outside of closed limits, (n,)."""
     low, high = limits
     return np.asarray((values < low) | (values > high))
 
 
 def statistic_row(
-    name: str, reference: str, new: Floats, known: Floats, *, bootstrap: Bootstrap
+    name: str, reference: str, new: Float64Array, known: Float64Array, *, bootstrap: Bootstrap
 ) -> dict[str, object]:
     """One statistic, new against known: means, quantiles, KS distance, share outside the range.
 
@@ -173,7 +172,7 @@ def statistic_row(
     }
 
 
-def kolmogorov_smirnov(new: Floats, known: Floats) -> tuple[float, float]:
+def kolmogorov_smirnov(new: Float64Array, known: Float64Array) -> tuple[float, float]:
     """Distance of two samples (n,) and (m,), sup |F_new − F_known| in [0, 1], and its p-value.
 
     The p-value is asymptotic, for independent values; with ties it is too large.
@@ -196,11 +195,16 @@ def prediction_rows(
             "source": source,
             "quantity": "share called",
             "class": name,
-            **intervals.columns(found),
+            **bootstrap_module.columns(found),
         }
     measure = Measure("mean_confidence", partial(weighted_mean, predictions.confidence), 0)
     mean = bootstrap.interval(measure)
-    yield {"source": source, "quantity": "mean confidence", "class": "", **intervals.columns(mean)}
+    yield {
+        "source": source,
+        "quantity": "mean confidence",
+        "class": "",
+        **bootstrap_module.columns(mean),
+    }
 
 
 def headline(statistics: pd.DataFrame, drift: pd.DataFrame) -> dict[str, Scalar]:
@@ -233,5 +237,5 @@ def sentence(found: Findings) -> str:
     )
 
 
-def _numbers(values: pd.Series[float]) -> Floats:
+def _numbers(values: pd.Series[float]) -> Float64Array:
     return np.asarray(values, dtype=np.float64)

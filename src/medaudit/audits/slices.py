@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medaudit.audits import cuts, intervals
-from medaudit.audits.cuts import (
+from medaudit.audits import slicing
+from medaudit.audits.slicing import (
     SLICE_METRICS,
     Slice,
     SliceEdges,
@@ -21,19 +21,18 @@ from medaudit.audits.cuts import (
     slices,
     without,
 )
-from medaudit.findings import Findings, Scalar
-from medaudit.stats.multiplicity import holm
-from medaudit.stats.permutation import gap_p_value, permuted_masks
+from medaudit.core.findings import Findings, Scalar
+from medaudit.stats import bootstrap as bootstrap_module
+from medaudit.stats.tests import gap_p_value, holm, permuted_masks
 from medaudit.tables import measures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
-    from medaudit.stats.estimate import Difference
-    from medaudit.stats.measure import Measure
+    from medaudit.core.arrays import BoolArray, Float64Array
+    from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution, Measure
+    from medaudit.stats.intervals import Difference
     from medaudit.tables.scoring import ScoredPredictions
-    from medaudit.tables.tasks.base import Bools, Floats
 
 OVERALL = ("accuracy", "exact_match")
 POSITIVE_BOUND = ("critical_auroc", "critical_sensitivity")
@@ -65,7 +64,7 @@ log = logging.getLogger(__name__)
 
 def freeze(train_rows: pd.DataFrame, params: SliceParams) -> SliceEdges:
     """Edges of the bins of numeric columns, at quantiles of the rows of the train role."""
-    return cuts.edges(train_rows, params)
+    return slicing.edges(train_rows, params)
 
 
 def audit(
@@ -94,7 +93,7 @@ def audit(
     return Findings(scalars, series)
 
 
-def refusal(mask: Bools, params: SliceParams) -> str | None:
+def refusal(mask: BoolArray, params: SliceParams) -> str | None:
     """Why a slice says nothing, or `None`."""
     size, share = int(mask.sum()), float(mask.mean())
     if size < params.min_size:
@@ -128,7 +127,7 @@ def refused_row(*values: object) -> dict[str, object]:
     return dict(zip(REFUSED_COLUMNS, values, strict=True))
 
 
-def positives_in(test: ScoredPredictions, mask: Bools) -> int | None:
+def positives_in(test: ScoredPredictions, mask: BoolArray) -> int | None:
     """Critical cases inside a slice."""
     if test.schema.critical_class is None:
         return None
@@ -149,7 +148,7 @@ class Cutter:
         """Measures of the whole role, for permutation."""
         return {each.name: each for each in slice_measures(self.test)}
 
-    def part(self, mask: Bools) -> dict[str, BootstrapDistribution]:
+    def part(self, mask: BoolArray) -> dict[str, BootstrapDistribution]:
         """The measures of a part, computed once: two values of a column are each other's rest."""
         key = mask.tobytes()
         if key not in self.done:
@@ -193,7 +192,7 @@ def slice_rows(cutter: Cutter, part: Slice) -> list[dict[str, object]]:
                 "column": part.column,
                 "slice": part.label,
                 "metric": name,
-                **intervals.columns(estimate),
+                **bootstrap_module.columns(estimate),
                 "gap": gap.value,
                 "gap_low": gap.low,
                 "gap_high": gap.high,
@@ -210,7 +209,7 @@ def slice_measures(scored: ScoredPredictions) -> list[Measure]:
 
 
 def replicated(
-    test: ScoredPredictions, mask: Bools, params: SliceParams, bootstrap: Bootstrap
+    test: ScoredPredictions, mask: BoolArray, params: SliceParams, bootstrap: Bootstrap
 ) -> dict[str, BootstrapDistribution]:
     """The slice measures of the masked samples on the resamples of the whole test role.
 
@@ -226,7 +225,7 @@ def replicated(
     return bootstrap.subset(mask).distribution(found)
 
 
-def undefined(weights: Floats) -> Floats:
+def undefined(weights: Float64Array) -> Float64Array:
     """A statistic that is never defined."""
     return np.full(len(weights), np.nan)
 

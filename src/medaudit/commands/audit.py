@@ -10,34 +10,36 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from tqdm import tqdm
 
-from medaudit import findings
-from medaudit.audits import calibration, evaluation, robustness, selection, slices
-from medaudit.audits.calibration import CalibrateParams
-from medaudit.audits.cuts import SliceParams
-from medaudit.audits.evaluation import EvaluateParams
-from medaudit.audits.robustness import StressParams
-from medaudit.audits.selection import SelectiveParams
-from medaudit.commands.output import check_free, new_folder
-from medaudit.data.external import join as joining
-from medaudit.data.external.join import MetadataColumns, Split
-from medaudit.data.external.outputs import Kind, Outputs, read_outputs
-from medaudit.data.external.truth import TruthColumns, read_truth
-from medaudit.errors import ParamsError, listed
-from medaudit.files import write_json, write_text
-from medaudit.params import Section, parse, read_yaml
-from medaudit.reporting import write as reporting
-from medaudit.reporting.context import ReportParams
+from medaudit.audits import calibrate as calibrate_audit
+from medaudit.audits import evaluate as evaluate_audit
+from medaudit.audits import selective as selective_audit
+from medaudit.audits import slices, stress
+from medaudit.audits.calibrate import CalibrateParams
+from medaudit.audits.evaluate import EvaluateParams
+from medaudit.audits.selective import SelectiveParams
+from medaudit.audits.slicing import SliceParams
+from medaudit.audits.stress import StressParams
+from medaudit.commands.options import check_free, new_folder
+from medaudit.core import findings
+from medaudit.core.errors import ParamsError, listed
+from medaudit.core.files import write_json, write_text
+from medaudit.core.params import Section, parse, read_yaml
+from medaudit.data import external_tables
+from medaudit.data.external_outputs import Kind, Outputs, read_outputs
+from medaudit.data.external_tables import MetadataColumns, Split, TruthColumns, read_truth
+from medaudit.report import render
+from medaudit.report.blocks import ReportParams
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import calibrators, manifest, operating_points, predictions, tasks
-from medaudit.tables.conditions import Condition
 from medaudit.tables.manifest import Preparation
+from medaudit.tables.predictions import Condition
 from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from medaudit.findings import Findings
+    from medaudit.core.findings import Findings
     from medaudit.tables.calibrators import Calibrators
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
@@ -108,15 +110,15 @@ def audit(request: Request) -> None:
     clean, conditions, notes = read_tables(request)
     log.info("%d samples, %d conditions", len(clean), len(conditions))
     with new_folder(request.out) as folder:
-        points = evaluation.freeze(clean.role("calibration"), params.evaluate)
-        fitted = calibration.freeze(clean.role("calibration"), params.calibrate)
+        points = evaluate_audit.freeze(clean.role("calibration"), params.evaluate)
+        fitted = calibrate_audit.freeze(clean.role("calibration"), params.calibrate)
         operating_points.write(points, folder / "artifacts/operating_points.json")
         for stage, found in audits(clean, conditions, points, fitted, params):
             findings.write(found, stage, root=folder)
         write_facts(clean, fitted, notes, request, folder / "artifacts/prepared")
         params.write(folder / "params.yaml")
         stages = tuple(stage for stage in STAGES if stage != "stress" or conditions)
-        reporting.report(
+        render.report(
             folder,
             folder / "report",
             stages=stages,
@@ -195,10 +197,10 @@ def read_tables(
     truth = read_truth(
         request.targets, request.truth, names=outputs.names, critical=request.critical
     )
-    joined = joining.join(outputs, truth, request.metadata, request.split)
-    clean = joining.prediction_table(outputs, joined, truth, kind=request.kind)
+    joined = external_tables.join(outputs, truth, request.metadata, request.split)
+    clean = external_tables.prediction_table(outputs, joined, truth, kind=request.kind)
     conditions = [
-        joining.prediction_table(
+        external_tables.prediction_table(
             _outputs(request, path), joined, truth, kind=request.kind, condition=each
         )
         for each, path in conditions_of(request).items()
@@ -245,18 +247,18 @@ def audits(
     test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
     bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
     edges = slices.freeze(role.table.rows, params.slice)
-    rule = selection.freeze(role, params.selective)
+    rule = selective_audit.freeze(role, params.selective)
     jobs: dict[str, Callable[[], Findings]] = {
         "slice": lambda: slices.audit(test, edges, params.slice, bootstrap),
-        "calibrate": lambda: calibration.audit(test, fitted, params.calibrate, bootstrap),
-        "selective": lambda: selection.audit(test, rule, params.selective, bootstrap),
-        "evaluate": lambda: evaluation.audit(test, points, params.evaluate, bootstrap),
+        "calibrate": lambda: calibrate_audit.audit(test, fitted, params.calibrate, bootstrap),
+        "selective": lambda: selective_audit.audit(test, rule, params.selective, bootstrap),
+        "evaluate": lambda: evaluate_audit.audit(test, points, params.evaluate, bootstrap),
     }
     if conditions:
         asked = stressed(conditions)
-        frozen = robustness.freeze(points, asked)
+        frozen = stress.freeze(points, asked)
         every = Conditions.aligned(test, conditions)
-        jobs["stress"] = lambda: robustness.audit(every, frozen, asked, bootstrap)
+        jobs["stress"] = lambda: stress.audit(every, frozen, asked, bootstrap)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         running = {pool.submit(job): stage for stage, job in jobs.items()}
         for done in tqdm(as_completed(running), total=len(jobs), desc="audits", disable=None):

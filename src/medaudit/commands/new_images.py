@@ -1,4 +1,4 @@
-"""New images on their way to logits: found, decoded as the prepare stage does, and predicted."""
+"""New images: found, decoded as `prepare` does, predicted, deferred with a reason."""
 
 from __future__ import annotations
 
@@ -9,26 +9,34 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from medaudit.data.datasets import places
-from medaudit.errors import DataError, listed
-from medaudit.model import stored
-from medaudit.model.card import read_card
+from medaudit.audits import drift
+from medaudit.audits.drift import PredictionSummary
+from medaudit.core.errors import DataError, listed
+from medaudit.data.datasets import source_files
+from medaudit.model import network
 from medaudit.model.compute import setup
-from medaudit.model.forward import Feed, run
+from medaudit.model.inference import LoaderConfig, run
+from medaudit.model.model_config import read_card
 from medaudit.pixels.ingest import Source, ingest
-from medaudit.pixels.shards import ShardReader
+from medaudit.pixels.packed import ShardReader
 from medaudit.pixels.statistics import STATISTICS
+from medaudit.tables import confidence
+from medaudit.tables.confidence import PredictiveDistributions
+from medaudit.tables.scoring import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
-    import pandas as pd
 
+    from medaudit.commands.deployment import Deferral, DeploymentBundle
+    from medaudit.core.arrays import BoolArray, Float64Array
     from medaudit.model.compute import ComputeParams
     from medaudit.pixels.ingest import Ingested
+    from medaudit.tables.calibrators import Calibrator, Logits
 
 ASPECT = "aspect_ratio"
 COLUMNS = (*STATISTICS, "width", "height", ASPECT)
@@ -37,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class InferenceResult:
     """What became of the images of a folder.
 
     Args:
@@ -65,9 +73,10 @@ def images_of(folder: Path) -> list[Source]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the folder of the new images")
     found = [
-        Source(path.relative_to(folder).as_posix(), path) for path in places.images_below([folder])
+        Source(path.relative_to(folder).as_posix(), path)
+        for path in source_files.images_below([folder])
     ]
-    known = listed(sorted(places.IMAGE_SUFFIXES), limit=len(places.IMAGE_SUFFIXES))
+    known = listed(sorted(source_files.IMAGE_SUFFIXES), limit=len(source_files.IMAGE_SUFFIXES))
     if not found:
         raise DataError(f"{folder}: no image files in it or below it; expected {known}")
     others = sum(path.is_file() for path in folder.rglob("*")) - len(found)
@@ -83,7 +92,7 @@ def see(
     scratch: Path,
     batch_size: int,
     compute: ComputeParams,
-) -> Seen:
+) -> InferenceResult:
     """Decode every image once, describe it, and predict those that could be read.
 
     Args:
@@ -102,14 +111,14 @@ def see(
     place = {source.sample_id: f"{source.image}: " for source in sources}
     unreadable = {name: told.removeprefix(place[name]) for name, told in found.unreadable.items()}
     require_some(found, unreadable)
-    model = stored.load(model_folder)
-    feed = Feed(batch_size, compute.loader_threads, setup(compute))
+    model = network.load_model(model_folder)
+    feed = LoaderConfig(batch_size, compute.loader_threads, setup(compute))
     reader = ShardReader(scratch)
     outputs = run(model, reader.take, np.arange(len(reader)), feed=feed, label="predict")
     digests = tuple(pixel_digests(reader, range(len(reader))))
     rmtree(scratch)
     facts = with_aspect(found.table())
-    return Seen(facts, outputs.logits, unreadable, model.engine, digests)
+    return InferenceResult(facts, outputs.logits, unreadable, model.engine, digests)
 
 
 def pixel_digests(reader: ShardReader, rows: Iterable[int]) -> Iterator[bytes]:
@@ -132,3 +141,124 @@ def require_some(found: Ingested, unreadable: dict[str, str]) -> None:
 def with_aspect(facts: pd.DataFrame) -> pd.DataFrame:
     """Image statistics with `aspect_ratio` = width / height, which stretching to a square hides."""
     return facts.assign(**{ASPECT: facts["width"] / facts["height"]})
+
+
+UNCALIBRATED = (
+    "Thresholds and the deferral threshold were frozen on uncalibrated probabilities and are "
+    "applied to these; `p_` columns are calibrated."
+)
+UNREADABLE, UNSURE, UNUSUAL = "unreadable", "low confidence", "unusual image"
+KINDS = (UNREADABLE, UNSURE, UNUSUAL)
+DIGITS = range(3, 17)
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedPredictions:
+    """Logits as they are read: with frozen thresholds, and with the calibrator.
+
+    Args:
+        classes: names of the outputs, k of them.
+        uncalibrated: probabilities, (n, k).
+        calibrated: probabilities, (n, k).
+        predicted: the answer, (n, k).
+        above: outputs above their frozen threshold, (n, k).
+        confidence: score that defers, (n,).
+    """
+
+    classes: tuple[str, ...]
+    uncalibrated: Float64Array
+    calibrated: Float64Array
+    predicted: BoolArray
+    above: BoolArray
+    confidence: Float64Array
+
+    def summary(self, group_ids: list[str]) -> PredictionSummary:
+        """What drift is measured on."""
+        ids = np.array(group_ids, dtype=np.str_)
+        return PredictionSummary(self.classes, self.predicted, self.confidence, ids)
+
+
+def calibrated_predictions(
+    logits: Logits, frozen: DeploymentBundle, calibrator: Calibrator
+) -> CalibratedPredictions:
+    """Read logits (members, n, k) of images whose truth is not known."""
+    task, thresholds = frozen.task, np.array(frozen.points.thresholds)
+    plain = task.probabilities(logits)
+    score = confidence.get(frozen.deferral.score)
+    return CalibratedPredictions(
+        classes=frozen.schema.classes,
+        uncalibrated=plain,
+        calibrated=task.probabilities(calibrator.apply(logits)),
+        predicted=task.decisions(plain, thresholds),
+        above=np.asarray(plain > thresholds),
+        confidence=score(PredictiveDistributions.of_logits(task, logits)),
+    )
+
+
+def reason_table(
+    seen: InferenceResult, read: CalibratedPredictions, frozen: DeploymentBundle
+) -> pd.DataFrame:
+    """Every reason to defer: `sample_id`, `kind`, `reason`; an image may have several or none."""
+    rows = [
+        *((name, UNREADABLE, f"unreadable image: {why}") for name, why in seen.unreadable.items()),
+        *unsure(seen, read, frozen.deferral),
+        *unusual(seen, frozen.train),
+    ]
+    return pd.DataFrame(rows, columns=["sample_id", "kind", "reason"])
+
+
+def unsure(
+    seen: InferenceResult, read: CalibratedPredictions, deferral: Deferral
+) -> Iterator[tuple[str, str, str]]:
+    """Images whose confidence is below the frozen threshold."""
+    for name, value in zip(seen.sample_ids, read.confidence.tolist(), strict=True):
+        if value < deferral.threshold:
+            shown, limit = apart(value, deferral.threshold)
+            word = "confidence" if deferral.score == "max_probability" else deferral.score
+            yield name, UNSURE, f"{word} {shown} below the frozen {limit}"
+
+
+def unusual(seen: InferenceResult, train: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """Images with a statistic outside of the middle 99 % of the train role."""
+    for column in STATISTICS:
+        low, high = drift.usual_range(train[column].to_numpy(dtype=np.float64))
+        for name, value in zip(seen.sample_ids, seen.facts[column].tolist(), strict=True):
+            if not low <= value <= high:
+                shown, _ = apart(value, low if value < low else high)
+                yield (
+                    name,
+                    UNUSUAL,
+                    f"{column} {shown} outside the range of 99 % of the training images "
+                    f"({low:.3g} to {high:.3g})",
+                )
+
+
+def apart(value: float, limit: float) -> tuple[str, str]:
+    """Two different numbers with as few digits as tell them apart, three at least.
+
+    >>> apart(0.41, 0.5131), apart(0.51299, 0.51301)
+    (('0.41', '0.513'), ('0.51299', '0.51301'))
+    """
+    pairs = ((f"{value:.{n}g}", f"{limit:.{n}g}") for n in DIGITS)
+    return next((pair for pair in pairs if pair[0] != pair[1]), (repr(value), repr(limit)))
+
+
+def predictions_table(
+    seen: InferenceResult, read: CalibratedPredictions, reasons: pd.DataFrame
+) -> pd.DataFrame:
+    """The rows of `predictions.csv`, sorted by id."""
+    rows = pd.DataFrame({"sample_id": seen.sample_ids})
+    for k, name in enumerate(read.classes):
+        rows[f"p_{name}"] = read.calibrated[:, k]
+    rows["called"] = names(read.predicted, read.classes)
+    rows["above_threshold"] = names(read.above, read.classes)
+    rows["confidence"] = read.confidence
+    rows["defer"], rows["reason"] = "", ""
+    for k, name in enumerate(read.classes):
+        rows[f"uncalibrated_{name}"] = read.uncalibrated[:, k]
+    everyone = pd.Index(sorted([*seen.sample_ids, *seen.unreadable]), name="sample_id")
+    rows = rows.set_index("sample_id").reindex(everyone).reset_index()
+    told = {name: "; ".join(each["reason"]) for name, each in reasons.groupby("sample_id")}
+    rows["reason"] = [told.get(name, "") for name in rows["sample_id"]]
+    rows["defer"] = np.where(rows["reason"] == "", "no", "yes")
+    return rows

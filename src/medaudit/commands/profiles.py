@@ -8,8 +8,8 @@ from pathlib import Path
 
 import typer
 
-from medaudit.errors import ParamsError, lookup
-from medaudit.files import atomic
+from medaudit.core.errors import ParamsError, lookup
+from medaudit.core.files import atomic
 
 PROFILES = Path("profiles")
 PARAMS = Path("params.yaml")

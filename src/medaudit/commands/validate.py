@@ -1,23 +1,21 @@
-"""New images for a model: predictions, whom to defer, drift, and the failure suite with labels."""
+"""What is asked of a validation, and what it found."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from medaudit import findings
 from medaudit.audits import drift
 from medaudit.audits.drift import DriftParams, NewImages, PredictionSummary
-from medaudit.commands import frozen as reference
-from medaudit.commands import labelled, labels, new_images, triage
-from medaudit.commands import settings as chosen
-from medaudit.commands.labels import LabelColumns
-from medaudit.commands.output import check_free, new_folder
-from medaudit.commands.study import Study
-from medaudit.errors import ParamsError, listed
-from medaudit.files import atomic, write_json
-from medaudit.reporting import write as reporting
+from medaudit.commands import deployment, label_tables, new_images, with_labels
+from medaudit.commands.label_tables import LabelColumns
+from medaudit.commands.options import check_free, new_folder
+from medaudit.core import findings
+from medaudit.core.errors import ParamsError, listed
+from medaudit.core.files import atomic, write_json
+from medaudit.model.model_config import weights_digest
+from medaudit.report import render
 from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables.scoring import ScoredPredictions
 
@@ -28,11 +26,125 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from medaudit.commands.audit import Settings
-    from medaudit.commands.frozen import Frozen
-    from medaudit.commands.labels import Labels
-    from medaudit.commands.new_images import Seen
-    from medaudit.commands.study import Request
+    from medaudit.commands.deployment import DeploymentBundle
+    from medaudit.commands.label_tables import Labels
+    from medaudit.commands.new_images import CalibratedPredictions, InferenceResult
+    from medaudit.core.findings import Findings
     from medaudit.stats.bootstrap import IntervalParams
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a validation.
+
+    Args:
+        model: folder that the train stage stored; the other artefacts lie beside it.
+        images: folder of new images.
+        out: folder to write; must be absent or empty.
+        table: table with labels, groups or slice columns, if any.
+        columns: where things stand in it.
+        calibrator: of the probabilities that are printed; temperature scaling by default.
+        batch_size: images per forward pass; by default that of the parameters.
+        params: parameter file; by default `params.yaml` beside the artefacts, where there is one.
+        title: of the report.
+    """
+
+    model: Path
+    images: Path
+    out: Path
+    table: Path | None = None
+    columns: LabelColumns = field(default_factory=LabelColumns)
+    calibrator: str | None = None
+    batch_size: int | None = None
+    params: Path | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationResult:
+    """New images, all that was known before them, and what was found.
+
+    Args:
+        request: what was asked.
+        known: model and frozen facts.
+        told: what the table says of the images.
+        seen: statistics and logits.
+        read: probabilities and predictions.
+        reasons: why images are deferred.
+        drifted: how they differ from the training images.
+        n_learnt_from: new images that also stand in the train, tune or calibration role, to the
+            last bit of the packed pixels; `None` where those pixels are not kept.
+    """
+
+    request: Request
+    known: DeploymentBundle
+    told: Labels
+    seen: InferenceResult
+    read: CalibratedPredictions
+    reasons: pd.DataFrame
+    drifted: Findings
+    n_learnt_from: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the folder of images."""
+        return self.request.images.resolve().name
+
+    @property
+    def n_images(self) -> int:
+        """Images, whether they can be read or not."""
+        return len(self.seen.facts) + len(self.seen.unreadable)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, and what was applied."""
+        known, request = self.known, self.request
+        by_kind = self.reasons.drop_duplicates(["sample_id", "kind"])["kind"].value_counts()
+        return {
+            "model": {"backbone": known.card.backbone, "weights": weights_digest(request.model)},
+            "trained_on": known.preparation.dataset,
+            "calibrator": known.calibrator(request.calibrator)[0],
+            "thresholds": dict(zip(known.points.classes, known.points.thresholds, strict=True)),
+            "deferral": asdict(known.deferral),
+            "n_images": self.n_images,
+            "n_unreadable": len(self.seen.unreadable),
+            "n_learnt_from": self.n_learnt_from,
+            "n_labelled": self.told.n_labelled,
+            "n_deferred": int(self.reasons["sample_id"].nunique()),
+            "n_deferred_by_reason": {kind: int(by_kind.get(kind, 0)) for kind in new_images.KINDS},
+            "drift": {
+                name: findings.on_disk(value) for name, value in self.drifted.scalars.items()
+            },
+            "cautions": [
+                new_images.UNCALIBRATED,
+                drift.CAUTION,
+                *self.shared_notes(),
+                *self.told.notes,
+            ],
+        }
+
+    def shared_notes(self) -> tuple[str, ...]:
+        """What is to be said of images that are not new to the model, if there are any."""
+        if not self.n_learnt_from:
+            return ()
+        return (
+            f"{self.n_learnt_from} of {len(self.seen.facts)} images are also in the train, tune or "
+            f"calibration role, which makes results look better than they are.",
+        )
+
+    def notes(self, n: int) -> tuple[str, ...]:
+        """What a reader of the report must know."""
+        return (
+            f"The test role are the {n} of {self.n_images} new images in {self.name} that have a "
+            f"label and can be read ({len(self.seen.unreadable)} cannot).",
+            f"Thresholds, calibrators and the deferral threshold were frozen on the calibration "
+            f"role of {self.known.preparation.dataset} and are applied as they are.",
+            "Deferral is judged by confidence alone here; predictions.csv defers images that look "
+            "unusual or cannot be read as well.",
+            drift.sentence(self.drifted),
+            *self.shared_notes(),
+            *self.told.notes,
+        )
+
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +153,11 @@ def validate(request: Request) -> None:
     """Predict, triage, compare and report; the folder appears whole or not at all."""
     check_free(request.out)
     check_apart(request.out, request.images)
-    known = reference.read(request.model)
+    known = deployment.read(request.model)
     known.calibrator(request.calibrator)  # an unknown name stops here, before the long work
     sources = new_images.images_of(request.images)
     told = read_table(request, known, [source.sample_id for source in sources])
-    params = chosen.read(request.params, known, told, batch_size=request.batch_size)
+    params = with_labels.read(request.params, known, told, batch_size=request.batch_size)
     log.info("%d images, %d with labels", len(sources), told.n_labelled)
     with new_folder(request.out) as folder:
         seen = new_images.see(
@@ -70,19 +182,19 @@ def check_apart(out: Path, images: Path) -> None:
         raise ParamsError(f"{out}: lies in the folder of images {images}; name another one")
 
 
-def read_table(request: Request, known: Frozen, sample_ids: Sequence[str]) -> Labels:
+def read_table(request: Request, known: DeploymentBundle, sample_ids: Sequence[str]) -> Labels:
     """The table that came with the images, or nothing."""
     if request.table is None:
         if request.columns != LabelColumns():
             raise ParamsError("columns are named, but no table; name it with --csv")
-        return labels.nothing()
-    found = labels.read_labels(
+        return label_tables.nothing()
+    found = label_tables.read_labels(
         request.table,
         request.columns,
         schema=known.schema,
         folder=request.images,
         sample_ids=sample_ids,
-        usual_group=chosen.usual_group(request.params, beside=known.folder.parent),
+        usual_group=with_labels.usual_group(request.params, beside=known.folder.parent),
     )
     again = sorted(known.groups & set(found.rows["group_id"])) if found.group else []
     if not again:
@@ -96,11 +208,16 @@ def read_table(request: Request, known: Frozen, sample_ids: Sequence[str]) -> La
 
 
 def judged(
-    request: Request, known: Frozen, told: Labels, seen: Seen, *, params: IntervalParams
-) -> Study:
+    request: Request,
+    known: DeploymentBundle,
+    told: Labels,
+    seen: InferenceResult,
+    *,
+    params: IntervalParams,
+) -> ValidationResult:
     """Read the logits, find whom to defer, and compare with the training images."""
     _, calibrator = known.calibrator(request.calibrator)
-    read = triage.calibrated_predictions(seen.logits, known, calibrator)
+    read = new_images.calibrated_predictions(seen.logits, known, calibrator)
     summary = read.summary(told.group_ids(seen.sample_ids))
     compared = DriftParams(columns=new_images.COLUMNS)
     frozen = drift.freeze(
@@ -113,15 +230,15 @@ def judged(
         Bootstrap.of_groups(summary.group_ids, params),
     )
     log.info("%s", drift.sentence(drifted))
-    reasons = triage.reason_table(seen, read, known)
-    shared = reference.shared_images(known, seen.digests)
-    study = Study(request, known, told, seen, read, reasons, drifted, shared)
+    reasons = new_images.reason_table(seen, read, known)
+    shared = deployment.shared_images(known, seen.digests)
+    study = ValidationResult(request, known, told, seen, read, reasons, drifted, shared)
     for note in study.shared_notes():
         log.warning("%s", note)
     return study
 
 
-def known_predictions(known: Frozen) -> dict[str, PredictionSummary]:
+def known_predictions(known: DeploymentBundle) -> dict[str, PredictionSummary]:
     """What the model predicted for the calibration and test roles."""
     if known.clean is None:
         return {}
@@ -133,31 +250,31 @@ def known_predictions(known: Frozen) -> dict[str, PredictionSummary]:
     }
 
 
-def write_tables(study: Study, folder: Path) -> None:
+def write_tables(study: ValidationResult, folder: Path) -> None:
     """Write what needs no labels."""
-    rows = triage.predictions_table(study.seen, study.read, study.reasons)
+    rows = new_images.predictions_table(study.seen, study.read, study.reasons)
     write_csv(rows, folder / "predictions.csv")
     write_csv(study.drifted.series["statistics"], folder / "drift.csv")
     write_csv(study.drifted.series["prediction_drift"], folder / "prediction_drift.csv")
     write_json(folder / "summary.json", study.summary())
 
 
-def write_suite(study: Study, folder: Path, *, params: Settings) -> None:
+def write_suite(study: ValidationResult, folder: Path, *, params: Settings) -> None:
     """Audit the images whose truth is known, and set the report."""
     known, told = study.known, study.told
-    table = labelled.table_of(study.seen, told, known, model_folder=study.request.model)
-    for stage, found in labelled.audits(table, told, known, params):
+    table = with_labels.table_of(study.seen, told, known, model_folder=study.request.model)
+    for stage, found in with_labels.audits(table, told, known, params):
         log.info("%s: done", stage)
         findings.write(found, stage, root=folder)
-    facts = labelled.preparation(known, told, dataset=study.name, notes=study.notes(len(table)))
-    labelled.write_facts(table, facts, known.points, folder=folder / "artifacts")
+    facts = with_labels.preparation(known, told, dataset=study.name, notes=study.notes(len(table)))
+    with_labels.write_facts(table, facts, known.points, folder=folder / "artifacts")
     title = study.request.title or f"Validation on {study.name}"
     params = replace(params, report=params.report.model_copy(update={"title": title}))
     params.write(folder / "params.yaml")
-    reporting.report(
+    render.report(
         folder,
         folder / "report",
-        stages=labelled.STAGES,
+        stages=with_labels.STAGES,
         params=params.report,
         source=f"{known.card.backbone}, trained on {known.preparation.dataset}",
     )

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import typer
 import yaml
 
-from medaudit.errors import MedauditError, listed
-from medaudit.params import PARAMS_FILE, read_yaml
-from medaudit.reporting import retraining
-from medaudit.stats.multiplicity import benjamini_hochberg
+from medaudit.core.errors import MedauditError, listed
+from medaudit.core.params import PARAMS_FILE, read_yaml
+from medaudit.report import reproduction
+from medaudit.stats.tests import benjamini_hochberg
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from medaudit.reporting.retraining import Spread, Variation
+    from medaudit.report.reproduction import Spread, Variation
 
 EQUAL_OR_WITHIN, OUTSIDE, NO_COMPARISON = 0, 1, 2
 """Exit codes."""
@@ -110,7 +110,7 @@ def differences(rev: str, root: Path) -> tuple[list[Difference], Spread | None]:
     _check_same_question(root, rev)
     committed = _committed(root, rev)
     here = _here(root, dict.fromkeys(name.partition(".")[0] for name in committed))
-    spread = retraining.measured(read_yaml(root / PARAMS_FILE), root / retraining.SPREADS)
+    spread = reproduction.measured(read_yaml(root / PARAMS_FILE), root / reproduction.SPREADS)
     return compare(committed, here, spread), spread
 
 
@@ -198,7 +198,7 @@ def _check_commit(root: Path, rev: str) -> None:
 def _check_same_question(root: Path, rev: str) -> None:
     """Refuse to compare runs of other parameters or other data."""
     params = yaml.safe_load(_shown(root, rev, str(PARAMS_FILE)))
-    apart = retraining.unlike(params, read_yaml(root / PARAMS_FILE), free=FREE)
+    apart = reproduction.unlike(params, read_yaml(root / PARAMS_FILE), free=FREE)
     if apart:
         told = [f"{n} was {_word(old)}, is {_word(new)}" for n, (old, new) in apart.items()]
         raise CannotCompareError(f"parameters differ: {listed(told)}; `git diff {rev} params.yaml`")

@@ -1,1 +1,1 @@
-"""Datasets: adapters, manifest, splits and integrity."""
+"""Datasets: adapters, manifest, splits, integrity, and predictions that were made elsewhere."""

@@ -11,8 +11,8 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from medaudit.data.ledger import Ledger
-from medaudit.errors import DataError, listed
+from medaudit.core.errors import DataError, listed
+from medaudit.data.data_summary import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

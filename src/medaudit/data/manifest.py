@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medaudit.core.errors import DataError, listed
+from medaudit.core.params import Section
 from medaudit.data import splits
-from medaudit.data.account import positives, without_positives
+from medaudit.data.data_summary import positives, without_positives
 from medaudit.data.integrity import OnBadImage, duplicate_table, merge_groups, without_conflict
-from medaudit.errors import DataError, listed
-from medaudit.params import Section
 from medaudit.tables.manifest import COLUMNS, ROLES, Preparation, targets
 
 if TYPE_CHECKING:

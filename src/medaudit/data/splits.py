@@ -1,21 +1,24 @@
-"""Four roles, stratified by class and never parting a group."""
+"""Four roles, stratified by class and never parting a group; splits that come with the data."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from medaudit.errors import DataError, listed
+from medaudit.core.errors import DataError, listed
+from medaudit.tables.manifest import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+    from medaudit.core.arrays import Float64Array, IntArray
+
 Scarce = Literal["stop", "allow"]
 
 EITHER = "/"  # joins the roles among which given rows are divided
@@ -115,7 +118,9 @@ def _joined(roles: pd.Series[str]) -> str:
     return " and ".join(sorted(role.partition(EITHER)[0] for role in roles))
 
 
-def _require_enough_groups(counts: Ints, classes: Sequence[str], *, roles: Sequence[str]) -> None:
+def _require_enough_groups(
+    counts: IntArray, classes: Sequence[str], *, roles: Sequence[str]
+) -> None:
     groups = (counts > 0).sum(axis=0)
     short = [
         f"{name} ({count})"
@@ -130,8 +135,8 @@ def _require_enough_groups(counts: Ints, classes: Sequence[str], *, roles: Seque
 
 
 def _in_turn(
-    wanted: Ints, allowed: npt.NDArray[np.str_], *, fractions: Mapping[str, float], seed: int
-) -> Ints:
+    wanted: IntArray, allowed: npt.NDArray[np.str_], *, fractions: Mapping[str, float], seed: int
+) -> IntArray:
     """Role index per group; groups with the least choice come first, the others fill up."""
     roles = list(fractions)
     shares = np.array(list(fractions.values()), dtype=np.float64)
@@ -146,7 +151,7 @@ def _in_turn(
     return chosen
 
 
-def _distribute(wanted: Ints, shares: Floats, tally: Floats) -> Ints:
+def _distribute(wanted: IntArray, shares: Float64Array, tally: Float64Array) -> IntArray:
     """Role index per group, added to `tally`; the last column holds all images of a group.
 
     It comes last as an artificial class that serves the groups without any label.
@@ -163,7 +168,7 @@ def _distribute(wanted: Ints, shares: Floats, tally: Floats) -> Ints:
     return chosen
 
 
-def _neediest(have: Floats, more: int, shares: Floats, *, left: int) -> int:
+def _neediest(have: Float64Array, more: int, shares: Float64Array, *, left: int) -> int:
     usable = shares > 0
     behind = np.full(len(shares), np.inf)
     behind[usable] = (have[usable] + more / 2) / shares[usable]
@@ -171,3 +176,57 @@ def _neediest(have: Floats, more: int, shares: Floats, *, left: int) -> int:
     if left <= lacking.sum():
         behind = np.where(lacking, behind, np.inf)
     return int(behind.argmin())
+
+
+WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "tune",
+    "valid": "tune",
+    "validation": "tune",
+    "dev": "tune",
+    "tune": "tune",
+    "cal": "calibration",
+    "calib": "calibration",
+    "calibration": "calibration",
+    "test": "test",
+    "testing": "test",
+}
+
+log = logging.getLogger(__name__)
+
+
+def roles_of(words: pd.Series[str], *, source: Path | str) -> pd.Series[str]:
+    """The roles that words such as `Val` mean, missing where a cell is empty.
+
+    Raises:
+        DataError: unknown words, quoted.
+    """
+    found = words.str.lower().map(WORDS)
+    wrong = words[found.isna() & words.notna()].unique().tolist()
+    if wrong:
+        raise DataError(f"{source}: unknown splits {listed(wrong)}; known: {', '.join(WORDS)}")
+    return found
+
+
+def completed(roles: pd.Series[str]) -> tuple[pd.Series[str], tuple[str, ...]]:
+    """Given roles, divided further where a role has no rows, and what was done, for the report.
+
+    Rows of `tune` make a missing `calibration`; rows of `train` make what else is missing.
+    """
+    present = set(roles.dropna())
+    told = [role for role in ROLES if role in present]
+    notes = [f"The split came with the data ({', '.join(told)})."]
+    divided: dict[str, tuple[str, ...]] = {}
+    if "tune" in present and "calibration" not in present:
+        divided["tune"] = ("tune", "calibration")
+    lacking = {"tune", "calibration", "test"} - present - set(divided.get("tune", ()))
+    if lacking:
+        divided["train"] = tuple(role for role in ROLES if role in {"train", *lacking})
+    for role, parts in divided.items():
+        if role in present:
+            names = f"{', '.join(parts[:-1])} and {parts[-1]}"
+            notes.append(f"Its {role} rows were divided by group into {names}.")
+    for note in notes:
+        log.info(note)
+    return roles.replace({role: EITHER.join(parts) for role, parts in divided.items()}), (*notes,)

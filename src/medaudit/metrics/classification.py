@@ -8,19 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medaudit.metrics.weighting import (
-    Floats,
-    Weights,
-    by_chunks,
-    checked_weights,
-    paired,
-    ratio,
-)
+from medaudit.core.arrays import Float64Array
+from medaudit.stats.weighting import Weights, by_chunks, checked_weights, paired, ratio
 
 
 def weighted_confusion(
     predicted: ArrayLike, targets: ArrayLike, weights: ArrayLike, *, n_classes: int
-) -> Floats:
+) -> Float64Array:
     """Confusion matrices of all replicates: (replicates, k, k), rows are truth.
 
     Args:
@@ -35,7 +29,7 @@ def weighted_confusion(
     # Only cells that occur have a sum, so that many classes do not cost k² of them.
     occupied, firsts = np.unique(cells[order], return_index=True)
 
-    def compute(part: Weights) -> Floats:
+    def compute(part: Weights) -> Float64Array:
         ordered = np.take(part, order, axis=1)
         return np.asarray(np.add.reduceat(ordered, firsts, axis=1, dtype=np.float64))
 
@@ -60,31 +54,31 @@ def _class_numbers(labels: ArrayLike, n_classes: int) -> NDArray[np.int64]:
     return numbers.astype(np.int64)
 
 
-def _parts(matrix: ArrayLike) -> tuple[Floats, Floats, Floats]:
+def _parts(matrix: ArrayLike) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Right predictions, targets and predictions of every class."""
     counts = np.asarray(matrix, dtype=np.float64)
     return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2)
 
 
-def accuracy(matrix: ArrayLike) -> Floats:
+def accuracy(matrix: ArrayLike) -> Float64Array:
     """Share of right predictions, in [0, 1]; NaN of an empty sample."""
     right, truth, _ = _parts(matrix)
     return ratio(right.sum(axis=-1), truth.sum(axis=-1))
 
 
-def recall_per_class(matrix: ArrayLike) -> Floats:
+def recall_per_class(matrix: ArrayLike) -> Float64Array:
     """Share of the targets of a class that are predicted as it; NaN for a class without targets."""
     right, truth, _ = _parts(matrix)
     return ratio(right, truth)
 
 
-def precision_per_class(matrix: ArrayLike) -> Floats:
+def precision_per_class(matrix: ArrayLike) -> Float64Array:
     """Share of the predictions of a class that are right; NaN where a class is never predicted."""
     right, _, claims = _parts(matrix)
     return ratio(right, claims)
 
 
-def f1_per_class(matrix: ArrayLike) -> Floats:
+def f1_per_class(matrix: ArrayLike) -> Float64Array:
     """F1 = 2·right / (targets + predictions) of every class, in [0, 1].
 
     A class that has targets and is never predicted scores 0. A class without targets is NaN even
@@ -94,13 +88,13 @@ def f1_per_class(matrix: ArrayLike) -> Floats:
     return ratio(2 * right, np.where(truth > 0, truth + claims, 0.0))
 
 
-def _mean_over(per_class: Floats, classes: Sequence[int] | None) -> Floats:
+def _mean_over(per_class: Float64Array, classes: Sequence[int] | None) -> Float64Array:
     chosen = per_class if classes is None else per_class[..., list(classes)]
     # An empty class list has no mean; numpy would warn about it.
     return ratio(chosen.sum(axis=-1), chosen.shape[-1])
 
 
-def macro_f1(matrix: ArrayLike, *, classes: Sequence[int] | None = None) -> Floats:
+def macro_f1(matrix: ArrayLike, *, classes: Sequence[int] | None = None) -> Float64Array:
     """Unweighted mean of `f1_per_class` over a fixed list of classes (all, if none is given).
 
     NaN as soon as one of the classes is undefined: a mean over whichever classes happen to be there
@@ -112,7 +106,7 @@ def macro_f1(matrix: ArrayLike, *, classes: Sequence[int] | None = None) -> Floa
     return _mean_over(f1_per_class(matrix), classes)
 
 
-def balanced_accuracy(matrix: ArrayLike, *, classes: Sequence[int] | None = None) -> Floats:
+def balanced_accuracy(matrix: ArrayLike, *, classes: Sequence[int] | None = None) -> Float64Array:
     """Unweighted mean of `recall_per_class` over a fixed list of classes (all, if none is given).
 
     In [0, 1], chance is 1/k (not adjusted for it). NaN as soon as one of the classes has no
@@ -123,7 +117,7 @@ def balanced_accuracy(matrix: ArrayLike, *, classes: Sequence[int] | None = None
     return _mean_over(recall_per_class(matrix), classes)
 
 
-def matthews_correlation(matrix: ArrayLike) -> Floats:
+def matthews_correlation(matrix: ArrayLike) -> Float64Array:
     """Multi-class Matthews correlation R_K, in [-1, 1], chance is 0.
 
     (c·s − Σ t_k p_k) / √((s² − Σ t_k²)(s² − Σ p_k²)) with c right predictions, s samples, t_k

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtr
 
-from medaudit.metrics.weighting import (
-    Floats,
+from medaudit.core.arrays import BoolArray, Float64Array
+from medaudit.stats.weighting import (
     Indices,
-    Mask,
     Weights,
     by_chunks,
     checked_weights,
@@ -97,7 +96,7 @@ def negatives_needed(specificity: float, confidence: float) -> int:
 
 def weighted_sensitivity(
     scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
-) -> Floats:
+) -> Float64Array:
     """Share of the positives above the threshold; NaN in replicates without positives."""
     flagged, truth = _flagged(scores, positives, threshold)
     return _share(flagged, truth, weights, threshold)
@@ -105,7 +104,7 @@ def weighted_sensitivity(
 
 def weighted_specificity(
     scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
-) -> Floats:
+) -> Float64Array:
     """Share of the negatives at or below the threshold; NaN in replicates without negatives."""
     flagged, truth = _flagged(scores, positives, threshold)
     return _share(~flagged, ~truth, weights, threshold)
@@ -113,7 +112,7 @@ def weighted_specificity(
 
 def weighted_ppv(
     scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
-) -> Floats:
+) -> Float64Array:
     """Positive predictive value: share of positives above the threshold; NaN if nobody is there.
 
     It holds for the prevalence of this sample only.
@@ -124,7 +123,7 @@ def weighted_ppv(
 
 def weighted_npv(
     scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, threshold: float
-) -> Floats:
+) -> Float64Array:
     """Negative predictive value: share of negatives at or below the threshold; NaN if nobody is.
 
     It holds for the prevalence of this sample only.
@@ -153,12 +152,16 @@ def npv(scores: ArrayLike, positives: ArrayLike, *, threshold: float) -> float:
     return plain(weighted_npv, scores, positives, threshold=threshold)
 
 
-def _flagged(scores: ArrayLike, positives: ArrayLike, threshold: float) -> tuple[Mask, Mask]:
+def _flagged(
+    scores: ArrayLike, positives: ArrayLike, threshold: float
+) -> tuple[BoolArray, BoolArray]:
     values, mask = scored(scores, positives)
     return values > threshold, mask
 
 
-def _share(event: Mask, denominator: Mask, weights: ArrayLike, threshold: float) -> Floats:
+def _share(
+    event: BoolArray, denominator: BoolArray, weights: ArrayLike, threshold: float
+) -> Float64Array:
     if math.isnan(threshold):
         return np.full(len(checked_weights(weights, len(denominator))), np.nan)
     return weighted_ratio(event & denominator, denominator, weights)
@@ -166,7 +169,7 @@ def _share(event: Mask, denominator: Mask, weights: ArrayLike, threshold: float)
 
 def weighted_sensitivity_at_specificity(
     scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, *, specificity: float
-) -> Floats:
+) -> Float64Array:
     """Highest sensitivity among thresholds whose specificity is at least the one asked for.
 
     The threshold is picked anew in every replicate, on the very sample that is scored: optimistic,
@@ -180,7 +183,7 @@ def weighted_sensitivity_at_specificity(
     # By how many negatives lie at or below the threshold: the positives at or below it.
     missed = np.r_[0, np.searchsorted(values[positive], values[negative], side="right")]
 
-    def compute(part: Weights) -> Floats:
+    def compute(part: Weights) -> Float64Array:
         true_negatives, false_negatives = (
             running_sums(part, rows) for rows in (negative, positive)
         )
@@ -205,7 +208,7 @@ def _checked_share(share: float) -> None:
         raise ValueError(f"specificity: expected a number in [0, 1], got {share}")
 
 
-def _ascending(values: Floats, members: Mask) -> Indices:
+def _ascending(values: Float64Array, members: BoolArray) -> Indices:
     """Row numbers of the members by rising value."""
     rows = np.flatnonzero(members)
     return rows[np.argsort(values[rows])]

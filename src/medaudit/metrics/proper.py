@@ -9,13 +9,14 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medaudit.metrics.events import Binning, bin_columns, events, predictions
-from medaudit.metrics.weighting import Floats, plain, ratio, weighted_mean, weighted_sums
+from medaudit.core.arrays import Float64Array
+from medaudit.metrics.calibration import Binning, bin_columns, events, predictions
+from medaudit.stats.weighting import plain, ratio, weighted_mean, weighted_sums
 
-Value = TypeVar("Value", float, Floats)
+Value = TypeVar("Value", float, Float64Array)
 
 
-def brier_losses(probabilities: ArrayLike, targets: ArrayLike) -> Floats:
+def brier_losses(probabilities: ArrayLike, targets: ArrayLike) -> Float64Array:
     """Brier loss of every sample, Σ_k (p_k − y_k)² in [0, 2]."""
     table, labels = predictions(probabilities, targets)
     truth = np.zeros_like(table)
@@ -23,7 +24,9 @@ def brier_losses(probabilities: ArrayLike, targets: ArrayLike) -> Floats:
     return np.asarray(((table - truth) ** 2).sum(axis=1))
 
 
-def weighted_brier_loss(probabilities: ArrayLike, targets: ArrayLike, weights: ArrayLike) -> Floats:
+def weighted_brier_loss(
+    probabilities: ArrayLike, targets: ArrayLike, weights: ArrayLike
+) -> Float64Array:
     """Brier loss in every replicate: mean of Σ_k (p_k − y_k)², the sum form, in [0, 2].
 
     Lower is better. Twice the usual binary form at k = 2, and k times the form that averages over
@@ -39,7 +42,7 @@ def brier_loss(probabilities: ArrayLike, targets: ArrayLike) -> float:
     return plain(weighted_brier_loss, probabilities, targets)
 
 
-def log_losses(probabilities: ArrayLike, targets: ArrayLike) -> Floats:
+def log_losses(probabilities: ArrayLike, targets: ArrayLike) -> Float64Array:
     """Negative log-likelihood of every sample in nats, −ln p_target.
 
     A probability below 2.2e-16 (the resolution of a double) counts as that, so one sample costs at
@@ -49,7 +52,9 @@ def log_losses(probabilities: ArrayLike, targets: ArrayLike) -> Floats:
     return -np.log(np.maximum(table[np.arange(len(labels)), labels], np.finfo(np.float64).eps))
 
 
-def weighted_log_loss(probabilities: ArrayLike, targets: ArrayLike, weights: ArrayLike) -> Floats:
+def weighted_log_loss(
+    probabilities: ArrayLike, targets: ArrayLike, weights: ArrayLike
+) -> Float64Array:
     """Mean negative log-likelihood in every replicate, in nats, in [0, 36.04]; clipped as there.
 
     Lower is better; ln k is the loss of the uniform guess. NaN where no weight is left.
@@ -66,7 +71,7 @@ def log_loss(probabilities: ArrayLike, targets: ArrayLike) -> float:
 
 def weighted_event_brier_loss(
     probability: ArrayLike, outcome: ArrayLike, weights: ArrayLike
-) -> Floats:
+) -> Float64Array:
     """Brier loss of one event in every replicate: mean of (p − y)², in [0, 1].
 
     Lower is better; half the sum form over "it happens" and "it does not". NaN where no weight is
@@ -85,7 +90,7 @@ def event_brier_loss(probability: ArrayLike, outcome: ArrayLike) -> float:
 
 def weighted_brier_skill_score(
     probability: ArrayLike, outcome: ArrayLike, weights: ArrayLike
-) -> Floats:
+) -> Float64Array:
     """Brier skill of one event in every replicate, at most 1.
 
     1 − BS / (f (1 − f)): the share of the loss of always announcing the prevalence f that the
@@ -109,7 +114,7 @@ def brier_skill_score(probability: ArrayLike, outcome: ArrayLike) -> float:
 
 def weighted_multiclass_brier_skill_score(
     probabilities: ArrayLike, targets: ArrayLike, weights: ArrayLike
-) -> Floats:
+) -> Float64Array:
     """Brier skill over all classes in every replicate, at most 1.
 
     1 − BS / (1 − Σ_k f_k²) with the sum form of BS: the share of the loss of always announcing the
@@ -158,7 +163,7 @@ def weighted_brier_decomposition(
     *,
     n_bins: int = 15,
     binning: Binning = "equal_width",
-) -> BrierDecomposition[Floats]:
+) -> BrierDecomposition[Float64Array]:
     """Brier loss of an event in five parts, in every replicate; each has shape (replicates,).
 
     With mean probability c_b and frequency f_b of bin b, and frequency f overall:

@@ -1,15 +1,15 @@
 """How well a score ranks positives above negatives: AUROC, average precision and their curves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medaudit.metrics.weighting import (
-    Floats,
+from medaudit.core.arrays import BoolArray, Float64Array
+from medaudit.stats.weighting import (
     Indices,
-    Mask,
     Weights,
     by_chunks,
     checked_weights,
@@ -17,10 +17,11 @@ from medaudit.metrics.weighting import (
     ratio,
     scored,
     tie_blocks,
+    weighted_sums,
 )
 
 
-def weighted_auroc(scores: ArrayLike, positives: ArrayLike, weights: ArrayLike) -> Floats:
+def weighted_auroc(scores: ArrayLike, positives: ArrayLike, weights: ArrayLike) -> Float64Array:
     """Area under the ROC curve in every replicate, shape (replicates,).
 
     P(s⁺ > s⁻) + ½ P(s⁺ = s⁻) over pairs of a positive and a negative drawn by weight. In [0, 1],
@@ -37,7 +38,7 @@ def weighted_auroc(scores: ArrayLike, positives: ArrayLike, weights: ArrayLike) 
     checked = checked_weights(weights, len(values))
     blocks = tie_blocks(values, foreground=mask, background=~mask)
 
-    def compute(part: Weights) -> Floats:
+    def compute(part: Weights) -> Float64Array:
         mass = blocks.masses(part)
         above, through, total = blocks.ranks(part)
         # A positive beats all negatives but those above it and half of its ties.
@@ -52,13 +53,13 @@ def auroc(scores: ArrayLike, positives: ArrayLike) -> float:
     return plain(weighted_auroc, scores, positives)
 
 
-def _total(masses: Weights) -> Floats:
+def _total(masses: Weights) -> Float64Array:
     return np.asarray(masses.sum(axis=1, dtype=np.float64))
 
 
 def weighted_average_precision(
     scores: ArrayLike, positives: ArrayLike, weights: ArrayLike
-) -> Floats:
+) -> Float64Array:
     """Average precision in every replicate, shape (replicates,).
 
     Σ_t (recall_t − recall_{t−1}) · precision_t over the distinct scores t from high to low; tied
@@ -76,7 +77,7 @@ def weighted_average_precision(
     everyone = np.ones_like(mask)
     blocks = tie_blocks(values, foreground=mask, background=everyone)
 
-    def compute(part: Weights) -> Floats:
+    def compute(part: Weights) -> Float64Array:
         mass = blocks.masses(part)
         _, flagged, _ = blocks.ranks(part)
         # Where nobody is flagged the block weighs nothing: any denominator does.
@@ -94,9 +95,9 @@ def average_precision(scores: ArrayLike, positives: ArrayLike) -> float:
 class RocCurve(NamedTuple):
     """Points from (0, 0) to (1, 1): positive iff score >= threshold; thresholds fall from inf."""
 
-    fpr: Floats
-    tpr: Floats
-    thresholds: Floats
+    fpr: Float64Array
+    tpr: Float64Array
+    thresholds: Float64Array
 
 
 def roc_curve(scores: ArrayLike, positives: ArrayLike) -> RocCurve:
@@ -116,9 +117,9 @@ class PrecisionRecallCurve(NamedTuple):
     `precision` and `recall` have one entry more than `thresholds`, as in scikit-learn.
     """
 
-    precision: Floats
-    recall: Floats
-    thresholds: Floats
+    precision: Float64Array
+    recall: Float64Array
+    thresholds: Float64Array
 
 
 def precision_recall_curve(scores: ArrayLike, positives: ArrayLike) -> PrecisionRecallCurve:
@@ -136,9 +137,9 @@ def precision_recall_curve(scores: ArrayLike, positives: ArrayLike) -> Precision
 class ThresholdRates:
     """Rates of the rule "positive iff score > threshold", by rising threshold from -inf."""
 
-    thresholds: Floats
-    sensitivity: Floats
-    specificity: Floats
+    thresholds: Float64Array
+    sensitivity: Float64Array
+    specificity: Float64Array
 
 
 def rates_by_threshold(scores: ArrayLike, positives: ArrayLike) -> ThresholdRates:
@@ -160,13 +161,88 @@ def rates_by_threshold(scores: ArrayLike, positives: ArrayLike) -> ThresholdRate
     )
 
 
-def _at_most(ordered: Floats, thresholds: Floats) -> Indices:
+def _at_most(ordered: Float64Array, thresholds: Float64Array) -> Indices:
     return np.searchsorted(ordered, thresholds, side="right")
 
 
-def _cumulative_counts(scores: Floats, positives: Mask) -> tuple[Floats, Floats, Floats]:
+def _cumulative_counts(
+    scores: Float64Array, positives: BoolArray
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Distinct scores, falling, with the positives and negatives that score at least as high."""
     order = np.argsort(-scores, kind="stable")
     lasts = np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
     hits = np.cumsum(positives[order], dtype=np.float64)[lasts]
     return scores[order][lasts], hits, lasts + 1.0 - hits
+
+
+def weighted_macro_auroc(
+    scores: ArrayLike,
+    positives: ArrayLike,
+    weights: ArrayLike,
+    *,
+    classes: Sequence[int] | None = None,
+) -> Float64Array:
+    """Unweighted mean of the one-versus-rest AUROCs of a fixed list of classes, (replicates,).
+
+    In [0, 1], higher is better, 0.5 is chance. NaN in a replicate in which any of the classes lacks
+    positives or negatives: a mean over the others would measure something else.
+
+    Args:
+        scores: (n, k), one column a class or label.
+        positives: (n, k) booleans; one-hot rows, or any for labels that may occur together.
+        weights: (replicates, n), non-negative.
+        classes: columns to average over; all, if none is given.
+
+    Reference: Hand & Till 2001, Mach. Learn. 45:171-186 (who compare the classes in pairs).
+    """
+    areas, _ = _one_versus_rest(scores, positives, weights, classes)
+    return ratio(areas.sum(axis=1), areas.shape[1])
+
+
+def macro_auroc(
+    scores: ArrayLike, positives: ArrayLike, *, classes: Sequence[int] | None = None
+) -> float:
+    """`weighted_macro_auroc` of the sample itself."""
+    return plain(weighted_macro_auroc, scores, positives, classes=classes)
+
+
+def weighted_prevalence_auroc(
+    scores: ArrayLike,
+    positives: ArrayLike,
+    weights: ArrayLike,
+    *,
+    classes: Sequence[int] | None = None,
+) -> Float64Array:
+    """Mean of the one-versus-rest AUROCs by the prevalence of each class, (replicates,).
+
+    Σ_k n_k AUROC_k / Σ_k n_k with the n_k positives of the replicate: frequent classes rule it. NaN
+    as in `weighted_macro_auroc`, whose arguments it takes.
+
+    Reference: Provost & Domingos 2000, CeDER IS-00-04; "weighted" in scikit-learn.
+    """
+    areas, sizes = _one_versus_rest(scores, positives, weights, classes)
+    return ratio((areas * sizes).sum(axis=1), sizes.sum(axis=1))
+
+
+def prevalence_auroc(
+    scores: ArrayLike, positives: ArrayLike, *, classes: Sequence[int] | None = None
+) -> float:
+    """`weighted_prevalence_auroc` of the sample itself."""
+    return plain(weighted_prevalence_auroc, scores, positives, classes=classes)
+
+
+def _one_versus_rest(
+    scores: ArrayLike, positives: ArrayLike, weights: ArrayLike, classes: Sequence[int] | None
+) -> tuple[Float64Array, Float64Array]:
+    """AUROC and positive weight of every class in every replicate, (replicates, classes) each."""
+    table, truth = np.asarray(scores), np.asarray(positives, dtype=bool)
+    if table.ndim != 2 or table.shape != truth.shape:
+        raise ValueError(
+            f"expected scores and positives (n, k), got shapes {table.shape} and {truth.shape}"
+        )
+    chosen = list(range(table.shape[1]) if classes is None else classes)
+    checked = checked_weights(weights, len(table))
+    areas = [weighted_auroc(table[:, k], truth[:, k], checked) for k in chosen]
+    shape = (len(checked), len(chosen))
+    sizes = weighted_sums(truth[:, chosen].astype(np.float64), checked)
+    return np.reshape(np.array(areas).T, shape), sizes

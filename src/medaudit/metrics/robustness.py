@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medaudit.metrics.weighting import Floats, ratio
+from medaudit.core.arrays import Float64Array
+from medaudit.stats.weighting import ratio
 
 # One point of error. A reference that loses less to a corruption says nothing about it.
 MIN_DEGRADATION = 0.01
 
 
-def balanced_error(balanced_accuracy: ArrayLike) -> Floats:
+def balanced_error(balanced_accuracy: ArrayLike) -> Float64Array:
     """1 − balanced accuracy, in [0, 1]; NaN where that is undefined.
 
     Reference: Di Salvo et al. 2024, arXiv:2406.17536 (MedMNIST-C).
@@ -25,7 +26,7 @@ def balanced_error(balanced_accuracy: ArrayLike) -> Floats:
     return np.asarray(1.0 - np.asarray(balanced_accuracy, dtype=np.float64))
 
 
-def corruption_error(errors: ArrayLike, reference_errors: ArrayLike) -> Floats:
+def corruption_error(errors: ArrayLike, reference_errors: ArrayLike) -> Float64Array:
     """Mean error over the severities, over that of a reference model: CE_c, or BE_c if balanced.
 
     Σ_s E_s / Σ_s E_s^ref, in [0, inf); 1 is the reference. NaN where the reference makes no error
@@ -47,7 +48,7 @@ def relative_corruption_error(
     clean_error: ArrayLike,
     reference_clean_error: ArrayLike,
     min_degradation: float = MIN_DEGRADATION,
-) -> Floats:
+) -> Float64Array:
     """What the corruption adds to the clean error, over what it adds for a reference model: rBE_c.
 
     (mean_s E_s − E_clean) / (mean_s E_s^ref − E_clean^ref). 0 is no loss at all, 1 the loss of the
@@ -70,7 +71,9 @@ def relative_corruption_error(
     return ratio(added, np.where(reference < min_degradation, 0.0, reference))
 
 
-def mean_over_corruptions(values: ArrayLike, *, corruptions: Sequence[int] | None = None) -> Floats:
+def mean_over_corruptions(
+    values: ArrayLike, *, corruptions: Sequence[int] | None = None
+) -> Float64Array:
     """Unweighted mean over the last axis, for a fixed list of corruptions (all, if none is given).
 
     Of `corruption_error` it is mCE (BE), of `relative_corruption_error` relative mCE (rBE). NaN as
@@ -85,7 +88,7 @@ def mean_over_corruptions(values: ArrayLike, *, corruptions: Sequence[int] | Non
     return ratio(chosen.sum(axis=-1), chosen.shape[-1])
 
 
-def _over_severities(errors: ArrayLike) -> Floats:
+def _over_severities(errors: ArrayLike) -> Float64Array:
     table = np.asarray(errors, dtype=np.float64)
     if table.ndim == 0:
         raise ValueError("errors: expected severities on the last axis, got a single number")

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import digamma
 
-from medaudit.metrics.weighting import (
-    Floats,
+from medaudit.core.arrays import Float64Array
+from medaudit.stats.weighting import (
     TieBlocks,
     Weights,
     by_chunks,
@@ -38,10 +38,10 @@ class RiskCoverage:
     divided by all n; `threshold` is the confidence of the k-th case.
     """
 
-    coverage: Floats
-    selective_risk: Floats
-    generalised_risk: Floats
-    threshold: Floats
+    coverage: Float64Array
+    selective_risk: Float64Array
+    generalised_risk: Float64Array
+    threshold: Float64Array
 
 
 def risk_coverage(risk: ArrayLike, confidence: ArrayLike) -> RiskCoverage:
@@ -66,7 +66,7 @@ def risk_coverage(risk: ArrayLike, confidence: ArrayLike) -> RiskCoverage:
     )
 
 
-def _cases(risk: ArrayLike, confidence: ArrayLike) -> tuple[Floats, Floats]:
+def _cases(risk: ArrayLike, confidence: ArrayLike) -> tuple[Float64Array, Float64Array]:
     losses, trust = (array.astype(np.float64) for array in paired(risk, confidence))
     for name, array in (("risk", losses), ("confidence", trust)):
         if np.isnan(array).any():
@@ -74,17 +74,17 @@ def _cases(risk: ArrayLike, confidence: ArrayLike) -> tuple[Floats, Floats]:
     return losses, trust
 
 
-def _ones(samples: Floats) -> Weights:
+def _ones(samples: Float64Array) -> Weights:
     return np.ones((1, len(samples)), dtype=np.uint16)
 
 
-def _blocks(losses: Floats, trust: Floats, *, everyone: bool) -> TieBlocks:
+def _blocks(losses: Float64Array, trust: Float64Array, *, everyone: bool) -> TieBlocks:
     """Blocks of all cases, or only those that hold a loss: the others add nothing to an area."""
     counted = np.ones(len(losses), dtype=bool)
     return tie_blocks(trust, foreground=counted if everyone else losses != 0, background=counted)
 
 
-def weighted_aurc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) -> Floats:
+def weighted_aurc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) -> Float64Array:
     """Area under the risk-coverage curve in every replicate, shape (replicates,).
 
     mean over k of the mean risk of the k most confident cases; lower is better; in the range of the
@@ -105,7 +105,7 @@ def weighted_aurc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) ->
     blocks = _blocks(losses, trust, everyone=False)
     table = _harmonic_table(checked)
 
-    def compute(part: Weights) -> Floats:
+    def compute(part: Weights) -> Float64Array:
         loss = blocks.masses(part, losses)
         above, through, total = blocks.ranks(part)
         after, start, end = (_harmonic(count, table) for count in (total, above, through))
@@ -116,7 +116,7 @@ def weighted_aurc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) ->
     return by_chunks(compute, checked)
 
 
-def _harmonic_table(weights: Weights) -> Floats | None:
+def _harmonic_table(weights: Weights) -> Float64Array | None:
     """H_0 ... H_N for counts; fractional weights have no table."""
     if weights.dtype.kind == "f":
         return None
@@ -124,7 +124,7 @@ def _harmonic_table(weights: Weights) -> Floats | None:
     return np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, largest + 1))])
 
 
-def _harmonic(counts: NDArray[Any], table: Floats | None) -> Floats:
+def _harmonic(counts: NDArray[Any], table: Float64Array | None) -> Float64Array:
     """Harmonic numbers, continued to fractions by the digamma function."""
     if table is not None:
         return np.take(table, counts)
@@ -136,7 +136,9 @@ def aurc(risk: ArrayLike, confidence: ArrayLike) -> float:
     return plain(weighted_aurc, risk, confidence)
 
 
-def weighted_excess_aurc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) -> Floats:
+def weighted_excess_aurc(
+    risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike
+) -> Float64Array:
     """AURC minus the AURC of the ideal order, in which the same risks rise; 0 is perfect ranking.
 
     For errors with rate r the ideal is r + (1 − r) ln(1 − r) up to O(1/n), as in the reference;
@@ -153,7 +155,7 @@ def excess_aurc(risk: ArrayLike, confidence: ArrayLike) -> float:
     return plain(weighted_excess_aurc, risk, confidence)
 
 
-def weighted_augrc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) -> Floats:
+def weighted_augrc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) -> Float64Array:
     """Area under the generalised risk-coverage curve in every replicate, shape (replicates,).
 
     mean over k of (summed risk of the k most confident cases) / n: the average risk of an
@@ -171,7 +173,7 @@ def weighted_augrc(risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike) -
     losses, trust = _cases(risk, confidence)
     blocks = _blocks(losses, trust, everyone=False)
 
-    def compute(part: Weights) -> Floats:
+    def compute(part: Weights) -> Float64Array:
         loss = blocks.masses(part, losses)
         above, through, total = blocks.ranks(part)
         counted = total - through + 0.5 * (through - above + 1)
@@ -207,7 +209,7 @@ def _checked_coverage(coverage: float) -> None:
 
 def weighted_risk_at_coverage(
     risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike, *, coverage: float
-) -> Floats:
+) -> Float64Array:
     """Mean risk of the cases kept by `threshold_for_coverage`, picked anew in every replicate.
 
     A block of ties is kept whole, as a threshold must, so somewhat more than `coverage` may be
@@ -217,7 +219,7 @@ def weighted_risk_at_coverage(
     losses, trust = _cases(risk, confidence)
     blocks = _blocks(losses, trust, everyone=True)
 
-    def compute(part: Weights) -> Floats:
+    def compute(part: Weights) -> Float64Array:
         risks, through, total = _selective_risks(blocks, losses, part)
         quota = np.ceil(coverage * total - ROUNDING_SLACK)
         last = (through < quota).sum(axis=1)
@@ -235,7 +237,7 @@ def risk_at_coverage(risk: ArrayLike, confidence: ArrayLike, *, coverage: float)
 
 def weighted_coverage_at_risk(
     risk: ArrayLike, confidence: ArrayLike, weights: ArrayLike, *, max_risk: float
-) -> Floats:
+) -> Float64Array:
     """Largest coverage that a threshold can keep at a mean risk of at most `max_risk`, in [0, 1].
 
     0 where no threshold achieves it; NaN where no weight is left. Picked on the sample that is
@@ -244,7 +246,7 @@ def weighted_coverage_at_risk(
     losses, trust = _cases(risk, confidence)
     blocks = _blocks(losses, trust, everyone=True)
 
-    def compute(part: Weights) -> Floats:
+    def compute(part: Weights) -> Float64Array:
         risks, through, total = _selective_risks(blocks, losses, part)
         kept = np.where(risks <= max_risk + ROUNDING_SLACK, through, 0).max(axis=1)
         return ratio(kept, total[:, 0])
@@ -258,15 +260,15 @@ def coverage_at_risk(risk: ArrayLike, confidence: ArrayLike, *, max_risk: float)
 
 
 def _selective_risks(
-    blocks: TieBlocks, losses: Floats, weights: Weights
-) -> tuple[Floats, NDArray[Any], NDArray[Any]]:
+    blocks: TieBlocks, losses: Float64Array, weights: Weights
+) -> tuple[Float64Array, NDArray[Any], NDArray[Any]]:
     """Mean risk of everybody through each block, the weight through it, and the weight in all."""
     cumulative_risk = blocks.cumulative(blocks.masses(weights, losses))
     _, through, total = blocks.ranks(weights)
     return ratio(cumulative_risk, through), through, total
 
 
-def _defined_by_chunks(compute: Any, weights: Weights) -> Floats:
+def _defined_by_chunks(compute: Any, weights: Weights) -> Float64Array:
     """As `by_chunks`; NaN at once where there are no cases to take a maximum over."""
     if not weights.shape[1]:
         return np.full(len(weights), np.nan)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from medaudit.errors import ModelError
-from medaudit.params import Section
+from medaudit.core.errors import ModelError
+from medaudit.core.params import Section
 
 if TYPE_CHECKING:
     import torch

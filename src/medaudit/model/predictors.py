@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medaudit.model.forward import ImageModel, Images, Outputs
+    from medaudit.model.inference import ImageModel, Images, Outputs
 
 PLAIN = "plain"
 

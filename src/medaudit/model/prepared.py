@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from medaudit.errors import DataError, listed
-from medaudit.files import digest
-from medaudit.pixels.shards import ShardReader
+from medaudit.core.errors import DataError, listed
+from medaudit.core.files import digest
+from medaudit.pixels.packed import ShardReader
 from medaudit.tables.manifest import PIXELS, read_manifest, read_preparation, targets
 
 if TYPE_CHECKING:
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from medaudit.core.arrays import IntArray
     from medaudit.tables.predictions import Schema
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from medaudit import keys
-from medaudit.errors import ParamsError, lookup
-from medaudit.files import digest
-from medaudit.pixels import Image
-from medaudit.pixels.scale import LUMA, REFERENCE_SIZE, to_uint8
-from medaudit.tables.conditions import Condition
+from medaudit.core import keys
+from medaudit.core.errors import ParamsError, lookup
+from medaudit.core.files import digest
+from medaudit.pixels import LUMA, REFERENCE_SIZE, Image, to_uint8
+from medaudit.tables.predictions import Condition
 
 Apply = Callable[[Image, float, np.random.Generator], Image]
 

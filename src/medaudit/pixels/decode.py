@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from medaudit.errors import DataError
+from medaudit.core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

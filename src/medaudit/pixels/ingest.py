@@ -1,4 +1,4 @@
-"""One pass over the original images: packed pixels, statistics and fingerprints."""
+"""One pass over the original images: packed pixels, statistics, perceptual hashes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,93 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
+import imagehash
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from PIL import Image as Pillow
 from tqdm import tqdm
 
-from medaudit.errors import DataError
-from medaudit.pixels import masks
+from medaudit.core.errors import DataError
+from medaudit.pixels import packed
 from medaudit.pixels.decode import decode, decode_mask, resize
-from medaudit.pixels.fingerprints import confirm, fingerprint, near_pairs, thumbnail
-from medaudit.pixels.shards import write_shards
+from medaudit.pixels.packed import write_shards
 from medaudit.pixels.statistics import describe, mask_area
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from medaudit.pixels import Image
+
+THUMBNAIL = 32  # pixels; keeps large structures, forgets compression
+_BLOCK = 256  # rows compared at once: 256 x 10,000 hashes take 20 MB
+
+
+def fingerprint(image: Image) -> int:
+    """64-bit perceptual hash: signs of the low cosine frequencies of the grey image.
+
+    Near copies (other size, compression, slight colour change) differ in few bits; unrelated
+    images differ in about 32. Turned or mirrored copies are not recognised.
+
+    Reference: pHash as in the `imagehash` package.
+    """
+    bits = imagehash.phash(Pillow.fromarray(image)).hash
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def near_pairs(
+    hashes: Sequence[int] | npt.NDArray[np.uint64], ids: Sequence[str], *, max_distance: int
+) -> pd.DataFrame:
+    """All pairs of hashes at a Hamming distance of at most `max_distance`; exact search.
+
+    Returns:
+        Columns `first`, `second` (ids, first < second) and `distance`, sorted.
+    """
+    codes = np.asarray(hashes, dtype=np.uint64)
+    if len(codes) != len(ids):
+        raise ValueError(f"expected one id per hash, got {len(ids)} ids and {len(codes)} hashes")
+    found = [
+        (*sorted((ids[i], ids[j])), distance) for i, j, distance in _search(codes, max_distance)
+    ]
+    return pd.DataFrame(sorted(found), columns=["first", "second", "distance"])
+
+
+def _search(codes: npt.NDArray[np.uint64], max_distance: int) -> Iterator[tuple[int, int, int]]:
+    for start in range(0, len(codes), _BLOCK):
+        block = codes[start : start + _BLOCK]
+        distances = np.bitwise_count(block[:, None] ^ codes[None, start:])
+        for row, column in zip(*np.nonzero(distances <= max_distance), strict=True):
+            if column > row:
+                yield start + int(row), start + int(column), int(distances[row, column])
+
+
+def thumbnail(image: Image) -> Image:
+    """The image stretched to `THUMBNAIL` square, for `confirm`."""
+    return resize(image, THUMBNAIL)
+
+
+def confirm(
+    pairs: pd.DataFrame, thumbnails: Mapping[str, Image], *, min_correlation: float
+) -> pd.DataFrame:
+    """The pairs whose thumbnails agree pixel by pixel, with their `correlation` in [-1, 1].
+
+    A hash of 64 bits is coarse: smooth round lesions in the middle of smooth skin collide. Only
+    real copies correlate almost perfectly as well. The correlation of two flat thumbnails is 1.
+    """
+    values = [
+        _correlation(thumbnails[first], thumbnails[second])
+        for first, second in zip(pairs["first"], pairs["second"], strict=True)
+    ]
+    measured = pairs.assign(correlation=np.array(values, dtype=np.float64))
+    return measured[measured["correlation"] >= min_correlation].reset_index(drop=True)
+
+
+def _correlation(first: Image, second: Image) -> float:
+    a = first.astype(np.float64).ravel() - first.mean()
+    b = second.astype(np.float64).ravel() - second.mean()
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 else float(np.array_equal(a, b))
+
 
 _AHEAD = 128  # pictures decoded before the writer has taken them, at most
 _ASPECT_TOLERANCE = 0.02  # rounding when image and mask were scaled apart
@@ -83,7 +156,7 @@ class Ingested:
     def write_masks(self, path: Path) -> None:
         """Write the packed masks, row i for image i of the shards, where there are any."""
         if self.has_masks:
-            masks.write_masks(self.masks, path)
+            packed.write_masks(self.masks, path)
 
     def near_copies(self, *, max_distance: int, min_correlation: float) -> pd.DataFrame:
         """Pairs of packed images that are copies: `first`, `second`, `distance`, `correlation`."""
@@ -143,7 +216,7 @@ def examine(source: Source, *, size: int) -> Picture:
         facts=facts,
         code=fingerprint(original),
         small=thumbnail(original),
-        mask=masks.pack(mask, size),
+        mask=packed.pack(mask, size),
     )
 
 

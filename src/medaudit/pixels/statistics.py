@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medaudit.pixels.decode import resize
-from medaudit.pixels.masks import lesion
+from medaudit.pixels.packed import lesion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,1 +1,1 @@
-"""Uncertainty of any statistic: clustered resamples, intervals, paired differences, families."""
+"""Uncertainty of any statistic: the bootstrap over groups, intervals, paired differences, tests."""

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from medaudit.stats.estimate import NO_INTERVAL, Estimate, Floats, Statistic, estimate_from
-from medaudit.stats.resample import Resamples
+from medaudit.core.arrays import Float64Array
+from medaudit.stats.intervals import NO_INTERVAL, Estimate, Statistic, estimate_from
+from medaudit.stats.weighting import Resamples
 
 BCA = "cluster_bootstrap_bca"
 
@@ -105,7 +106,9 @@ def acceleration(statistic: Statistic, groups: ArrayLike) -> float:
     return float((gaps**3).sum() / (6 * (gaps**2).sum() ** 1.5))
 
 
-def jackknife(statistic: Statistic, groups: ArrayLike, *, blocks: int = JACKKNIFE_BLOCKS) -> Floats:
+def jackknife(
+    statistic: Statistic, groups: ArrayLike, *, blocks: int = JACKKNIFE_BLOCKS
+) -> Float64Array:
     """The statistic without each group in turn; without each block where groups are many.
 
     Above `blocks` groups, group g belongs to block g mod `blocks`, so that blocks are of nearly

@@ -1,33 +1,104 @@
-"""One cluster bootstrap for every number of a sample: values, intervals, paired differences."""
+"""One cluster bootstrap for every number of a sample: measures, intervals, paired differences."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+import math
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from medaudit.params import Section
+from medaudit.core.params import Section
 from medaudit.stats.bca import bca_from
-from medaudit.stats.estimate import (
+from medaudit.stats.intervals import (
     Difference,
     Estimate,
+    Statistic,
     difference_from,
     estimate_from,
+    expanded,
+    on_logit_scale,
     point,
     recentred,
+    resolved,
+    wilson,
 )
-from medaudit.stats.measure import Bools, Floats, Measure, share_of
-from medaudit.stats.proportions import wilson
-from medaudit.stats.resample import Resamples, cluster_resamples
-from medaudit.stats.small_sample import expanded, on_logit_scale, resolved
+from medaudit.stats.weighting import Resamples, cluster_resamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
+
+    from medaudit.core.arrays import BoolArray, Float64Array
+
+# auc                an area under a ROC curve: smooth in the weights, its error is skewed near 1.
+# smooth             varies smoothly with the weights, so that a jackknife of it makes sense.
+# proportion         a share of the cases in `denominator`: at 0 and 1 it has a Wilson interval.
+# nonnegative_error  noise can only raise it, so its bootstrap interval is recentred.
+# general            none of these.
+IntervalKind = Literal["auc", "smooth", "proportion", "nonnegative_error", "general"]
+
+# Bytes of the weights that `share_of` holds as floating point at once.
+WEIGHT_BYTES = 2**21
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """A named quantity of a set of predictions, as a function of sample weights.
+
+    Args:
+        name: snake_case, as it stands in `metrics/`.
+        statistic: weights (replicates, n) to values (replicates,); NaN where undefined.
+        direction: 1 higher is better, -1 lower is better, 0 neither.
+        denominator: the samples that the value rests on, (n,); all of them if `None`.
+        interval_kind: what is known of its sampling error; see `IntervalKind`.
+        required_outcomes: (n, m) booleans, each column the samples of one outcome that the measure
+            needs, such as the positives, and the negatives, of every output. The rarest limits it.
+    """
+
+    name: str
+    statistic: Statistic
+    direction: int
+    _: KW_ONLY
+    denominator: BoolArray | None = None
+    interval_kind: IntervalKind = "general"
+    required_outcomes: BoolArray | None = None
+
+    @property
+    def n_positive(self) -> int | None:
+        """How many samples the value rests on, where these are not all."""
+        return None if self.denominator is None else int(self.denominator.sum())
+
+
+def positives_and_negatives(truth: BoolArray) -> BoolArray:
+    """Required outcomes of a measure that needs both, (n,) or (n, k) to (n, 2 k)."""
+    columns = truth.reshape(len(truth), -1)
+    return np.column_stack([columns, ~columns])
+
+
+def share_of(members: BoolArray, denominator: BoolArray) -> Statistic:
+    """Σ w·member / Σ w·denominator as a statistic; NaN in a replicate without any of these cases.
+
+    Args:
+        members: (n,) booleans; those outside of `denominator` do not count.
+        denominator: (n,) booleans.
+    """
+    columns = np.column_stack([members & denominator, denominator]).astype(np.float64)
+    rows = max(1, WEIGHT_BYTES // (8 * max(1, len(columns))))
+
+    def share(weights: NDArray[Any]) -> Float64Array:
+        starts = range(0, max(1, len(weights)), rows)
+        parts = [weights[start : start + rows].astype(np.float64) @ columns for start in starts]
+        over, under = np.concatenate(parts).T
+        found = np.full(len(over), np.nan)
+        np.divide(over, under, out=found, where=under > 0)
+        return found
+
+    return share
+
 
 Method = Literal["adjusted", "percentile", "bca"]
 
@@ -65,7 +136,7 @@ class BootstrapDistribution:
 
     measure: Measure
     value: float
-    replicates: Floats
+    replicates: Float64Array
     n_independent: int
     n_positive_groups: int | None = None
 
@@ -191,7 +262,7 @@ class Bootstrap:
         found = expanded(found, changes, n_independent=fewest, level=self.params.level)
         return resolved(found, changes, n_independent=fewest)
 
-    def share(self, members: Bools, *, denominator: Bools | None = None) -> Estimate:
+    def share(self, members: BoolArray, *, denominator: BoolArray | None = None) -> Estimate:
         """Share of `members` in all samples, or in those of `denominator`, with its interval."""
         under = np.ones_like(members) if denominator is None else denominator
         statistic = share_of(members, under)
@@ -266,3 +337,38 @@ METHODS: dict[Method, Callable[[Bootstrap, Estimate, BootstrapDistribution], Est
     "percentile": percentile,
     "bca": bca,
 }
+
+
+# Below so many groups of positives, intervals cover less often than they promise
+# (benchmarks/coverage.py).
+FEW_POSITIVE_GROUPS = 25
+
+
+def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | str | None]:
+    """An estimate as the columns of a series: value, low, high and its counts."""
+    return {
+        f"{prefix}value": estimate.value,
+        f"{prefix}low": estimate.low,
+        f"{prefix}high": estimate.high,
+        "n": estimate.n,
+        "n_groups": estimate.n_groups,
+        "n_positive": estimate.n_positive,
+        "n_positive_groups": estimate.n_positive_groups,
+        "method": estimate.method,
+        "undefined_share": estimate.undefined_share,
+        "caution": caution(estimate),
+    }
+
+
+def caution(estimate: Estimate) -> str:
+    """Why an interval is to be read with care; empty where it is not."""
+    if not math.isfinite(estimate.value):
+        return "undefined"
+    if estimate.n_positive_groups is not None and estimate.n_positive_groups < FEW_POSITIVE_GROUPS:
+        return "few_positive_groups"
+    return "undefined_replicates" if estimate.incomplete else ""
+
+
+def with_interval(name: str, estimate: Estimate) -> dict[str, float]:
+    """An estimate as three headline scalars."""
+    return {name: estimate.value, f"{name}_ci_low": estimate.low, f"{name}_ci_high": estimate.high}

@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
-from medaudit.stats.estimate import NO_INTERVAL, Difference, Estimate
-
-Floats = NDArray[np.float64]
+from medaudit.core.arrays import Float64Array
+from medaudit.stats.intervals import NO_INTERVAL, Difference, Estimate
 
 DELONG_LOGIT = "delong_logit"
 DELONG = "delong"
@@ -26,8 +25,8 @@ class Placements:
         negatives: (models, n_negative), share of the positives that outrank a negative.
     """
 
-    positives: Floats
-    negatives: Floats
+    positives: Float64Array
+    negatives: Float64Array
 
     @property
     def n(self) -> int:
@@ -35,14 +34,14 @@ class Placements:
         return int(self.positives.shape[1] + self.negatives.shape[1])
 
     @cached_property
-    def aurocs(self) -> Floats:
+    def aurocs(self) -> Float64Array:
         """(models,) AUROCs: means of the placements; NaN where a class is absent."""
         if not (self.positives.shape[1] and self.negatives.shape[1]):
             return np.full(len(self.positives), np.nan)
         return np.asarray(self.positives.mean(axis=1))
 
     @cached_property
-    def covariance(self) -> Floats:
+    def covariance(self) -> Float64Array:
         """(models, models) S₁₀/n_positive + S₀₁/n_negative; NaN with fewer than two of a class."""
         models = len(self.positives)
         total = np.zeros((models, models))
@@ -164,7 +163,7 @@ def _require_single(group_ids: NDArray[np.generic], n: int) -> None:
         )
 
 
-def _placed(table: Floats, mask: NDArray[np.bool_]) -> Placements:
+def _placed(table: Float64Array, mask: NDArray[np.bool_]) -> Placements:
     positives, negatives = table[:, mask], table[:, ~mask]
     ranks = rankdata(table, axis=1)
     outranked = ranks[:, mask] - rankdata(positives, axis=1)
@@ -174,7 +173,7 @@ def _placed(table: Floats, mask: NDArray[np.bool_]) -> Placements:
     )
 
 
-def _covariance_of_mean(part: Floats) -> Floats:
+def _covariance_of_mean(part: Float64Array) -> Float64Array:
     """Covariance of the means of the rows of (models, cases)."""
     models, cases = part.shape
     if cases < 2:

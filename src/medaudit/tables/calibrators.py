@@ -9,15 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 
-from medaudit.errors import DataError, lookup
+from medaudit.core.errors import DataError, lookup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medaudit.tables.tasks import Task
+    from medaudit.core.arrays import IntArray
+    from medaudit.tables.tasks.base import Task
 
 Logits = npt.NDArray[np.floating]
-Targets = npt.NDArray[np.int64]
+
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
 AFFINE_SLOPES = (0.01, 100.0)
@@ -38,7 +39,7 @@ class Fit(Protocol):
     """Fits a calibrator."""
 
     def __call__(
-        self, task: Task, logits: Logits, targets: Targets, /, *, classes: tuple[str, ...]
+        self, task: Task, logits: Logits, targets: IntArray, /, *, classes: tuple[str, ...]
     ) -> Calibrator:
         """Fit on logits (members, n, outputs) and their targets."""
 
@@ -98,7 +99,7 @@ class Affine:
 
 
 def fit_identity(
-    _task: Task, _logits: Logits, _targets: Targets, *, classes: tuple[str, ...]
+    _task: Task, _logits: Logits, _targets: IntArray, *, classes: tuple[str, ...]
 ) -> Identity:
     """Nothing to fit."""
     del classes
@@ -106,7 +107,7 @@ def fit_identity(
 
 
 def fit_temperature(
-    task: Task, logits: Logits, targets: Targets, *, classes: tuple[str, ...]
+    task: Task, logits: Logits, targets: IntArray, *, classes: tuple[str, ...]
 ) -> Temperature:
     """Minimise the mean negative log-likelihood over ln T by a bounded search."""
     del classes
@@ -122,7 +123,9 @@ def fit_temperature(
     return Temperature(float(np.exp(found.x)))
 
 
-def fit_affine(task: Task, logits: Logits, targets: Targets, *, classes: tuple[str, ...]) -> Affine:
+def fit_affine(
+    task: Task, logits: Logits, targets: IntArray, *, classes: tuple[str, ...]
+) -> Affine:
     """Minimise the negative log-likelihood over a slope and an intercept per output.
 
     Bounded, so that outputs without positives or negatives, and those that are perfectly told
@@ -156,7 +159,7 @@ def fit_affine(task: Task, logits: Logits, targets: Targets, *, classes: tuple[s
     return Affine(classes, slopes, shifts)
 
 
-def _require_samples(what: str, targets: Targets) -> None:
+def _require_samples(what: str, targets: IntArray) -> None:
     if len(targets) == 0:
         raise DataError(f"{what} needs calibration samples, got none")
 
@@ -169,7 +172,7 @@ CALIBRATORS: dict[str, Fit] = {
 
 
 def fit(
-    name: str, task: Task, logits: Logits, targets: Targets, *, classes: tuple[str, ...]
+    name: str, task: Task, logits: Logits, targets: IntArray, *, classes: tuple[str, ...]
 ) -> Calibrator:
     """Fit the calibrator of that name on logits (members, n, outputs) and their targets."""
     return lookup("calibrator", name, CALIBRATORS)(task, logits, targets, classes=classes)

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import xlogy
 
-from medaudit.errors import lookup
+from medaudit.core.errors import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medaudit.tables.tasks import Task
-
-Floats = npt.NDArray[np.float64]
+    from medaudit.core.arrays import Float64Array
+    from medaudit.tables.tasks.base import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +30,8 @@ class PredictiveDistributions:
         mean: means over the members, (n, distributions, outcomes).
     """
 
-    members: Floats
-    mean: Floats
+    members: Float64Array
+    mean: Float64Array
 
     @classmethod
     def of_logits(cls, task: Task, logits: npt.NDArray[np.floating]) -> PredictiveDistributions:
@@ -43,7 +42,7 @@ class PredictiveDistributions:
         )
 
 
-def max_probability(predicted: PredictiveDistributions) -> Floats:
+def max_probability(predicted: PredictiveDistributions) -> Float64Array:
     """Probability of the most probable answer, (n,) (Hendrycks & Gimpel 2017).
 
     The product over the distributions of their largest probability, as if they were independent.
@@ -51,24 +50,24 @@ def max_probability(predicted: PredictiveDistributions) -> Floats:
     return np.asarray(predicted.mean.max(axis=2).prod(axis=1))
 
 
-def negative_entropy(predicted: PredictiveDistributions) -> Floats:
+def negative_entropy(predicted: PredictiveDistributions) -> Float64Array:
     """Sum of p ln p in nats, the mean over the distributions, (n,) in [-ln outcomes, 0]."""
     return np.asarray(xlogy(predicted.mean, predicted.mean).sum(axis=2).mean(axis=1))
 
 
-def margin(predicted: PredictiveDistributions) -> Floats:
+def margin(predicted: PredictiveDistributions) -> Float64Array:
     """Largest minus second largest probability where they are closest, (n,) in [0, 1]."""
     ranked = np.sort(predicted.mean, axis=2)
     return np.asarray((ranked[..., -1] - ranked[..., -2]).min(axis=1))
 
 
-CONFIDENCE_SCORES: dict[str, Callable[[PredictiveDistributions], Floats]] = {
+CONFIDENCE_SCORES: dict[str, Callable[[PredictiveDistributions], Float64Array]] = {
     "max_probability": max_probability,
     "entropy": negative_entropy,
     "margin": margin,
 }
 
 
-def get(name: str) -> Callable[[PredictiveDistributions], Floats]:
+def get(name: str) -> Callable[[PredictiveDistributions], Float64Array]:
     """The confidence score of that name."""
     return lookup("confidence score", name, CONFIDENCE_SCORES)

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medaudit.errors import DataError, listed
-from medaudit.files import atomic, read_json, write_json
-from medaudit.tables import columnar
+from medaudit.core.errors import DataError, listed
+from medaudit.core.files import atomic, read_json, write_json
+from medaudit.tables import predictions
 from medaudit.tables.predictions import Schema
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def write_manifest(rows: pd.DataFrame, folder: Path) -> None:
 def read_manifest(folder: Path) -> pd.DataFrame:
     """The manifest in a prepared folder; row i is image i of its shards."""
     path = folder / _MANIFEST
-    packed = columnar.read(
+    packed = predictions.read_parquet(
         path,
         what="manifest",
         absent="not found; run the prepare stage first",

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medaudit.metrics import calibration, macro_ranking, operating, ranking, selective
-from medaudit.metrics.weighting import ratio, weighted_mean, weighted_sums
-from medaudit.stats.measure import Measure, positives_and_negatives, share_of
+from medaudit.metrics import calibration, operating, ranking, selective
+from medaudit.stats.bootstrap import Measure, positives_and_negatives, share_of
+from medaudit.stats.weighting import ratio, weighted_mean, weighted_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from medaudit.stats.estimate import Statistic
-    from medaudit.stats.measure import IntervalKind
+    from medaudit.core.arrays import BoolArray, Float64Array
+    from medaudit.stats.bootstrap import IntervalKind
+    from medaudit.stats.intervals import Statistic
     from medaudit.tables.scoring import ScoredPredictions
-    from medaudit.tables.tasks.base import Bools, Events, Floats
+    from medaudit.tables.tasks.base import Events
 
 ECE_BINS = 15
 
@@ -43,7 +44,7 @@ def macro_measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
     truth, predicted = scored.positives[:, kept], scored.decisions[:, kept]
     flagged, both = scored.above_threshold[:, kept], positives_and_negatives(truth)
     areas = partial(
-        macro_ranking.weighted_macro_auroc,
+        ranking.weighted_macro_auroc,
         scored.probabilities,
         scored.positives,
         classes=scored.in_means,
@@ -125,7 +126,7 @@ def per_output_measures(scored: ScoredPredictions, k: int) -> tuple[Measure, ...
 
 
 def _ranking(
-    name: str, statistic: Statistic, truth: Bools, *, interval_kind: IntervalKind
+    name: str, statistic: Statistic, truth: BoolArray, *, interval_kind: IntervalKind
 ) -> Measure:
     """A measure that rests on the positives and needs negatives as well."""
     return Measure(
@@ -138,7 +139,7 @@ def _ranking(
     )
 
 
-def _proportion(name: str, statistic: Statistic, denominator: Bools) -> Measure:
+def _proportion(name: str, statistic: Statistic, denominator: BoolArray) -> Measure:
     return Measure(name, statistic, 1, denominator=denominator, interval_kind="proportion")
 
 
@@ -152,7 +153,7 @@ def frozen_specificity(scored: ScoredPredictions, k: int) -> Statistic:
     return _at(operating.weighted_specificity, scored, k)
 
 
-def _at(rate: Callable[..., Floats], scored: ScoredPredictions, k: int) -> Statistic:
+def _at(rate: Callable[..., Float64Array], scored: ScoredPredictions, k: int) -> Statistic:
     return partial(
         rate,
         scored.probabilities[:, k],
@@ -164,7 +165,7 @@ def _at(rate: Callable[..., Floats], scored: ScoredPredictions, k: int) -> Stati
 def mean_of(parts: Sequence[Statistic]) -> Statistic:
     """The unweighted mean of several statistics; undefined where one of them is, or none given."""
 
-    def mean(weights: Floats) -> Floats:
+    def mean(weights: Float64Array) -> Float64Array:
         if not parts:
             return np.full(len(weights), np.nan)
         return np.asarray(np.mean([part(weights) for part in parts], axis=0))
@@ -172,18 +173,18 @@ def mean_of(parts: Sequence[Statistic]) -> Statistic:
     return mean
 
 
-def mean_share(members: Bools, denominator: Bools) -> Statistic:
+def mean_share(members: BoolArray, denominator: BoolArray) -> Statistic:
     """Mean over columns of the share of `members` in `denominator`, both (n, k)."""
     table = np.column_stack([members, denominator]).astype(np.float64)
 
-    def mean(weights: Floats) -> Floats:
+    def mean(weights: Float64Array) -> Float64Array:
         hits, cases = np.split(weighted_sums(table, weights), 2, axis=1)
         return _mean(ratio(hits, cases))
 
     return mean
 
 
-def _mean(per_output: Floats) -> Floats:
+def _mean(per_output: Float64Array) -> Float64Array:
     """Mean over the columns, undefined where one is, or where there are none."""
     return ratio(per_output.sum(axis=1), per_output.shape[1])
 
@@ -202,11 +203,11 @@ def _f1(scored: ScoredPredictions, k: int) -> Statistic:
     return _mean_f1(scored.positives[:, [k]], scored.decisions[:, [k]])
 
 
-def _mean_f1(truth: Bools, predicted: Bools) -> Statistic:
+def _mean_f1(truth: BoolArray, predicted: BoolArray) -> Statistic:
     """Mean over columns of F1 = hits / mean of truth and calls."""
     table = np.column_stack([truth & predicted, truth, predicted]).astype(np.float64)
 
-    def mean(weights: Floats) -> Floats:
+    def mean(weights: Float64Array) -> Float64Array:
         hits, cases, calls = np.split(weighted_sums(table, weights), 3, axis=1)
         # A class that a replicate lacks has no F1, even where it was predicted.
         return _mean(ratio(2 * hits, np.where(cases > 0, cases + calls, 0.0)))

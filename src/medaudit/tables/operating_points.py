@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medaudit.errors import DataError, listed
-from medaudit.files import read_json, write_json
+from medaudit.core.errors import DataError, listed
+from medaudit.core.files import read_json, write_json
 from medaudit.metrics import operating
 from medaudit.tables import tasks
 

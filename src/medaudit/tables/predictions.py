@@ -1,4 +1,4 @@
-"""The prediction table: the one currency between models and audits."""
+"""The prediction table, the one currency between models and audits, and its condition."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medaudit.errors import DataError, listed
-from medaudit.files import atomic
-from medaudit.tables import columnar
-from medaudit.tables.conditions import Condition
+from medaudit.core.errors import DataError, listed
+from medaudit.core.files import atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +20,72 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+    from medaudit.core.arrays import Float32Array, IntArray
+
+
+def read_parquet(path: Path, *, what: str, absent: str, mend: str) -> pa.Table:
+    """The table in a parquet file.
+
+    Args:
+        path: of the file.
+        what: the file is, for people.
+        absent: said where there is no such file.
+        mend: what to do about a damaged one.
+    """
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: {absent}") from None
+    except (pa.ArrowException, OSError) as error:
+        # Damaged pages come as an OSError that no system call has given a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: not a readable {what}: {reason}; {mend}") from None
+
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """A corruption or shift by name with its severity 1..n; severity 0 is the clean image."""
+
+    corruption: str
+    severity: int
+
+    def __post_init__(self) -> None:
+        if self.severity < 0 or (self.severity == 0) != (self.corruption == CLEAN):
+            raise ValueError(
+                f"expected `clean` at severity 0 or a corruption at severity 1 and above, "
+                f"got {self.corruption!r} at {self.severity}"
+            )
+
+    @classmethod
+    def clean(cls) -> Condition:
+        """The image as it is."""
+        return cls(CLEAN, 0)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was done to the image."""
+        return self.severity == 0
+
+    @property
+    def name(self) -> str:
+        """`clean`, or for example `gaussian_blur-2`."""
+        return CLEAN if self.is_clean else f"{self.corruption}-{self.severity}"
+
+    @classmethod
+    def parse(cls, name: str) -> Condition:
+        """The inverse of `name`."""
+        if name == CLEAN:
+            return cls.clean()
+        corruption, _, severity = name.rpartition("-")
+        if not corruption or not severity.isdigit():
+            raise ValueError(f"expected `clean` or `<corruption>-<severity>`, got {name!r}")
+        return cls(corruption, int(severity))
+
 
 ROW_COLUMNS = ("sample_id", "group_id", "role")
 _METADATA = b"medaudit"
@@ -79,8 +141,8 @@ class PredictionTable:
     schema: Schema
     rows: pd.DataFrame
     targets: IntArray
-    logits: FloatArray
-    embeddings: FloatArray | None = None
+    logits: Float32Array
+    embeddings: Float32Array | None = None
     condition: Condition = field(default_factory=Condition.clean)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -205,7 +267,7 @@ def write(table: PredictionTable, path: Path) -> None:
 
 def read(path: Path) -> PredictionTable:
     """Read a table that `write` wrote."""
-    packed = columnar.read(
+    packed = read_parquet(
         path,
         what="prediction table",
         absent="no such prediction table; run the stage that makes it",

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from medaudit.errors import DataError
+from medaudit.core.errors import DataError
 from medaudit.tables import confidence, tasks
 from medaudit.tables.predictions import align
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from medaudit.tables.conditions import Condition
+    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
     from medaudit.tables.confidence import PredictiveDistributions
     from medaudit.tables.operating_points import OperatingPoints
-    from medaudit.tables.predictions import PredictionTable, Schema
-    from medaudit.tables.tasks.base import Bools, Events, Floats, Ints
+    from medaudit.tables.predictions import Condition, PredictionTable, Schema
+    from medaudit.tables.tasks import base
+    from medaudit.tables.tasks.base import Events
 
 Names = npt.NDArray[np.str_]
 
@@ -46,7 +47,9 @@ class ScoredPredictions:
     table: PredictionTable
     points: OperatingPoints | None = None
     averaged: tuple[int, ...] | None = None
-    _confidence_scores: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
+    _confidence_scores: dict[str, Float64Array] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         if self.points is not None and self.points.classes != self.table.schema.classes:
@@ -74,12 +77,12 @@ class ScoredPredictions:
         return self.table.condition
 
     @property
-    def targets(self) -> Ints:
+    def targets(self) -> IntArray:
         """The truth as the task understands it."""
         return self.table.targets
 
     @cached_property
-    def task(self) -> tasks.Task:
+    def task(self) -> base.Task:
         """The table's task."""
         return tasks.get(self.schema.task)
 
@@ -94,12 +97,12 @@ class ScoredPredictions:
         return self.table.group_ids
 
     @cached_property
-    def member_probabilities(self) -> Floats:
+    def member_probabilities(self) -> Float64Array:
         """Of every member by itself, (members, n, k)."""
         return self.task.member_probabilities(self.table.logits)
 
     @cached_property
-    def probabilities(self) -> Floats:
+    def probabilities(self) -> Float64Array:
         """Means over the members, (n, k)."""
         return self.task.probabilities(self.table.logits)
 
@@ -109,25 +112,25 @@ class ScoredPredictions:
         return confidence.PredictiveDistributions.of_logits(self.task, self.table.logits)
 
     @cached_property
-    def thresholds(self) -> Floats:
+    def thresholds(self) -> Float64Array:
         """Frozen thresholds, (k,)."""
         if self.points is None:
             raise ValueError("these predictions were scored without operating points")
         return np.array(self.points.thresholds)
 
     @cached_property
-    def positives(self) -> Bools:
+    def positives(self) -> BoolArray:
         """Truth per output, (n, k)."""
         return self.task.positives(self.targets, len(self.classes))
 
     @cached_property
-    def decisions(self) -> Bools:
+    def decisions(self) -> BoolArray:
         """Predicted outputs, (n, k)."""
         thresholds = None if self.points is None else self.thresholds
         return self.task.decisions(self.probabilities, thresholds)
 
     @cached_property
-    def above_threshold(self) -> Bools:
+    def above_threshold(self) -> BoolArray:
         """Outputs whose probability exceeds their frozen threshold, (n, k)."""
         return np.asarray(self.probabilities > self.thresholds)
 
@@ -137,7 +140,7 @@ class ScoredPredictions:
         return self.task.events(self)
 
     @cached_property
-    def strata(self) -> Ints:
+    def strata(self) -> IntArray:
         """Classes of samples that weigh the same in class-balanced measures, (n,)."""
         return self.task.strata(self.targets)
 
@@ -156,27 +159,27 @@ class ScoredPredictions:
         return tuple(name for k, name in enumerate(self.classes) if k not in kept)
 
     @cached_property
-    def correct(self) -> Bools:
+    def correct(self) -> BoolArray:
         """Whether no output is predicted wrongly, (n,)."""
         return np.asarray(self.risks() == 0)
 
     @cached_property
-    def critical(self) -> Bools:
+    def critical(self) -> BoolArray:
         """Whether the critical class is true; nowhere if the data set names none, (n,)."""
         return self._of_critical(self.positives)
 
     @cached_property
-    def predicted_critical(self) -> Bools:
+    def predicted_critical(self) -> BoolArray:
         """Whether the critical class is predicted, (n,)."""
         return self._of_critical(self.decisions)
 
     @cached_property
-    def flagged(self) -> Bools:
+    def flagged(self) -> BoolArray:
         """Whether the critical class exceeds its frozen threshold, (n,)."""
         return self._of_critical(self.above_threshold)
 
     @cached_property
-    def true_output(self) -> Ints:
+    def true_output(self) -> IntArray:
         """The true output, (n,).
 
         Where several are: the critical one, or else the most probable of those that are missed.
@@ -188,7 +191,7 @@ class ScoredPredictions:
         return np.where(self.critical, self.schema.critical_index, best)
 
     @cached_property
-    def predicted_output(self) -> Ints:
+    def predicted_output(self) -> IntArray:
         """The predicted output, (n,); of several the most probable that is predicted wrongly."""
         wrong = self.decisions & ~self.positives
         return leading(prefer(wrong, self.decisions), self.probabilities)
@@ -204,17 +207,17 @@ class ScoredPredictions:
         return names(self.decisions, self.classes)
 
     @cached_property
-    def p_true(self) -> Floats:
+    def p_true(self) -> Float64Array:
         """Probability of the true output, (n,)."""
         return self.probabilities[np.arange(len(self)), self.true_output]
 
-    def risks(self, false_negative_weight: float = 1.0) -> Floats:
+    def risks(self, false_negative_weight: float = 1.0) -> Float64Array:
         """Loss per sample in [0, 1], (n,); 0 where every output is predicted rightly."""
         return self.task.risks(
             self.positives, self.decisions, false_negative_weight=false_negative_weight
         )
 
-    def confidence_score(self, name: str = "max_probability") -> Floats:
+    def confidence_score(self, name: str = "max_probability") -> Float64Array:
         """One of `CONFIDENCE_SCORES`, (n,), high means trust."""
         if name not in self._confidence_scores:
             self._confidence_scores[name] = confidence.get(name)(self.predictive_distributions)
@@ -224,16 +227,16 @@ class ScoredPredictions:
         """The same predictions at these thresholds."""
         return self if self.points is points else replace(self, points=points)
 
-    def part(self, mask: Bools) -> ScoredPredictions:
+    def part(self, mask: BoolArray) -> ScoredPredictions:
         """Some of the rows, with the same outputs in macro means."""
         return ScoredPredictions(self.table.where(mask), self.points, averaged=self.in_means)
 
-    def rows_of(self, ids: Iterable[str]) -> Ints:
+    def rows_of(self, ids: Iterable[str]) -> IntArray:
         """Row numbers of samples, in the order of `ids`."""
         places = {name: row for row, name in enumerate(self.sample_ids.tolist())}
         return np.array([places[name] for name in ids], dtype=np.int64)
 
-    def _of_critical(self, flags: Bools) -> Bools:
+    def _of_critical(self, flags: BoolArray) -> BoolArray:
         if self.schema.critical_class is None:
             return np.zeros(len(flags), dtype=bool)
         return flags[:, self.schema.critical_index]
@@ -274,18 +277,18 @@ class Conditions:
         return next(each for each in self if each.condition == condition)
 
 
-def names(flags: Bools, classes: Sequence[str]) -> Names:
+def names(flags: BoolArray, classes: Sequence[str]) -> Names:
     """Names of the flagged outputs of every row, joined by a plus sign, (n,)."""
     known = np.array(classes)
     return np.array([" + ".join(known[row]) or NOTHING for row in flags], dtype=np.str_)
 
 
-def prefer(first: Bools, otherwise: Bools) -> Bools:
+def prefer(first: BoolArray, otherwise: BoolArray) -> BoolArray:
     """Row by row the first flags, or the others where the first are all unset."""
     return np.where(first.any(axis=1, keepdims=True), first, otherwise)
 
 
-def leading(flags: Bools, probabilities: Floats) -> Ints:
+def leading(flags: BoolArray, probabilities: Float64Array) -> IntArray:
     """Per row the most probable flagged output, or the most probable where none is flagged."""
     eligible = flags | ~flags.any(axis=1, keepdims=True)
     return np.asarray(np.where(eligible, probabilities, -1).argmax(axis=1))

@@ -4,7 +4,7 @@ import pytest
 from evidence_tables import edits_of
 from test_cases import CLEAN, MEL, NV, PARAMS, POINTS, make, stressed
 
-from medaudit.audits import casebook
+from medaudit.cases import case_study
 from tests.audit_runs import study
 
 
@@ -29,11 +29,12 @@ def book(clean, corrupted):
 
 @pytest.fixture
 def pages(book):
-    tried = casebook.control_evidence(book, *edits_of(book, book.controls["sample_id"]))
+    tried = case_study.control_evidence(book, *edits_of(book, book.controls["sample_id"]))
     found = [
-        casebook.case_evidence(book, each, *edits_of(book, [each.sample_id])) for each in book.cases
+        case_study.case_evidence(book, each, *edits_of(book, [each.sample_id]))
+        for each in book.cases
     ]
     return tried, [
-        casebook.weigh(book, each, rows, tried)
+        case_study.weigh(book, each, rows, tried)
         for each, rows in zip(book.cases, found, strict=True)
     ]

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from medaudit.audits import casebook, evidence
-from medaudit.audits.diagnosis import diagnose
-from medaudit.pixels.counterfactuals import COUNTERFACTUALS
+from medaudit.cases import case_study, evidence
+from medaudit.cases.diagnosis import diagnose
+from medaudit.pixels.interventions import COUNTERFACTUALS
 
 EDITS = {"hair_removed": "undo", "mirrored": "undo"}
 
@@ -62,10 +62,10 @@ def edits_of(book, ids):
 
 def flip_of(book):
     """The diagnosis of the flip, with edits that leave the corrupted prediction as it is."""
-    tried = casebook.control_evidence(book, *edits_of(book, book.controls["sample_id"]))
+    tried = case_study.control_evidence(book, *edits_of(book, book.controls["sample_id"]))
     flip = case(book, "corruption_flip")
     trials, _ = edits_of(book, [flip.sample_id])
     corrupted = book.before(flip)
     logits = corrupted.table.logits[:, corrupted.rows_of(trials["sample_id"])]
-    found = casebook.case_evidence(book, flip, trials, logits)
-    return casebook.weigh(book, flip, found, tried).diagnosis
+    found = case_study.case_evidence(book, flip, trials, logits)
+    return case_study.weigh(book, flip, found, tried).diagnosis

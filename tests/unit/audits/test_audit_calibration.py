@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from audit_tables import at
 
-from medaudit.audits import calibration, reliability
+from medaudit.audits import calibrate as calibrate_audit
 from medaudit.tables import calibrators, tasks
 from medaudit.tables.predictions import PredictionTable, Schema
 from medaudit.tables.scoring import ScoredPredictions
@@ -15,12 +15,12 @@ from tests.audit_runs import calibrate
 
 
 class TestCalibration:
-    PARAMS = calibration.CalibrateParams(floor_replicates=100)
+    PARAMS = calibrate_audit.CalibrateParams(floor_replicates=100)
 
     def test_an_over_confident_model_is_mended_by_temperature(self, make_table):
         table = make_table(n=2000)
         sharp = dataclasses.replace(table, logits=table.logits * 5)
-        fitted = calibration.freeze(sharp.role("calibration"), self.PARAMS)
+        fitted = calibrate_audit.freeze(sharp.role("calibration"), self.PARAMS)
         found = calibrate(sharp, self.PARAMS, fitted=fitted)
         summary = found.series["summary"]
         assert found.scalars["temperature"] > 1.5
@@ -31,14 +31,14 @@ class TestCalibration:
     def test_the_fit_does_not_see_test(self, table):
         logits = table.logits.copy()
         logits[:, (table.rows["role"] == "test").to_numpy()] *= 50
-        one = calibration.freeze(table.role("calibration"), self.PARAMS)["temperature"].facts()
-        two = calibration.freeze(
+        one = calibrate_audit.freeze(table.role("calibration"), self.PARAMS)["temperature"].facts()
+        two = calibrate_audit.freeze(
             dataclasses.replace(table, logits=logits).role("calibration"), self.PARAMS
         )
         assert two["temperature"].facts() == one
 
     def test_reliability_counts_every_sample_once(self, table):
-        fitted = calibration.freeze(table.role("calibration"), self.PARAMS)
+        fitted = calibrate_audit.freeze(table.role("calibration"), self.PARAMS)
         found = calibrate(table, self.PARAMS, fitted=fitted)
         counts = found.series["reliability"].groupby(["stage", "event"])["count"].sum()
         # The top label, and the critical class by itself.
@@ -50,7 +50,7 @@ class TestCalibration:
 
     def test_unknown_methods_are_named(self):
         with pytest.raises(ValueError, match="temperature"):
-            calibration.CalibrateParams(methods=("identity", "plat"))
+            calibrate_audit.CalibrateParams(methods=("identity", "plat"))
 
 
 NAMES = ("edema", "mass")
@@ -75,11 +75,11 @@ def studies(probabilities, targets, *, critical=None):
 
 
 def scored(test):
-    return reliability.calibrated(ScoredPredictions(test), calibrators.Identity())
+    return calibrate_audit.calibrated(ScoredPredictions(test), calibrators.Identity())
 
 
 class TestReliability:
-    PARAMS = calibration.CalibrateParams(methods=("identity",), floor_replicates=60, seed=5)
+    PARAMS = calibrate_audit.CalibrateParams(methods=("identity",), floor_replicates=60, seed=5)
 
     def audit(self, test, params=PARAMS):
         fitted = {"identity": calibrators.Identity()}
@@ -110,7 +110,7 @@ class TestReliability:
     def test_the_floor_of_the_mean_by_hand(self):
         # One study. Whatever is drawn for 0.5, it is 0.5 away; 1 always happens; mean 0.25.
         test = studies([[0.5, 1.0]], [[1, 1]])
-        found = reliability.floor_table(scored(test), n_bins=15, replicates=60, seed=0)
+        found = calibrate_audit.floor_table(scored(test), n_bins=15, replicates=60, seed=0)
         assert found["event"].tolist() == ["edema", "mass", "mean"]
         assert found["mean"].to_numpy() == pytest.approx([0.5, 0, 0.25], abs=1e-6)
         assert found["p95"].to_numpy() == pytest.approx([0.5, 0, 0.25], abs=1e-6)
@@ -119,7 +119,7 @@ class TestReliability:
         generator = np.random.default_rng(0)
         stated = generator.uniform(size=(200, 2))
         test = studies(stated, generator.random((200, 2)) < stated)
-        found = reliability.floor_table(scored(test), n_bins=15, replicates=400, seed=0)
+        found = calibrate_audit.floor_table(scored(test), n_bins=15, replicates=400, seed=0)
         by_event = found.set_index("event")
         labels, mean = by_event.loc[list(NAMES)], by_event.loc["mean"]
         assert mean["mean"] == pytest.approx(labels["mean"].mean())
@@ -130,12 +130,12 @@ class TestReliability:
         # Two studies with the same number for both labels; from two bins on every study has its
         # own: (|0.2 - 0| + |0.7 - 1|) / 2 = 0.25.
         test = studies([[0.2, 0.2], [0.7, 0.7]], [[0, 0], [1, 1]])
-        found = reliability.sweep_table({"identity": scored(test)}, seed=0)
-        assert found["n_bins"].tolist() == list(reliability.SWEEP)
+        found = calibrate_audit.sweep_table({"identity": scored(test)}, seed=0)
+        assert found["n_bins"].tolist() == list(calibrate_audit.SWEEP)
         assert found["ece"].to_numpy() == pytest.approx(0.25, abs=1e-6)
 
     def test_sweep_holds_the_headline(self, table):
-        draws = reliability.SWEEP_REPLICATES
+        draws = calibrate_audit.SWEEP_REPLICATES
         found = self.audit(table, self.PARAMS.model_copy(update={"floor_replicates": draws}))
         row = at(found.series["bins"], n_bins=15)
         assert row["ece"] == pytest.approx(found.scalars["identity_ece"])

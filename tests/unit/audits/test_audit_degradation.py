@@ -8,14 +8,13 @@ import pytest
 from audit_tables import FEW, at
 from test_cases import CLEAN, MEL, NV, POINTS, make, stressed
 
-from medaudit.audits import degradation, robustness
-from medaudit.audits.robustness import StressParams
-from medaudit.errors import DataError
+from medaudit.audits import stress as stress_audit
+from medaudit.audits.stress import StressParams
+from medaudit.core.errors import DataError
 from medaudit.stats.bootstrap import Bootstrap
-from medaudit.stats.estimate import estimate_from
-from medaudit.stats.small_sample import expanded
+from medaudit.stats.intervals import estimate_from, expanded
 from medaudit.tables import measures
-from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Condition
 from medaudit.tables.scoring import ScoredPredictions
 from tests.audit_runs import stress
 
@@ -45,7 +44,7 @@ class TestTrend:
             for severity, value in enumerate(values, start=1)
         ]
         frame = pd.DataFrame(rows, columns=["corruption", "severity", "metric", "value"])
-        return degradation.trend_table(frame, ["macro_auroc"])
+        return stress_audit.trend_table(frame, ["macro_auroc"])
 
     def test_by_hand(self):
         found = at(self.table(blur=[0.8, 0.85, 0.7]))
@@ -181,11 +180,11 @@ class TestCorruptionErrors:
             file.write_bytes(content)
         params = StressParams(corruptions=("blur",), reference=file)
         with pytest.raises(DataError, match="is no readable table") as caught:
-            robustness.read_baseline(params)
+            stress_audit.read_baseline(params)
         assert "\n" not in str(caught.value)
 
     def test_no_reference_is_asked_for(self, tmp_path):
-        assert robustness.read_baseline(StressParams(corruptions=("blur",))) is None
+        assert stress_audit.read_baseline(StressParams(corruptions=("blur",))) is None
         REFERENCE.to_csv(tmp_path / "conditions.csv", index=False)
         params = StressParams(corruptions=("blur",), reference=tmp_path / "conditions.csv")
-        pd.testing.assert_frame_equal(robustness.read_baseline(params), REFERENCE)
+        pd.testing.assert_frame_equal(stress_audit.read_baseline(params), REFERENCE)

@@ -8,20 +8,15 @@ import pandas as pd
 import pytest
 from audit_tables import FEW, at
 
-from medaudit.audits import (
-    calibration,
-    case_findings,
-    casebook,
-    intervals,
-    selection,
-    slices,
-)
-from medaudit.audits.cases import CasesParams
-from medaudit.metrics.weighting import weighted_mean, weighted_ratio
-from medaudit.stats.bootstrap import Bootstrap, IntervalParams, mean_distribution
-from medaudit.stats.estimate import Estimate
-from medaudit.stats.measure import Measure
-from medaudit.tables.conditions import Condition
+from medaudit.audits import calibrate as calibrate_audit
+from medaudit.audits import selective, slicing
+from medaudit.cases import case_study
+from medaudit.cases.case_selection import CasesParams
+from medaudit.stats import bootstrap as bootstrap_module
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams, Measure, mean_distribution
+from medaudit.stats.intervals import Estimate
+from medaudit.stats.weighting import weighted_mean, weighted_ratio
+from medaudit.tables.predictions import Condition
 from tests.audit_runs import calibrate, defer, evaluate, slice_up, stress, study
 
 TASKS = ("multiclass", "multilabel", "multilabel_critical")
@@ -47,7 +42,7 @@ def made(request, make_table, make_multilabel_table):
         column, primary = "view", "critical_sensitivity"
     clean = make()
     points = operating_points.choose(clean.role("calibration"), specificity=0.9)
-    params = slices.SliceParams(
+    params = slicing.SliceParams(
         columns=(column,), quantiles={"age": 2}, min_positives=3, primary=primary
     )
     return clean, points, params, make
@@ -69,12 +64,12 @@ def findings(stage, made):
     if stage == "slice":
         return slice_up(clean, points, clean.role("train").rows, slice_params, **same)
     if stage == "calibrate":
-        params = calibration.CalibrateParams(
+        params = calibrate_audit.CalibrateParams(
             methods=("identity", "temperature", "affine"), floor_replicates=50
         )
         return calibrate(clean, params, **same)
     if stage == "selective":
-        return defer(clean, points, selection.SelectiveParams(), **same)
+        return defer(clean, points, selective.SelectiveParams(), **same)
     return cases_findings(clean, noisy, points)
 
 
@@ -85,9 +80,9 @@ def cases_findings(clean, noisy, points):
         {"sample_id": ids, "intervention": "mirrored", "kind": "undo", "cause": "instability"}
     )
     logits = book.test.table.logits[:, book.test.rows_of(ids)]
-    tried = casebook.control_evidence(book, trials, logits)
+    tried = case_study.control_evidence(book, trials, logits)
     focus = pd.DataFrame({"sample_id": ids, "cam_energy": 0.5, "lesion_share": 0.2})
-    return case_findings.findings(book, [], tried, focus)
+    return case_study.findings(book, [], tried, focus)
 
 
 @pytest.mark.parametrize("stage", AUDITS)
@@ -161,7 +156,7 @@ class TestCaution:
         ],
     )
     def test_reasons(self, changes, caution):
-        assert intervals.columns(an_estimate(**changes))["caution"] == caution
+        assert bootstrap_module.columns(an_estimate(**changes))["caution"] == caution
 
     def test_groups_count_and_not_images(self):
         # Thirty positive images of three lesions.
@@ -169,7 +164,7 @@ class TestCaution:
         among = np.arange(100) < 30
         found = over(groups).share(np.arange(100) % 2 == 0, denominator=among)
         assert (found.n_positive, found.n_positive_groups) == (30, 3)
-        assert intervals.caution(found) == "few_positive_groups"
+        assert bootstrap_module.caution(found) == "few_positive_groups"
 
     def test_undefined_replicates_are_counted(self):
         # The one group with weight is absent from (1 - 1/20)^20 = 36 % of the resamples.
@@ -182,7 +177,7 @@ class TestCaution:
         found = bootstrap.interval(Measure("m", statistic, 0))
         assert found.undefined_share == pytest.approx(0.36, abs=0.03)
         assert np.isnan([found.low, found.high]).all()
-        assert intervals.caution(found) == "undefined_replicates"
+        assert bootstrap_module.caution(found) == "undefined_replicates"
 
 
 class TestSharesAtTheBound:

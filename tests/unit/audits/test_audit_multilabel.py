@@ -8,12 +8,12 @@ import pytest
 from audit_tables import at
 from sklearn.metrics import brier_score_loss, f1_score, recall_score, roc_auc_score
 
-from medaudit.audits import selection, slices
-from medaudit.tables.conditions import Condition
+from medaudit.audits import selective, slicing
+from medaudit.tables.predictions import Condition
 from medaudit.tables.scoring import ScoredPredictions
 from tests.audit_runs import defer, evaluate, slice_up, stress
 
-SLICES = slices.SliceParams(
+SLICES = slicing.SliceParams(
     columns=("view",), min_size=20, min_positives=3, primary="macro_sensitivity"
 )
 
@@ -173,7 +173,7 @@ class TestOtherAudits:
         assert (found.series["slices"]["metric"] != "accuracy").all()
 
     def test_deferral_knows_every_score(self, multilabel_table, multilabel_points):
-        params = selection.SelectiveParams()
+        params = selective.SelectiveParams()
         found = defer(multilabel_table, multilabel_points, params)
         assert found.scalars["selective_risk"] < found.scalars["risk"]
         assert set(found.series["summary"]["score"]) == set(params.scores)

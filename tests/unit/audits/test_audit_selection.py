@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from audit_tables import at
 
-from medaudit.audits import selection
-from medaudit.audits.selection import SelectiveParams
+from medaudit.audits import selective
+from medaudit.audits.selective import SelectiveParams
 from medaudit.metrics import selective_balanced
 from medaudit.tables import tasks
 from medaudit.tables.operating_points import OperatingPoints
@@ -185,7 +185,7 @@ class TestSeveralLabels:
 
 
 class TestSelection:
-    PARAMS = selection.SelectiveParams()
+    PARAMS = selective.SelectiveParams()
 
     def test_risk_at_full_coverage_is_the_error(self, table, points):
         found = defer(table, points, self.PARAMS)

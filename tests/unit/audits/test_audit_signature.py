@@ -9,7 +9,7 @@ import pytest
 
 from medaudit import audits
 from medaudit.audits.drift import NewImages
-from medaudit.findings import Findings
+from medaudit.core.findings import Findings
 from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables.scoring import Conditions, ScoredPredictions
 

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from audit_tables import at
 
-from medaudit.audits import slices
-from medaudit.errors import DataError
+from medaudit.audits import slicing
+from medaudit.core.errors import DataError
 from tests.audit_runs import slice_up
 
 
 class TestSlices:
-    PARAMS = slices.SliceParams(
+    PARAMS = slicing.SliceParams(
         columns=("sex",), quantiles={"age": 3}, min_size=20, min_positives=3, primary="accuracy"
     )
 
@@ -85,7 +85,7 @@ class TestSlices:
         assert np.isfinite(row["value"])
 
     def test_an_unknown_column_lists_the_known_ones(self, table, points):
-        params = slices.SliceParams(columns=("sexx",))
+        params = slicing.SliceParams(columns=("sexx",))
         with pytest.raises(DataError, match=r"sexx.*sex"):
             self.audit(table, points, params)
 

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from audit_tables import at
 
-from medaudit.audits import calibration, selection, slices
-from medaudit.audits.cases import CasesParams
-from medaudit.errors import DataError, ParamsError
-from medaudit.params import parse
+from medaudit.audits import calibrate, selective, slicing
+from medaudit.cases.case_selection import CasesParams
+from medaudit.core.errors import DataError, ParamsError
+from medaudit.core.params import parse
 from medaudit.stats.bootstrap import IntervalParams
-from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Condition
 from tests.audit_runs import evaluate, stress
 
 
@@ -125,23 +125,23 @@ class TestParams:
     @pytest.mark.parametrize(
         ("section", "values", "words"),
         [
-            (slices.SliceParams, {"primary": "aurok"}, "expected accuracy, "),
-            (slices.SliceParams, {"columns": ["sex", "sex"]}, "sex stands twice"),
-            (slices.SliceParams, {"quantiles": {"age": 1}}, "greater than or equal to 2"),
-            (slices.SliceParams, {"quantiles": {"age": 21}}, "less than or equal to 20"),
+            (slicing.SliceParams, {"primary": "aurok"}, "expected accuracy, "),
+            (slicing.SliceParams, {"columns": ["sex", "sex"]}, "sex stands twice"),
+            (slicing.SliceParams, {"quantiles": {"age": 1}}, "greater than or equal to 2"),
+            (slicing.SliceParams, {"quantiles": {"age": 21}}, "less than or equal to 20"),
             (
-                calibration.CalibrateParams,
+                calibrate.CalibrateParams,
                 {"methods": ["identity", "temperature", "temperature"]},
                 "temperature stands twice",
             ),
-            (selection.SelectiveParams, {"scores": ["margin"] * 2}, "margin stands twice"),
+            (selective.SelectiveParams, {"scores": ["margin"] * 2}, "margin stands twice"),
             (
-                selection.SelectiveParams,
+                selective.SelectiveParams,
                 {"scores": ["margin"], "primary": "entropy"},
                 r"one of scores \(margin\), got 'entropy'",
             ),
             (IntervalParams, {"seed": -1}, "greater than or equal to 0"),
-            (calibration.CalibrateParams, {"seed": -1}, "greater than or equal to 0"),
+            (calibrate.CalibrateParams, {"seed": -1}, "greater than or equal to 0"),
             (CasesParams, {"seed": -1}, "greater than or equal to 0"),
         ],
     )

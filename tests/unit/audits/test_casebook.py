@@ -9,7 +9,7 @@ import pytest
 from evidence_tables import diagnosed, flip_of, row, trials
 from test_cases import BKL, CLEAN, MEL, NV, PARAMS, POINTS, make, stressed
 
-from medaudit.audits import case_findings, dossier
+from medaudit.cases import case_record, case_study
 from tests.audit_runs import study
 
 
@@ -87,13 +87,13 @@ class TestCasebook:
     def test_findings_and_dossier_are_ready_for_disk(self, book, pages):
         tried, found = pages
         focus = pd.DataFrame(columns=["sample_id", "cam_energy", "lesion_share"])
-        result = case_findings.findings(book, found, tried, focus)
+        result = case_study.findings(book, found, tried, focus)
         assert result.scalars["n_cases"] == len(book.cases)
         assert result.scalars["confident_critical_miss_n"] == 2
         assert result.scalars["n_clean_failures_explained"] == 0
         drawn = ({"image": "1_a_image.png"}, {"lesion_share": float("nan")})
-        entries = [dossier.entry(book, p, drawn=drawn, questions={}) for p in found]
-        content = dossier.dossier(book, entries, result, questions={"zoom_to_lesion": "?"})
+        entries = [case_record.entry(book, p, drawn=drawn, questions={}) for p in found]
+        content = case_record.dossier(book, entries, result, questions={"zoom_to_lesion": "?"})
         again = json.loads(json.dumps(content, allow_nan=False))
         assert again["cases"][0]["focus"] == {"lesion_share": None}
         assert again["not_testable"] == {"zoom_to_lesion": "no mask"}
@@ -112,7 +112,7 @@ class TestCasebook:
                 "lesion_share": [0.1, 0.5, 0.3],
             }
         )
-        found = case_findings.focus_scalars(book, focus)
+        found = case_study.focus_scalars(book, focus)
         assert found["cam_energy_right"] == pytest.approx(0.7)
         assert found["lesion_share_right"] == pytest.approx(0.5)
         # (0.2 + 0.4) / 2; one resample in four is c twice, and one in four h twice.
@@ -130,10 +130,10 @@ class TestCasebook:
                 "lesion_share": [0.9, 0.1, np.nan],
             }
         )
-        found = case_findings.focus_scalars(book, focus)
+        found = case_study.focus_scalars(book, focus)
         assert found["cam_energy_wrong"] == pytest.approx(0.2)
         assert "cam_energy_right" not in found
-        assert case_findings.focus_scalars(book, focus.iloc[:0]) == {}
+        assert case_study.focus_scalars(book, focus.iloc[:0]) == {}
 
     def test_images_of_one_lesion_are_one_case_for_the_focus(self, clean):
         same = {"c": "same", "h": "same"}
@@ -141,7 +141,7 @@ class TestCasebook:
         focus = pd.DataFrame(
             {"sample_id": ["c", "h"], "cam_energy": [0.2, 0.4], "lesion_share": 0.1}
         )
-        found = case_findings.focus_scalars(book, focus)
+        found = case_study.focus_scalars(book, focus)
         # Every resample is the one lesion: of what lesions differ in, nothing is known.
         assert found["cam_energy_wrong"] == pytest.approx(0.3)
         assert np.isnan(found["cam_energy_wrong_ci_low"])

@@ -5,11 +5,10 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from medaudit.audits import cases, taxonomy
-from medaudit.audits.cases import CasesParams
-from medaudit.tables.conditions import Condition
+from medaudit.cases import case_selection, taxonomy
+from medaudit.cases.case_selection import CasesParams
 from medaudit.tables.operating_points import OperatingPoints
-from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.predictions import Condition, PredictionTable, Schema
 from medaudit.tables.scoring import ScoredPredictions, leading
 from tests.audit_runs import conditions, over
 
@@ -85,7 +84,9 @@ def corrupted():
 
 
 def chosen(clean, corrupted, **changes):
-    return cases.choose(conditions(clean, corrupted, POINTS), PARAMS.model_copy(update=changes))
+    return case_selection.choose(
+        conditions(clean, corrupted, POINTS), PARAMS.model_copy(update=changes)
+    )
 
 
 def summary(found):
@@ -192,19 +193,19 @@ class TestControls:
     def test_half_right_half_wrong_classes_in_turn_and_nobody_excluded(self, make_table, points):
         params = CasesParams(controls=12)
         test = ScoredPredictions(make_table(n=2000).role("test"), points)
-        found = cases.controls(test, params, exclude=test.sample_ids[:50])
+        found = case_selection.controls(test, params, exclude=test.sample_ids[:50])
         assert found["right"].tolist() == [True] * 12 + [False] * 12
         assert found.groupby(["right", "truth"]).size().tolist() == [3] * 8
         assert not set(found["sample_id"]) & set(test.sample_ids[:50])
 
     def test_the_seed_decides(self, make_table, points):
         test = ScoredPredictions(make_table(n=2000).role("test"), points)
-        draws = [cases.controls(test, CasesParams(seed=seed)) for seed in (1, 1, 2)]
+        draws = [case_selection.controls(test, CasesParams(seed=seed)) for seed in (1, 1, 2)]
         assert draws[0].equals(draws[1])
         assert not draws[0].equals(draws[2])
 
     def test_fewer_than_asked_are_all_taken(self, clean):
-        found = cases.controls(ScoredPredictions(clean, POINTS), CasesParams(controls=40))
+        found = case_selection.controls(ScoredPredictions(clean, POINTS), CasesParams(controls=40))
         assert sorted(found["sample_id"]) == sorted(CLEAN)
 
 

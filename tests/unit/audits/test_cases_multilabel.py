@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medaudit.audits import case_findings, casebook, cases, dossier, evidence, taxonomy
-from medaudit.audits.cases import CasesParams
+from medaudit.cases import case_record, case_selection, case_study, evidence, taxonomy
+from medaudit.cases.case_selection import CasesParams
 from medaudit.tables import tasks
-from medaudit.tables.conditions import Condition
 from medaudit.tables.operating_points import OperatingPoints
-from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.predictions import Condition, PredictionTable, Schema
 from tests.audit_runs import conditions, over, study
 
 LABELS = ("edema", "effusion", "mass")
@@ -95,7 +94,7 @@ class TestOutcomes:
 
 class TestChoose:
     def test_worked_example(self):
-        found = cases.choose(conditions(make(CLEAN), [blurred()], POINTS), PARAMS)
+        found = case_selection.choose(conditions(make(CLEAN), [blurred()], POINTS), PARAMS)
         assert [(case.kind, case.sample_id, case.condition.name) for case in found] == [
             ("uncertain_error", "b", "clean"),
             ("uncertain_error", "e", "clean"),
@@ -104,7 +103,7 @@ class TestChoose:
         ]
 
     def test_a_case_tells_the_sets_and_the_missed_label(self):
-        first = cases.choose(conditions(make(CLEAN), [], POINTS), PARAMS)[0]
+        first = case_selection.choose(conditions(make(CLEAN), [], POINTS), PARAMS)[0]
         assert (first.truth, first.predicted) == ("edema + effusion", "edema")
         assert (first.true_index, first.predicted_index) == (EFFUSION, EDEMA)
         assert first.reason.startswith(
@@ -113,13 +112,15 @@ class TestChoose:
         assert not first.critical
 
     def test_a_miss_of_the_critical_label_comes_first(self):
-        found = cases.choose(conditions(make(CLEAN, critical="effusion"), [], POINTS), PARAMS)
+        found = case_selection.choose(
+            conditions(make(CLEAN, critical="effusion"), [], POINTS), PARAMS
+        )
         assert (found[0].kind, found[0].sample_id) == ("uncertain_critical_miss", "b")
         assert found[0].critical
         assert not found[0].flagged
 
     def test_a_critical_label_that_is_found_is_no_miss_where_another_is_wrong(self):
-        found = cases.choose(conditions(make(CLEAN, critical="mass"), [], POINTS), PARAMS)
+        found = case_selection.choose(conditions(make(CLEAN, critical="mass"), [], POINTS), PARAMS)
         kinds = {case.sample_id: case.kind for case in found}
         # e holds mass and it is called, and edema as well, which is wrong.
         assert kinds["e"] == "uncertain_error"
@@ -215,13 +216,13 @@ class TestStudy:
         assert (flip.truth, flip.predicted) == ("edema + effusion", "edema")
         # Blur loses effusion: 0.8 on the clean image, 0.2 under both severities.
         assert flip.true_index == EFFUSION
-        doses = dossier.dose_response(book, flip)
+        doses = case_record.dose_response(book, flip)
         assert [dose["predicted"] for dose in doses] == ["edema + effusion", "edema", "edema"]
         assert [dose["p_true"] for dose in doses] == pytest.approx([0.8, 0.2, 0.2], abs=1e-6)
 
     def test_with_a_critical_label_they_are_of_that_one(self):
         book = studied(critical="effusion")
-        doses = dossier.dose_response(book, flip_of(book))
+        doses = case_record.dose_response(book, flip_of(book))
         assert [dose["p_true"] for dose in doses] == pytest.approx([0.8, 0.2, 0.2], abs=1e-6)
 
     def test_flips_are_ranked_by_the_loss_of_the_lost_label(self):
@@ -230,7 +231,7 @@ class TestStudy:
         after = {"a": ((1, 1, 0), (0.9, 0.45, 0.1)), "f": ((1, 1, 0), (0.99, 0.4, 0.01))}
         params = PARAMS.model_copy(update={"confident": 0.1})
         blur = make(after, condition=Condition("gaussian_blur", 1))
-        found = cases.choose(conditions(make(clean), [blur], POINTS), params)
+        found = case_selection.choose(conditions(make(clean), [blur], POINTS), params)
         assert found[0].kind == "corruption_flip"
         assert found[0].sample_id == "a"
 
@@ -252,9 +253,9 @@ class TestStudy:
             }
         )
         logits = book.test.table.logits[:, book.test.rows_of(["d"])]
-        tried = casebook.control_evidence(book, trials, logits)
+        tried = case_study.control_evidence(book, trials, logits)
         focus = pd.DataFrame(columns=["sample_id", "cam_energy", "lesion_share"])
-        found = case_findings.findings(book, [], tried, focus)
+        found = case_study.findings(book, [], tried, focus)
         assert found.scalars["fragile_share"] == 1 / 5
         assert found.scalars["mirrored_flip_rate"] != found.scalars["mirrored_flip_rate"]
 
@@ -263,9 +264,11 @@ class TestStudy:
         flip = flip_of(book)
         trials = pd.DataFrame(columns=["sample_id", "intervention", "kind", "cause"])
         empty = np.zeros((1, 0, 3), dtype=np.float32)
-        tried = casebook.control_evidence(book, trials, empty)
-        page = casebook.weigh(book, flip, casebook.case_evidence(book, flip, trials, empty), tried)
-        entry = dossier.entry(book, page, drawn=({}, {}), questions={})
+        tried = case_study.control_evidence(book, trials, empty)
+        page = case_study.weigh(
+            book, flip, case_study.case_evidence(book, flip, trials, empty), tried
+        )
+        entry = case_record.entry(book, page, drawn=({}, {}), questions={})
         assert entry["truth"] == "edema + effusion"
         assert entry["predicted"] == "edema"
         assert entry["p_true"] == pytest.approx(0.2, abs=1e-6)

@@ -8,10 +8,10 @@ from evidence_tables import diagnosed, quiet, row, trials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medaudit.audits.causes import CAUSES, CORRECTIVE, cause, cause_of
-from medaudit.audits.diagnosis import p_at_least
+from medaudit.cases.diagnosis import p_at_least
+from medaudit.cases.evidence import CAUSES, CORRECTIVE, cause, cause_of
 from medaudit.pixels.corruptions import CORRUPTIONS
-from medaudit.pixels.counterfactuals import COUNTERFACTUALS
+from medaudit.pixels.interventions import COUNTERFACTUALS
 
 
 class TestDiagnose:

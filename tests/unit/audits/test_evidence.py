@@ -6,7 +6,7 @@ import pytest
 from evidence_tables import quiet, row, trials
 from test_cases import POINTS
 
-from medaudit.audits import evidence
+from medaudit.cases import evidence
 from tests.audit_runs import conditions
 
 

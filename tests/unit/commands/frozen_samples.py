@@ -7,19 +7,18 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from medaudit.audits import calibration, selection
-from medaudit.audits.calibration import CalibrateParams
-from medaudit.audits.selection import SelectiveParams
-from medaudit.files import write_json, write_text
-from medaudit.model import backbones, stored
-from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
-from medaudit.model.card import ModelCard
+from medaudit.audits import calibrate, selective
+from medaudit.audits.calibrate import CalibrateParams
+from medaudit.audits.selective import SelectiveParams
+from medaudit.core.files import write_json, write_text
+from medaudit.model import network
 from medaudit.model.compute import ComputeParams
+from medaudit.model.model_config import ModelCard
+from medaudit.model.predictions import PredictionJob, PredictParams, cached_predictions
 from medaudit.pixels.ingest import Source, ingest
 from medaudit.tables import operating_points, predictions
-from medaudit.tables.conditions import Condition
 from medaudit.tables.manifest import Preparation, write_manifest, write_preparation
-from medaudit.tables.predictions import Schema
+from medaudit.tables.predictions import Condition, Schema
 from medaudit.tables.scoring import ScoredPredictions
 
 SIZE, N = 32, 96
@@ -85,12 +84,12 @@ def prepare(root: Path, rows: pd.DataFrame, schema: Schema) -> None:
 
 def store_model(artifacts: Path, schema: Schema) -> None:
     torch.manual_seed(0)
-    model = backbones.create("test_resnet", 2, weights="none", dropout=0.0)
+    model = network.create("test_resnet", 2, weights="none", dropout=0.0)
     with torch.no_grad():  # random features differ little between images
         model.head[1].weight *= 500
         model.head[1].bias.zero_()
     card = ModelCard("test_resnet", schema.task, schema.classes, SIZE, 0.0, (0.5,) * 3, (0.5,) * 3)
-    stored.save(model, artifacts / "model", card=card)
+    network.save_model(model, artifacts / "model", card=card)
 
 
 def freeze(artifacts: Path) -> None:
@@ -106,9 +105,9 @@ def freeze(artifacts: Path) -> None:
     (clean,) = cached_predictions(job, [Condition.clean()], root=artifacts.parent / ".resume")
     points = operating_points.choose(clean.role("calibration"), specificity=0.8)
     methods = CalibrateParams(methods=("identity", "temperature", "affine"))
-    fitted = calibration.freeze(clean.role("calibration"), methods)
+    fitted = calibrate.freeze(clean.role("calibration"), methods)
     role = ScoredPredictions(clean.role("calibration"), points)
-    rule = selection.freeze(role, SelectiveParams(coverage=0.75))
+    rule = selective.freeze(role, SelectiveParams(coverage=0.75))
     predictions.write(clean, artifacts / "predictions/clean.parquet")
     operating_points.write(points, artifacts / "operating_points.json")
     write_json(

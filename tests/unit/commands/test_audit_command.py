@@ -10,17 +10,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from medaudit import findings
-from medaudit.audits.selection import SelectiveParams
-from medaudit.audits.slices import SliceParams
+from medaudit.audits.selective import SelectiveParams
+from medaudit.audits.slicing import SliceParams
 from medaudit.cli import app
-from medaudit.commands import audit as command
-from medaudit.data.external.join import MetadataColumns
-from medaudit.data.external.truth import TruthColumns
-from medaudit.errors import DataError, ParamsError
+from medaudit.commands import audit
+from medaudit.core import findings
+from medaudit.core.errors import DataError, ParamsError
+from medaudit.data.external_tables import MetadataColumns, TruthColumns
 from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points, predictions
-from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Condition
 from tests.audit_runs import defer, evaluate, slice_up, stress
 
 pytestmark = pytest.mark.slow  # whole audits, with their reports
@@ -82,7 +81,7 @@ def asked(folder, out, *, labels=False, **changes):
         "critical": None if labels else "mel",
         "params": folder / "params.yaml",
     }
-    return command.Request(**(known | changes))
+    return audit.Request(**(known | changes))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,7 @@ def folder(tmp_path_factory):
 def done(request, folder):
     """A request that was fulfilled."""
     made = asked(folder, folder / "out" / request.param, labels=request.param == "labels")
-    command.audit(made)
+    audit.audit(made)
     return made
 
 
@@ -142,7 +141,7 @@ class TestFolder:
     def test_is_never_written_over(self, done):
         before = {p: p.stat().st_mtime_ns for p in done.out.rglob("*")}
         with pytest.raises(ParamsError, match="exists and is not an empty folder") as caught:
-            command.audit(done)
+            audit.audit(done)
         assert "\n" not in str(caught.value)
         assert {p: p.stat().st_mtime_ns for p in done.out.rglob("*")} == before
 
@@ -150,7 +149,7 @@ class TestFolder:
 class TestNumbers:
     @pytest.fixture
     def tables(self, done):
-        clean, conditions, _ = command.read_tables(done)
+        clean, conditions, _ = audit.read_tables(done)
         points = operating_points.choose(clean.role("calibration"), specificity=0.95)
         return clean, conditions, points
 
@@ -200,7 +199,7 @@ class TestNumbers:
 class TestReading:
     def test_without_conditions_stress_is_no_stage(self, folder, tmp_path):
         made = asked(folder, tmp_path / "out", conditions={}, title="Another title")
-        command.audit(made)
+        audit.audit(made)
         assert not (made.out / "metrics/stress.json").exists()
         text = (made.out / "report/report.html").read_text(encoding="utf-8")
         assert "Another title" in text
@@ -213,7 +212,7 @@ class TestReading:
             metadata=MetadataColumns(folder / "truth.csv", "image", None, "split"),
             quantiles={},
         )
-        command.audit(made)
+        audit.audit(made)
         assert "NO GROUPS" in caplog.text
         text = (made.out / "report/report.html").read_text(encoding="utf-8")
         assert "every image counts as a patient of its own" in text
@@ -228,7 +227,7 @@ class TestReading:
         ],
     )
     def test_conditions_by_name(self, name, found):
-        assert command.condition(name) == found
+        assert audit.condition(name) == found
 
     def test_clean_is_no_condition(self, folder, tmp_path):
         made = asked(folder, tmp_path / "out")
@@ -278,7 +277,7 @@ class TestReading:
 
     def refused(self, made, words):
         with pytest.raises((DataError, ParamsError), match=words) as caught:
-            command.audit(made)
+            audit.audit(made)
         assert "\n" not in str(caught.value)
 
 

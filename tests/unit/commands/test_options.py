@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medaudit.commands import options
-from medaudit.errors import ParamsError
+from medaudit.core.errors import ParamsError
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medaudit.cli import app
-from medaudit.commands.labels import LabelColumns
-from medaudit.commands.matching import match
-from medaudit.commands.study import Request
-from medaudit.commands.validate import validate
-from medaudit.errors import DataError, MedauditError, ModelError, ParamsError
-from medaudit.files import write_json
-from medaudit.model import backbones, stored
-from medaudit.model.card import read_card, weights_digest
-from medaudit.model.exported import model as exported
+from medaudit.commands.label_tables import LabelColumns, match
+from medaudit.commands.validate import Request, validate
+from medaudit.core.errors import DataError, MedauditError, ModelError, ParamsError
+from medaudit.core.files import write_json
+from medaudit.model import network
+from medaudit.model.exported import model as exported_model
+from medaudit.model.model_config import read_card, weights_digest
 from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import calibrators, operating_points, predictions, tasks
 from tests.audit_runs import evaluate
@@ -389,8 +387,8 @@ def test_other_weights_than_those_of_the_predictions_are_refused(copied, tmp_pat
     folder = copied / "repo/artifacts/model"
     told = weights_digest(folder)[:12]
     torch.manual_seed(1)
-    other = backbones.create("test_resnet", 2, weights="none", dropout=0.0)
-    stored.save(other, folder, card=read_card(folder))
+    other = network.create("test_resnet", 2, weights="none", dropout=0.0)
+    network.save_model(other, folder, card=read_card(folder))
     held = weights_digest(folder)[:12]
     match = rf"clean.parquet: predictions of the weights {told}, but .*model holds {held}: .*again"
     refused(ModelError, copied, tmp_path / "out", match)
@@ -461,9 +459,9 @@ def test_exported_models_need_no_embeddings(copied, tmp_path):
     folder = copied / "repo/artifacts/model"
     card = read_card(folder)
     shutil.rmtree(folder)
-    program = exported.read(pt2(tmp_path / "model.pt2"), CARD)
+    program = exported_model.read(pt2(tmp_path / "model.pt2"), CARD)
     assert (program.card.classes, program.card.image_size) == (card.classes, card.image_size)
-    exported.save(program, folder, card=program.card)
+    exported_model.save(program, folder, card=program.card)
     clean = copied / "repo/artifacts/predictions/clean.parquet"
     table = predictions.read(clean)
     predictions.write(replace(table, provenance={"weights": weights_digest(folder)}), clean)

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from medaudit.cli import app
 from medaudit.commands import verify
-from medaudit.reporting import retraining
-from medaudit.reporting.retraining import Spread, Variation
+from medaudit.report import reproduction
+from medaudit.report.reproduction import Spread, Variation
 
 PARAMS = {"train": {"epochs": 2, "seed": 1}, "report": {"title": "A"}, "compute": {"threads": 2}}
 EVALUATE = {"accuracy": 0.70, "macro_auroc": 0.92, "n": 226, "recall": None}
@@ -226,8 +226,8 @@ def test_a_difference_that_one_of_many_numbers_may_have_is_within():
 
 
 def test_every_committed_spread_can_be_read():
-    folder = Path(__file__).resolve().parents[3] / retraining.SPREADS
+    folder = Path(__file__).resolve().parents[3] / reproduction.SPREADS
     for path in folder.glob("*.yaml"):
-        spread = retraining.measured(yaml.safe_load(path.read_text()), folder)
+        spread = reproduction.measured(yaml.safe_load(path.read_text()), folder)
         assert spread is not None
         assert spread.seeds >= 5

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medaudit.data.datasets import RawDataset, chestxray14, read_params
-from medaudit.errors import DataError, ParamsError
-from medaudit.findings import read_scalars
+from medaudit.core.errors import DataError, ParamsError
+from medaudit.core.findings import read_scalars
+from medaudit.data.datasets import chestxray14, read_params
+from medaudit.data.datasets.base import RawDataset
 from medaudit.tables.manifest import read_manifest, read_preparation, targets
 from stages import prepare
 

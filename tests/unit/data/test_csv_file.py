@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medaudit.data.datasets import RawDataset, base, csv_file, read_params
-from medaudit.errors import DataError, ParamsError
+from medaudit.core.errors import DataError, ParamsError
+from medaudit.data.datasets import base, csv_file, read_params
+from medaudit.data.datasets.base import RawDataset
 from medaudit.tables.manifest import read_manifest, read_preparation, targets
 from stages import prepare
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medaudit.core.errors import DataError, MedauditError, UnknownNameError
 from medaudit.data import datasets
-from medaudit.data.datasets import DataParams, RawDataset, base, ham10000, tables
-from medaudit.errors import DataError, MedauditError, UnknownNameError
+from medaudit.data.datasets import base, ham10000, source_files
+from medaudit.data.datasets.base import DataParams, RawDataset
 from medaudit.pixels import statistics
 
 PROFILES = sorted((Path(__file__).resolve().parents[3] / "profiles").glob("*.yaml"))
@@ -276,24 +277,24 @@ def test_ragged_line_is_numbered(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("a,b\n1,2\n3\n")
     with pytest.raises(DataError, match="row 3 has 1 cells where the header has 2"):
-        tables.read_table(path, required=["a"])
+        source_files.read_table(path, required=["a"])
 
 
 def test_not_utf8_and_empty(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_bytes("a,b\n1,é\n".encode("latin-1"))
     with pytest.raises(DataError, match="expected UTF-8"):
-        tables.read_table(path, required=["a"])
+        source_files.read_table(path, required=["a"])
     path.write_bytes(b"")
     with pytest.raises(DataError, match="missing columns a; found nothing"):
-        tables.read_table(path, required=["a"])
+        source_files.read_table(path, required=["a"])
 
 
 def test_doubled_column(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("a,a\n1,2\n")
     with pytest.raises(DataError, match="columns stand twice: a"):
-        tables.read_table(path, required=["a"])
+        source_files.read_table(path, required=["a"])
 
 
 def test_unknown_data_set() -> None:
@@ -327,10 +328,13 @@ def test_every_profile_names_a_data_set_with_its_options(path: Path) -> None:
 def test_unnamed_columns_are_left_out_and_overlong_lines_are_not(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(",a,b,,\n0,1,2,,\n1,3,4\n")
-    assert tables.read_table(path, required=["a"]).to_numpy().tolist() == [["1", "2"], ["3", "4"]]
+    assert source_files.read_table(path, required=["a"]).to_numpy().tolist() == [
+        ["1", "2"],
+        ["3", "4"],
+    ]
     path.write_text("a,b\n1,2,3\n")
     with pytest.raises(DataError, match="row 2 has 3 cells where the header has 2"):
-        tables.read_table(path, required=["a"])
+        source_files.read_table(path, required=["a"])
 
 
 @pytest.mark.realdata

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medaudit.data.external import join as joining
-from medaudit.data.external.join import MetadataColumns, Split
-from medaudit.data.external.outputs import Outputs, read_outputs, stored_logits
-from medaudit.data.external.truth import TruthColumns, read_truth
-from medaudit.errors import DataError, ParamsError
+from medaudit.core.errors import DataError, ParamsError
+from medaudit.data import external_tables
+from medaudit.data.external_outputs import Outputs, read_outputs, stored_logits
+from medaudit.data.external_tables import MetadataColumns, Split, TruthColumns, read_truth
 from medaudit.tables import tasks
-from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Condition
 
 CLASSES = ("bkl", "mel", "nv")
 LABELS = ("Edema", "Pleural Effusion", "Mass")
@@ -374,8 +373,8 @@ def metadata(path, **columns):
 
 
 def joined(outputs, truth, columns=None, split=None):
-    found = joining.join(outputs, truth, columns or MetadataColumns(), split or Split())
-    return found, joining.prediction_table(outputs, found, truth, kind="probabilities")
+    found = external_tables.join(outputs, truth, columns or MetadataColumns(), split or Split())
+    return found, external_tables.prediction_table(outputs, found, truth, kind="probabilities")
 
 
 class TestJoin:
@@ -548,7 +547,7 @@ class TestConditions:
 
     def table(self, known, path):
         found, truth, _ = known
-        return joining.prediction_table(
+        return external_tables.prediction_table(
             read_outputs(path), found, truth, kind="probabilities", condition=self.BLUR
         )
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from medaudit.data.datasets import RawDataset, base, folder
-from medaudit.errors import DataError
+from medaudit.core.errors import DataError
+from medaudit.data.datasets import base, folder
+from medaudit.data.datasets.base import RawDataset
 from medaudit.tables.manifest import read_manifest, read_preparation
 from stages import prepare
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medaudit.data.datasets import given
+from medaudit.core.errors import DataError
+from medaudit.core.findings import read_scalars
+from medaudit.data import splits
 from medaudit.data.integrity import merge_groups, without_conflict
 from medaudit.data.splits import assign_roles, given_to_groups
-from medaudit.errors import DataError
-from medaudit.findings import read_scalars
 from medaudit.tables.manifest import read_manifest, read_preparation
 from stages import prepare
 
@@ -25,11 +25,11 @@ ANY = "train/tune/calibration/test"
 
 def test_words_for_roles_in_any_case() -> None:
     words = pd.Series(["Train", "VAL", "valid", "validation", "tune", "Cal", "calibration", "TEST"])
-    assert given.roles_of(words, source="t").tolist() == [
+    assert splits.roles_of(words, source="t").tolist() == [
         "train", "tune", "tune", "tune", "tune", "calibration", "calibration", "test",
     ]  # fmt: skip
     with pytest.raises(DataError, match=r"t\.csv: unknown splits holdout, 3; known: train, "):
-        given.roles_of(pd.Series(["train", "holdout", "3", None]), source="t.csv")
+        splits.roles_of(pd.Series(["train", "holdout", "3", None]), source="t.csv")
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_words_for_roles_in_any_case() -> None:
     ],
 )
 def test_roles_that_no_row_has_are_made_by_dividing(roles: list[str], completed: list[str]) -> None:
-    found, notes = given.completed(pd.Series(roles))
+    found, notes = splits.completed(pd.Series(roles))
     assert found.tolist() == completed
     assert len(notes) == 1 + sum("/" in role for role in completed)
 
 
 def test_empty_cells_stay_empty() -> None:
-    found, _ = given.completed(pd.Series(["train", None, "tune", "calibration", "test"]))
+    found, _ = splits.completed(pd.Series(["train", None, "tune", "calibration", "test"]))
     assert found.isna().tolist() == [False, True, False, False, False]
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medaudit.core.errors import DataError
 from medaudit.data.integrity import duplicate_table, merge_groups
-from medaudit.errors import DataError
 
 ROWS = pd.DataFrame(
     {

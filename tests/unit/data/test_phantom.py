@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medaudit.errors import DataError
-from medaudit.files import read_json
+from medaudit.core.errors import DataError
+from medaudit.core.files import read_json
 from tools.phantom import generate
 from tools.phantom.injected_failures import INJECTED
 from tools.phantom.photograph import render

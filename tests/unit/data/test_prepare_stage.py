@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medaudit.core.errors import DataError, ParamsError
+from medaudit.core.files import file_digest
+from medaudit.core.findings import read_scalars
 from medaudit.data.manifest import whole_folder
-from medaudit.errors import DataError, ParamsError
-from medaudit.files import file_digest
-from medaudit.findings import read_scalars
 from medaudit.pixels.decode import decode, resize
-from medaudit.pixels.masks import MaskReader
-from medaudit.pixels.shards import ShardReader
+from medaudit.pixels.packed import MaskReader, ShardReader
 from medaudit.tables.manifest import read_manifest, read_preparation, targets
 from stages import prepare
 

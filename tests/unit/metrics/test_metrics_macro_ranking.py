@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from medaudit.metrics import macro_ranking as m
 from medaudit.metrics import ranking
 
 # Three classes, of sizes 1, 2 and 3.
@@ -26,16 +25,16 @@ AREAS = (4 / 5, 5 / 8, 8 / 9)
 
 
 def test_macro_is_the_mean_over_classes() -> None:
-    assert m.macro_auroc(SCORES, POSITIVES) == pytest.approx(sum(AREAS) / 3, abs=1e-15)
-    some = m.macro_auroc(SCORES, POSITIVES, classes=[2, 0])
+    assert ranking.macro_auroc(SCORES, POSITIVES) == pytest.approx(sum(AREAS) / 3, abs=1e-15)
+    some = ranking.macro_auroc(SCORES, POSITIVES, classes=[2, 0])
     assert some == pytest.approx((AREAS[0] + AREAS[2]) / 2, abs=1e-15)
 
 
 def test_prevalence_weighs_classes_by_their_size() -> None:
     # Sizes 1, 2, 3 of 6.
     expected = (AREAS[0] + 2 * AREAS[1] + 3 * AREAS[2]) / 6
-    assert m.prevalence_auroc(SCORES, POSITIVES) == pytest.approx(expected, abs=1e-15)
-    some = m.prevalence_auroc(SCORES, POSITIVES, classes=[0, 2])
+    assert ranking.prevalence_auroc(SCORES, POSITIVES) == pytest.approx(expected, abs=1e-15)
+    some = ranking.prevalence_auroc(SCORES, POSITIVES, classes=[0, 2])
     assert some == pytest.approx((AREAS[0] + 3 * AREAS[2]) / 4, abs=1e-15)
 
 
@@ -45,13 +44,13 @@ def test_prevalence_is_that_of_the_replicate() -> None:
     copies = [0, 0, 1, 2, 3, 4, 5]
     areas = [ranking.auroc(SCORES[copies, k], POSITIVES[copies, k]) for k in range(3)]
     expected = (2 * areas[0] + 2 * areas[1] + 3 * areas[2]) / 7
-    values = m.weighted_prevalence_auroc(SCORES, POSITIVES, weights)
+    values = ranking.weighted_prevalence_auroc(SCORES, POSITIVES, weights)
     np.testing.assert_allclose(values[1], expected, rtol=0, atol=1e-15)
 
 
 def test_a_class_that_lacks_a_side_makes_the_mean_undefined() -> None:
     weights = np.array([[1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1]])
-    for metric in (m.weighted_macro_auroc, m.weighted_prevalence_auroc):
+    for metric in (ranking.weighted_macro_auroc, ranking.weighted_prevalence_auroc):
         whole = metric(SCORES, POSITIVES, weights)
         np.testing.assert_array_equal(np.isnan(whole), [False, True, True])
         named = metric(SCORES, POSITIVES, weights, classes=[1, 2])
@@ -59,11 +58,11 @@ def test_a_class_that_lacks_a_side_makes_the_mean_undefined() -> None:
 
 
 def test_nothing_to_average_is_undefined() -> None:
-    assert math.isnan(m.macro_auroc(SCORES, POSITIVES, classes=[]))
-    assert math.isnan(m.prevalence_auroc(SCORES, POSITIVES, classes=[]))
-    assert math.isnan(m.macro_auroc(SCORES[:0], POSITIVES[:0]))
+    assert math.isnan(ranking.macro_auroc(SCORES, POSITIVES, classes=[]))
+    assert math.isnan(ranking.prevalence_auroc(SCORES, POSITIVES, classes=[]))
+    assert math.isnan(ranking.macro_auroc(SCORES[:0], POSITIVES[:0]))
 
 
 def test_tables_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(n, k\)"):
-        m.macro_auroc(SCORES, TARGETS)
+        ranking.macro_auroc(SCORES, TARGETS)

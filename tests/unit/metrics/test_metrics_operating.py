@@ -3,31 +3,31 @@ import math
 import numpy as np
 import pytest
 
-from medaudit.metrics import operating as o
+from medaudit.metrics import operating
 
 NEGATIVES = np.arange(1, 21) / 20  # 0.05 ... 1.00
 
 
 def test_threshold_is_an_order_statistic() -> None:
     # ceil(0.95 * 20) = 19: the 19th smallest, 0.95. One of 20 is above it: specificity 19/20.
-    threshold = o.threshold_at_specificity(NEGATIVES, specificity=0.95)
+    threshold = operating.threshold_at_specificity(NEGATIVES, specificity=0.95)
     assert threshold == 0.95
     assert (threshold >= NEGATIVES).mean() == 0.95
     # ceil(0.951 * 20) = 20: only above the highest.
-    assert o.threshold_at_specificity(NEGATIVES, specificity=0.951) == 1.0
+    assert operating.threshold_at_specificity(NEGATIVES, specificity=0.951) == 1.0
 
 
 def test_threshold_is_not_moved_by_binary_fractions() -> None:
     # 0.07 * 100 = 7.000000000000001: the rank is 7, not 8.
-    assert o.threshold_at_specificity(np.arange(1, 101), specificity=0.07) == 7.0
+    assert operating.threshold_at_specificity(np.arange(1, 101), specificity=0.07) == 7.0
 
 
 def test_threshold_at_the_ends() -> None:
-    assert o.threshold_at_specificity(NEGATIVES, specificity=0.0) == -math.inf
-    assert o.threshold_at_specificity(NEGATIVES, specificity=1.0) == 1.0
-    assert math.isnan(o.threshold_at_specificity([], specificity=0.95))
+    assert operating.threshold_at_specificity(NEGATIVES, specificity=0.0) == -math.inf
+    assert operating.threshold_at_specificity(NEGATIVES, specificity=1.0) == 1.0
+    assert math.isnan(operating.threshold_at_specificity([], specificity=0.95))
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        o.threshold_at_specificity(NEGATIVES, specificity=95)
+        operating.threshold_at_specificity(NEGATIVES, specificity=95)
 
 
 SCORES = [0.9, 0.5, 0.2, 0.6, 0.5, 0.1]
@@ -36,20 +36,22 @@ POSITIVES = [1, 1, 1, 0, 0, 0]
 
 def test_rates_at_a_threshold() -> None:
     # Above 0.5, strictly: 0.9 (positive) and 0.6 (negative).
-    assert o.sensitivity(SCORES, POSITIVES, threshold=0.5) == pytest.approx(1 / 3)
-    assert o.specificity(SCORES, POSITIVES, threshold=0.5) == pytest.approx(2 / 3)
-    assert o.ppv(SCORES, POSITIVES, threshold=0.5) == 1 / 2
-    assert o.npv(SCORES, POSITIVES, threshold=0.5) == 2 / 4
+    assert operating.sensitivity(SCORES, POSITIVES, threshold=0.5) == pytest.approx(1 / 3)
+    assert operating.specificity(SCORES, POSITIVES, threshold=0.5) == pytest.approx(2 / 3)
+    assert operating.ppv(SCORES, POSITIVES, threshold=0.5) == 1 / 2
+    assert operating.npv(SCORES, POSITIVES, threshold=0.5) == 2 / 4
 
 
 def test_rates_without_a_denominator_are_undefined() -> None:
-    assert math.isnan(o.sensitivity(SCORES, np.zeros(6), threshold=0.5))
-    assert math.isnan(o.specificity(SCORES, np.ones(6), threshold=0.5))
-    assert math.isnan(o.ppv(SCORES, POSITIVES, threshold=1.0))
-    assert math.isnan(o.npv(SCORES, POSITIVES, threshold=0.0))
+    assert math.isnan(operating.sensitivity(SCORES, np.zeros(6), threshold=0.5))
+    assert math.isnan(operating.specificity(SCORES, np.ones(6), threshold=0.5))
+    assert math.isnan(operating.ppv(SCORES, POSITIVES, threshold=1.0))
+    assert math.isnan(operating.npv(SCORES, POSITIVES, threshold=0.0))
 
 
-@pytest.mark.parametrize("rate", [o.sensitivity, o.specificity, o.ppv, o.npv])
+@pytest.mark.parametrize(
+    "rate", [operating.sensitivity, operating.specificity, operating.ppv, operating.npv]
+)
 def test_a_threshold_that_could_not_be_chosen_gives_no_rate(rate: object) -> None:
     assert callable(rate)
     assert math.isnan(rate(SCORES, POSITIVES, threshold=math.nan))
@@ -57,39 +59,41 @@ def test_a_threshold_that_could_not_be_chosen_gives_no_rate(rate: object) -> Non
 
 def test_weighted_rates() -> None:
     weights = np.array([[1, 1, 1, 1, 1, 1], [2, 1, 1, 3, 0, 1], [0, 0, 0, 1, 1, 1]])
-    sensitivity = o.weighted_sensitivity(SCORES, POSITIVES, weights, threshold=0.5)
+    sensitivity = operating.weighted_sensitivity(SCORES, POSITIVES, weights, threshold=0.5)
     np.testing.assert_allclose(sensitivity, [1 / 3, 2 / 4, math.nan])
-    specificity = o.weighted_specificity(SCORES, POSITIVES, weights, threshold=0.5)
+    specificity = operating.weighted_specificity(SCORES, POSITIVES, weights, threshold=0.5)
     np.testing.assert_allclose(specificity, [2 / 3, 1 / 4, 2 / 3])
-    ppv = o.weighted_ppv(SCORES, POSITIVES, weights, threshold=0.5)
+    ppv = operating.weighted_ppv(SCORES, POSITIVES, weights, threshold=0.5)
     np.testing.assert_allclose(ppv, [1 / 2, 2 / 5, 0])
-    npv = o.weighted_npv(SCORES, POSITIVES, weights, threshold=0.5)
+    npv = operating.weighted_npv(SCORES, POSITIVES, weights, threshold=0.5)
     np.testing.assert_allclose(npv, [2 / 4, 1 / 3, 1])
 
 
 def test_sensitivity_repicked_on_the_same_sample() -> None:
     # Two of three negatives must be spared: threshold 0.5, one of three positives above it.
-    value = o.sensitivity_at_specificity(SCORES, POSITIVES, specificity=0.6)
+    value = operating.sensitivity_at_specificity(SCORES, POSITIVES, specificity=0.6)
     assert value == pytest.approx(1 / 3)
     # One of three: threshold 0.1, all positives above it. None: everybody is positive.
-    assert o.sensitivity_at_specificity(SCORES, POSITIVES, specificity=0.3) == 1.0
-    assert o.sensitivity_at_specificity(SCORES, POSITIVES, specificity=0.0) == 1.0
+    assert operating.sensitivity_at_specificity(SCORES, POSITIVES, specificity=0.3) == 1.0
+    assert operating.sensitivity_at_specificity(SCORES, POSITIVES, specificity=0.0) == 1.0
 
 
 def test_repicked_sensitivity_is_the_rate_at_the_repicked_threshold() -> None:
     generator = np.random.default_rng(0)
     scores, positives = generator.integers(0, 12, 90) / 10, generator.random(90) < 0.3
     weights = generator.integers(0, 3, (40, 90))
-    values = o.weighted_sensitivity_at_specificity(scores, positives, weights, specificity=0.9)
+    values = operating.weighted_sensitivity_at_specificity(
+        scores, positives, weights, specificity=0.9
+    )
     for value, counts in zip(values, weights, strict=True):
         s, y = np.repeat(scores, counts), np.repeat(positives, counts)
-        threshold = o.threshold_at_specificity(s[~y], specificity=0.9)
-        assert value == pytest.approx(o.sensitivity(s, y, threshold=threshold), abs=1e-12)
+        threshold = operating.threshold_at_specificity(s[~y], specificity=0.9)
+        assert value == pytest.approx(operating.sensitivity(s, y, threshold=threshold), abs=1e-12)
 
 
 @pytest.mark.parametrize("positives", [[1, 1], [0, 0]])
 def test_repicked_sensitivity_needs_both_classes(positives: list[int]) -> None:
-    assert math.isnan(o.sensitivity_at_specificity([1, 2], positives, specificity=0.9))
+    assert math.isnan(operating.sensitivity_at_specificity([1, 2], positives, specificity=0.9))
 
 
 def test_a_guaranteed_threshold_is_a_higher_order_statistic() -> None:
@@ -97,23 +101,23 @@ def test_a_guaranteed_threshold_is_a_higher_order_statistic() -> None:
     # With 92 it is 0.9479 for the 91st and 1 - 0.95^92 = 0.9911 for the highest.
     scores = np.arange(1, 94)
     promise = {"specificity": 0.95, "confidence": 0.95}
-    assert o.guaranteed_threshold_at_specificity(scores, **promise) == 92
-    assert o.guaranteed_threshold_at_specificity(scores[:92], **promise) == 92
-    assert o.threshold_at_specificity(scores, specificity=0.95) == 89  # ceil(88.35)
+    assert operating.guaranteed_threshold_at_specificity(scores, **promise) == 92
+    assert operating.guaranteed_threshold_at_specificity(scores[:92], **promise) == 92
+    assert operating.threshold_at_specificity(scores, specificity=0.95) == 89  # ceil(88.35)
 
 
 def test_too_few_negatives_promise_nothing_but_to_flag_nobody() -> None:
     # 1 - 0.95^59 = 0.9515, 1 - 0.95^58 = 0.9490.
     promise = {"specificity": 0.95, "confidence": 0.95}
-    assert o.guaranteed_threshold_at_specificity(range(59), **promise) == 58
-    assert o.guaranteed_threshold_at_specificity(range(58), **promise) == math.inf
-    assert math.isnan(o.guaranteed_threshold_at_specificity([], **promise))
-    assert math.isnan(o.guaranteed_threshold_at_specificity([math.nan, 1], **promise))
+    assert operating.guaranteed_threshold_at_specificity(range(59), **promise) == 58
+    assert operating.guaranteed_threshold_at_specificity(range(58), **promise) == math.inf
+    assert math.isnan(operating.guaranteed_threshold_at_specificity([], **promise))
+    assert math.isnan(operating.guaranteed_threshold_at_specificity([math.nan, 1], **promise))
 
 
 def test_guarantees_at_the_ends() -> None:
     scores = np.arange(1000)
-    at = o.guaranteed_threshold_at_specificity
+    at = operating.guaranteed_threshold_at_specificity
     assert at(scores, specificity=0.0, confidence=0.95) == -math.inf
     assert at(scores, specificity=1.0, confidence=0.95) == math.inf
     with pytest.raises(ValueError, match="confidence: expected"):
@@ -128,18 +132,18 @@ def test_guarantees_at_the_ends() -> None:
     [(0.95, 0.95, 59), (0.9, 0.9, 22), (0.9, 0.95, 29), (0.99, 0.95, 299), (0.99, 0.99, 459)],
 )
 def test_negatives_needed(specificity: float, confidence: float, needed: int) -> None:
-    assert o.negatives_needed(specificity, confidence) == needed
+    assert operating.negatives_needed(specificity, confidence) == needed
     promise = {"specificity": specificity, "confidence": confidence}
-    assert o.guaranteed_threshold_at_specificity(range(needed), **promise) == needed - 1
-    assert o.guaranteed_threshold_at_specificity(range(needed - 1), **promise) == math.inf
+    assert operating.guaranteed_threshold_at_specificity(range(needed), **promise) == needed - 1
+    assert operating.guaranteed_threshold_at_specificity(range(needed - 1), **promise) == math.inf
 
 
 def test_negatives_needed_at_the_ends() -> None:
-    assert o.negatives_needed(0.0, 0.95) == 1
+    assert operating.negatives_needed(0.0, 0.95) == 1
     # 0.5^2 = 1 - 0.75 exactly.
-    assert o.negatives_needed(0.5, 0.75) == 2
+    assert operating.negatives_needed(0.5, 0.75) == 2
     with pytest.raises(ValueError, match="specificity: expected"):
-        o.negatives_needed(1.0, 0.95)
+        operating.negatives_needed(1.0, 0.95)
 
 
 @pytest.mark.parametrize("levels", [None, 40])
@@ -154,11 +158,15 @@ def test_the_guarantee_is_kept_and_the_plain_order_statistic_breaks_it(
     scores = draws if levels is None else np.ceil(draws * levels) / levels
     kept = {
         "guaranteed": [
-            o.guaranteed_threshold_at_specificity(row, specificity=0.95, confidence=confidence)
+            operating.guaranteed_threshold_at_specificity(
+                row, specificity=0.95, confidence=confidence
+            )
             >= 0.95
             for row in scores
         ],
-        "plain": [o.threshold_at_specificity(row, specificity=0.95) >= 0.95 for row in scores],
+        "plain": [
+            operating.threshold_at_specificity(row, specificity=0.95) >= 0.95 for row in scores
+        ],
     }
     assert np.mean(kept["guaranteed"]) >= confidence - 0.015
     if levels is None:
@@ -169,12 +177,15 @@ def test_more_is_promised_only_by_a_higher_threshold() -> None:
     scores = np.random.default_rng(0).integers(0, 30, 120)
     grid = [
         [
-            o.guaranteed_threshold_at_specificity(scores, specificity=s, confidence=c)
+            operating.guaranteed_threshold_at_specificity(scores, specificity=s, confidence=c)
             for s in (0.1, 0.5, 0.9, 0.95, 0.99)
         ]
         for c in (0.5, 0.8, 0.95, 0.999)
     ]
     assert (np.array(grid)[1:] >= np.array(grid)[:-1]).all()
     assert (np.array(grid)[:, 1:] >= np.array(grid)[:, :-1]).all()
-    plain = [o.threshold_at_specificity(scores, specificity=s) for s in (0.1, 0.5, 0.9, 0.95, 0.99)]
+    plain = [
+        operating.threshold_at_specificity(scores, specificity=s)
+        for s in (0.1, 0.5, 0.9, 0.95, 0.99)
+    ]
     assert (np.array(grid) >= plain).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medaudit.metrics import ranking
-from medaudit.metrics.weighting import PASS_BYTES
+from medaudit.stats.weighting import PASS_BYTES
 
 # Positives score 3 and 2, negatives 2 and 1.
 SCORES = np.array([3.0, 2.0, 2.0, 1.0])

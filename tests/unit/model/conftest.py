@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from medaudit.model.prepared import Prepared, read_prepared
-from medaudit.pixels.shards import write_shards
+from medaudit.pixels.packed import write_shards
 from medaudit.tables.manifest import Preparation, write_manifest, write_preparation
 from medaudit.tables.predictions import Schema
 

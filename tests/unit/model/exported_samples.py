@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from onnx import TensorProto, helper
 
-from medaudit.model.card import ModelCard
-from medaudit.model.exported import model as exported
-from medaudit.model.forward import Feed
+from medaudit.model.exported import model as exported_model
+from medaudit.model.inference import LoaderConfig
+from medaudit.model.model_config import ModelCard
 
 SIZE = 32
 CPU = torch.device("cpu")
-FEED = Feed(batch_size=5, loader_threads=1, device=CPU)
+FEED = LoaderConfig(batch_size=5, loader_threads=1, device=CPU)
 WEIGHT = np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]], dtype=np.float32)
 BIAS = np.array([0.1, -0.2], dtype=np.float32)
 CARD = ModelCard(
@@ -98,5 +98,5 @@ def onnx_file(
     return path
 
 
-def read(path: Path, **changes: object) -> exported.ExportedModel:
-    return exported.read(path, replace(CARD, file=f"model{path.suffix}", **changes))
+def read(path: Path, **changes: object) -> exported_model.ExportedModel:
+    return exported_model.read(path, replace(CARD, file=f"model{path.suffix}", **changes))

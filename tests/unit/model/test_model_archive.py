@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from medaudit.errors import ModelError
+from medaudit.core.errors import ModelError
 from tests.unit.model.exported_samples import IMAGES, Means, pt2, read
 
 

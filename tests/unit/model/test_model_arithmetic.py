@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from medaudit.model import backbones
-from medaudit.model.card import ModelCard
+from medaudit.model import network
+from medaudit.model.model_config import ModelCard
 
 OLD = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 # The largest difference seen: 1.7e-5 of logits up to 6.1 (trained EfficientNet-Lite0, 361 images).
@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from medaudit.audits import evaluation
-from medaudit.audits.intervals import IntervalParams
+from medaudit.stats.bootstrap import IntervalParams
 from medaudit.model import compute, inference, stored
 from medaudit.model.compute import ComputeParams
-from medaudit.model.forward import Feed
+from medaudit.model.inference import Feed
 from medaudit.model.prepared import read_prepared
 from medaudit.tables import operating_points
-from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Condition
 
 model, prepared, out = stored.load(Path(sys.argv[1])), read_prepared(Path(sys.argv[2])), sys.argv[3]
 feed = Feed(8, 1, compute.setup(ComputeParams(threads=1, device="cpu")))
@@ -53,14 +53,14 @@ print(json.dumps([torch.backends.cpu.get_cpu_capability(), dict(found.scalars)])
 def model_folder(tmp_path: Path) -> Path:
     """A model whose logits have a usual size."""
     torch.manual_seed(0)
-    model = backbones.create("tf_efficientnet_lite0", 2, weights="bundled", dropout=0.0).eval()
+    model = network.create("tf_efficientnet_lite0", 2, weights="bundled", dropout=0.0).eval()
     with torch.no_grad():
         model.head[1].weight.mul_(200)
     third = (0.5, 0.5, 0.5)
     card = ModelCard(
         "tf_efficientnet_lite0", "multiclass", ("a", "b"), 32, dropout=0.0, mean=third, std=third
     )
-    backbones.save(model, tmp_path / "model", card=card)
+    network.save_network(model, tmp_path / "model", card=card)
     return tmp_path / "model"
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from medaudit.model.augment import Augmenter, AugmentParams
-from medaudit.model.batches import in_batches, prefetched, shuffled_batches
+from medaudit.model.inference import in_batches, prefetched, shuffled_batches
+from medaudit.training.augment import Augmenter, AugmentParams
 
 OFF = AugmentParams(
     flips=False, quarter_turns=False, crop_scale=1, brightness=0, contrast=0, saturation=0, hue=0

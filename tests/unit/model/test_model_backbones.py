@@ -7,11 +7,11 @@ import timm
 import torch
 from torch import nn
 
-from medaudit.errors import ModelError
-from medaudit.model import backbones, weights
-from medaudit.model.backbones import AuditModel
-from medaudit.model.card import ModelCard, read_card, weights_digest
-from medaudit.model.forward import prepare_model
+from medaudit.core.errors import ModelError
+from medaudit.model import network, weights
+from medaudit.model.inference import prepare_model
+from medaudit.model.model_config import ModelCard, read_card, weights_digest
+from medaudit.model.network import AuditModel
 
 TINY = "test_resnet"
 CARD = ModelCard(
@@ -27,7 +27,7 @@ CARD = ModelCard(
 
 def tiny(*, dropout: float = 0.5, weights: str = "none") -> AuditModel:
     torch.manual_seed(0)
-    return backbones.create(TINY, 2, weights=weights, dropout=dropout)
+    return network.create(TINY, 2, weights=weights, dropout=dropout)
 
 
 def images(n: int = 3) -> torch.Tensor:
@@ -61,49 +61,49 @@ def test_input_is_normalised_inside_the_model() -> None:
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext", "test_vit", "test_nfnet"])
 def test_other_families_fit_the_head(name: str) -> None:
-    model = backbones.create(name, 4, weights="none", dropout=0.0, image_size=64).eval()
+    model = network.create(name, 4, weights="none", dropout=0.0, image_size=64).eval()
     x = torch.zeros((1, 3, 64, 64), dtype=torch.uint8)
     assert model(x).shape == (1, 4)
 
 
 def test_the_head_fits_where_pooling_is_followed_by_a_layer() -> None:
-    model = backbones.create("mobilenetv3_small_050", 3, weights="none", dropout=0.0).eval()
+    model = network.create("mobilenetv3_small_050", 3, weights="none", dropout=0.0).eval()
     assert model(images(1)).shape == (1, 3)
 
 
 def test_unknown_backbone_names_close_ones() -> None:
     with pytest.raises(ModelError, match=r"unknown backbone 'resnet5'; did you mean .*resnet50"):
-        backbones.create("resnet5", 2, weights="none", dropout=0.0)
+        network.create("resnet5", 2, weights="none", dropout=0.0)
 
 
 def test_an_unknown_pretrained_tag_lists_the_known_ones() -> None:
     with pytest.raises(ModelError, match=r"no pretrained tag 'zzz'; known tags: \w+"):
-        backbones.create(f"{TINY}.zzz", 2, weights="none", dropout=0)
+        network.create(f"{TINY}.zzz", 2, weights="none", dropout=0)
 
 
 def test_save_and_load_give_identical_logits_and_bytes(tmp_path: Path) -> None:
     model, x = tiny().eval(), images()
-    backbones.save(model, tmp_path / "one", card=CARD)
-    loaded = backbones.load(tmp_path / "one")
+    network.save_network(model, tmp_path / "one", card=CARD)
+    loaded = network.load_network(tmp_path / "one")
     assert torch.equal(loaded(x), model(x))
     assert read_card(tmp_path / "one") == CARD
 
     channels_last = prepare_model(model, torch.device("cpu"))
-    backbones.save(channels_last, tmp_path / "two", card=CARD)
+    network.save_network(channels_last, tmp_path / "two", card=CARD)
     assert weights_digest(tmp_path / "one") == weights_digest(tmp_path / "two")
 
 
 def test_load_says_what_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="run the train stage first"):
-        backbones.load(tmp_path)
-    backbones.save(tiny(), tmp_path, card=CARD)
+        network.load_network(tmp_path)
+    network.save_network(tiny(), tmp_path, card=CARD)
     card = json.loads((tmp_path / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps(card | {"classes": ["a", "b", "c"]}))
     with pytest.raises(ModelError, match=r"model\.safetensors: does not fit model\.json"):
-        backbones.load(tmp_path)
+        network.load_network(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps(card | {"format": 7}))
     with pytest.raises(ModelError, match="expected format 2"):
-        backbones.load(tmp_path)
+        network.load_network(tmp_path)
 
 
 def test_bundled_weights_fill_every_tensor() -> None:
@@ -111,7 +111,7 @@ def test_bundled_weights_fill_every_tensor() -> None:
     backbone = timm.create_model(name, num_classes=0)
     state = weights.bundled_state(name, backbone)
     assert set(state) == set(backbone.state_dict())
-    model = backbones.create(name, 2, weights="bundled", dropout=0.0)
+    model = network.create(name, 2, weights="bundled", dropout=0.0)
     stem = model.backbone.state_dict()["conv_stem.weight"]
     assert torch.equal(stem, state["conv_stem.weight"])
 
@@ -133,7 +133,7 @@ def test_bundled_weights_elsewhere_name_the_backbones_that_have_them() -> None:
 def test_imagenet_weights_without_network_fail_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=r"no network; use `train.weights: bundled` .*or `train.w"):
-        backbones.create("resnet18", 2, weights="imagenet", dropout=0.0)
+        network.create("resnet18", 2, weights="imagenet", dropout=0.0)
 
 
 def test_backbone_without_pretrained_weights() -> None:
@@ -159,8 +159,8 @@ def test_weights_from_a_plain_state_dict(tmp_path: Path, suffix: str) -> None:
 
 
 def test_weights_from_our_own_model_with_another_head(tmp_path: Path) -> None:
-    donor = backbones.create(TINY, 5, weights="none", dropout=0.0)
-    backbones.save(donor, tmp_path, card=CARD)
+    donor = network.create(TINY, 5, weights="none", dropout=0.0)
+    network.save_network(donor, tmp_path, card=CARD)
     model = tiny(weights=str(tmp_path / "model.safetensors"))
     assert model.head[1].out_features == 2
     assert torch.equal(model.backbone.conv1[0].weight, donor.backbone.conv1[0].weight)
@@ -192,5 +192,5 @@ def test_pickles_with_code_and_broken_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_depthwise_networks_are_recognised() -> None:
-    assert backbones.is_depthwise(timm.create_model("test_efficientnet"))
-    assert not backbones.is_depthwise(timm.create_model(TINY))
+    assert network.is_depthwise(timm.create_model("test_efficientnet"))
+    assert not network.is_depthwise(timm.create_model(TINY))

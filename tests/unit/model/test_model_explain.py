@@ -7,20 +7,20 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from medaudit.errors import ModelError
-from medaudit.model import backbones
-from medaudit.model.explain import Laboratory
-from medaudit.model.forward import Feed
-from medaudit.model.pictures import energy, overlay
+from medaudit.cases.intervention_runner import InterventionRunner
+from medaudit.cases.saliency import energy, overlay
+from medaudit.core.errors import ModelError
+from medaudit.model import network
+from medaudit.model.inference import LoaderConfig
 from medaudit.model.prepared import Prepared
-from medaudit.pixels.counterfactuals import COUNTERFACTUALS, edited
-from medaudit.pixels.masks import MaskReader, pack, write_masks
+from medaudit.pixels.interventions import COUNTERFACTUALS, edited
+from medaudit.pixels.packed import MaskReader, pack, write_masks
 from medaudit.tables import tasks
-from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Condition
 
 SIZE = 32
 CLEAN, NOISE = Condition.clean(), Condition("gaussian_noise", 3)
-FEED = Feed(batch_size=8, loader_threads=1, device=torch.device("cpu"))
+FEED = LoaderConfig(batch_size=8, loader_threads=1, device=torch.device("cpu"))
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def masks(tmp_path: Path) -> MaskReader:
 
 
 @pytest.fixture
-def lab(prepared: Prepared, masks: MaskReader) -> Laboratory:
+def lab(prepared: Prepared, masks: MaskReader) -> InterventionRunner:
     torch.manual_seed(0)
-    model = backbones.create("test_resnet", 2, weights="none", dropout=0.2).eval()
-    return Laboratory(model, prepared, masks, FEED, seed=0)
+    model = network.create("test_resnet", 2, weights="none", dropout=0.2).eval()
+    return InterventionRunner(model, prepared, masks, FEED, seed=0)
 
 
 def stated(lab, subject):

@@ -12,9 +12,9 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from medaudit.errors import ModelError
-from medaudit.model.exported import model as exported
-from medaudit.model.forward import run
+from medaudit.core.errors import ModelError
+from medaudit.model.exported import model as exported_model
+from medaudit.model.inference import run
 from medaudit.tables import tasks
 from tests.unit.model.exported_samples import (
     CARD,
@@ -101,7 +101,7 @@ def test_probabilities_over_classes(tmp_path: Path) -> None:
 def test_probabilities_are_understood_as_the_task_understands_them(name: str) -> None:
     p = np.array([[0.0, 1.0], [0.25, 0.75], [1e-12, 1 - 1e-12]])
     card = replace(CARD, task=name, outputs="probabilities")
-    found = exported.as_logits(p.astype(np.float32), card)
+    found = exported_model.as_logits(p.astype(np.float32), card)
     assert found == pytest.approx(tasks.get(name).logits(p.astype(np.float32)), rel=1e-5)
     assert np.isfinite(found).all()
 
@@ -118,8 +118,8 @@ def test_probabilities_are_understood_as_the_task_understands_them(name: str) ->
 def test_what_cannot_be_probabilities_is_refused(task: str, row: list[float], rule: str) -> None:
     card = replace(CARD, task=task, outputs="probabilities")
     with pytest.raises(ModelError, match=rf"expected probabilities {rule}.*check `train.outputs`"):
-        exported.as_logits(np.array([row], dtype=np.float32), card)
-    assert exported.as_logits(np.array([[0.6, 0.6]]), replace(card, task="multilabel")).all()
+        exported_model.as_logits(np.array([row], dtype=np.float32), card)
+    assert exported_model.as_logits(np.array([[0.6, 0.6]]), replace(card, task="multilabel")).all()
 
 
 def test_models_that_take_something_else(tmp_path: Path) -> None:

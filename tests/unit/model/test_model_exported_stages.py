@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from scipy.special import expit, softmax
 
-from medaudit.model import stored
-from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.cases.intervention_runner import InterventionRunner, open_runner
+from medaudit.model import network
 from medaudit.model.compute import ComputeParams
-from medaudit.model.explain import Laboratory, open_laboratory
+from medaudit.model.predictions import PredictionJob, PredictParams, cached_predictions
 from medaudit.model.prepared import Prepared
-from medaudit.model.training import curves, making, recipe
-from medaudit.model.training.params import TrainParams
 from medaudit.tables import tasks
-from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Condition
+from medaudit.training import curves, train_or_load
+from medaudit.training.loop import TrainParams
 from tests.unit.model.exported_samples import CARD, CPU, expected_logits, onnx_file, pt2, read
 
 
@@ -34,15 +34,15 @@ def test_from_parameters_to_predictions(
         learning_rate=1.0,
     )
     compute = ComputeParams(threads=1, device="cpu")
-    key = recipe.key(prepared, params, compute=compute, device=CPU)
-    assert key != recipe.key(
+    key = train_or_load.key(prepared, params, compute=compute, device=CPU)
+    assert key != train_or_load.key(
         prepared, TrainParams(**{**vars(params), "std": None}), compute=compute, device=CPU
     )
-    trained = making.make(
+    trained = train_or_load.make(
         prepared, params, compute=compute, device=CPU, store=tmp_path, on_epoch=lambda _: None
     )
     folder = tmp_path / "model"
-    stored.save(trained.model, folder, card=recipe.card(prepared, params, trained))
+    network.save_model(trained.model, folder, card=train_or_load.card(prepared, params, trained))
     assert (folder / f"model.{suffix}").read_bytes() == source.read_bytes()
     assert curves.findings(trained, n_train=1, n_tune=1).scalars["n_parameters"] is None
 
@@ -63,15 +63,15 @@ def test_from_parameters_to_predictions(
 
 
 @pytest.fixture
-def lab(prepared_folder: Path, tmp_path: Path) -> Laboratory:
+def lab(prepared_folder: Path, tmp_path: Path) -> InterventionRunner:
     model = read(pt2(tmp_path / "m.pt2"))
-    stored.save(model, tmp_path / "model", card=model.card)
+    network.save_model(model, tmp_path / "model", card=model.card)
     compute = ComputeParams(threads=1, device="cpu")
-    return open_laboratory(tmp_path / "model", prepared_folder, PredictParams(), compute)
+    return open_runner(tmp_path / "model", prepared_folder, PredictParams(), compute)
 
 
 def test_cases_without_saliency(
-    lab: Laboratory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    lab: InterventionRunner, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Edits and pictures are there, maps and numbers about them are not, and it is said why."""
     subjects = lab.subjects(["s000", "s001"])
@@ -92,7 +92,7 @@ def test_cases_without_saliency(
     assert caplog.text.count(reason) == 1
 
 
-def test_verified_cases_state_the_stored_probabilities(lab: Laboratory) -> None:
+def test_verified_cases_state_the_stored_probabilities(lab: InterventionRunner) -> None:
     image = lab.subjects(["s000"])[0].image
     p = softmax(expected_logits(image[None]), axis=1)[0]
     logits = lab.model.predict(image[None]).logits

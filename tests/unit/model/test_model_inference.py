@@ -11,29 +11,30 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from medaudit.errors import DataError, ModelError, ParamsError
-from medaudit.model import backbones, cached, inference
-from medaudit.model.backbones import AuditModel
-from medaudit.model.cached import (
+from medaudit.core.errors import DataError, ModelError, ParamsError
+from medaudit.core.params import Section, parse
+from medaudit.model import inference, network, predictions
+from medaudit.model.compute import ComputeParams
+from medaudit.model.inference import ImageModel, Images, LoaderConfig, Outputs
+from medaudit.model.model_config import ModelCard, weights_digest
+from medaudit.model.network import AuditModel
+from medaudit.model.predictions import (
     PredictionJob,
     PredictParams,
     by_predictor,
     cached_predictions,
     condition_key,
 )
-from medaudit.model.card import ModelCard, weights_digest
-from medaudit.model.compute import ComputeParams
-from medaudit.model.forward import Feed, ImageModel, Images, Outputs
 from medaudit.model.predictors import PREDICTORS, plain
 from medaudit.model.prepared import Prepared, read_prepared
-from medaudit.model.training.params import TrainParams
-from medaudit.params import Section, parse
-from medaudit.tables import predictions, tasks
-from medaudit.tables.conditions import Condition
+from medaudit.tables import predictions as predictions_module
+from medaudit.tables import tasks
 from medaudit.tables.manifest import write_manifest
+from medaudit.tables.predictions import Condition
+from medaudit.training.loop import TrainParams
 
 CLEAN, NOISE = Condition.clean(), Condition("gaussian_noise", 2)
-FEED = Feed(batch_size=4, loader_threads=2, device=torch.device("cpu"))
+FEED = LoaderConfig(batch_size=4, loader_threads=2, device=torch.device("cpu"))
 
 
 def make_card(*, image_size: int) -> ModelCard:
@@ -46,14 +47,14 @@ def make_card(*, image_size: int) -> ModelCard:
 @pytest.fixture(scope="module")
 def model() -> AuditModel:
     torch.manual_seed(0)
-    return backbones.create("test_resnet", 2, weights="none", dropout=0.5).eval()
+    return network.create("test_resnet", 2, weights="none", dropout=0.5).eval()
 
 
 @pytest.fixture(scope="module")
 def model_folder(model: AuditModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     card = make_card(image_size=32)
-    backbones.save(model, folder, card=card)
+    network.save_network(model, folder, card=card)
     return folder
 
 
@@ -103,9 +104,9 @@ def make_job(model_folder: Path, prepared_folder: Path) -> PredictionJob:
 CACHED = """
 import sys
 from pathlib import Path
-from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.model.predictions import PredictionJob, PredictParams, cached_predictions
 from medaudit.model.compute import ComputeParams
-from medaudit.tables.conditions import Condition
+from medaudit.tables.predictions import Condition
 model, prepared, root = map(Path, sys.argv[1:])
 job = PredictionJob(
     stage="stress", model_folder=model, prepared_folder=prepared, roles=("test",),
@@ -222,7 +223,7 @@ def test_a_predictor_of_three_members_flows_through(
     model_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one function and one row to storage, tables and probabilities."""
-    monkeypatch.setattr(cached, "PREDICTORS", {**PREDICTORS, "three": three})
+    monkeypatch.setattr(predictions, "PREDICTORS", {**PREDICTORS, "three": three})
     params = PredictParams(batch_size=4, predictors=("plain", "three"))
     job = replace(make_job(model_folder, prepared_folder), params=params)
     tables, others = by_predictor(cached_predictions(job, [CLEAN, NOISE], root=tmp_path))
@@ -243,8 +244,8 @@ def test_a_predictor_of_three_members_flows_through(
     assert not np.array_equal(many.logits[1], one.logits[0])
     assert np.array_equal(many.logits[2], 2 * one.logits[0])
 
-    predictions.write(many, tmp_path / "three.parquet")
-    back = predictions.read(tmp_path / "three.parquet")
+    predictions_module.write(many, tmp_path / "three.parquet")
+    back = predictions_module.read(tmp_path / "three.parquet")
     assert np.array_equal(back.logits, many.logits)
     found = tasks.get("multiclass").probabilities(back.logits)
     assert found == pytest.approx(softmax(many.logits.astype(float), axis=-1).mean(axis=0))
@@ -275,7 +276,7 @@ def broken(model: ImageModel, images: Images, *, sample_ids: Sequence[str], seed
 def test_outputs_that_are_no_numbers_are_not_kept(
     model_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached, "PREDICTORS", {**PREDICTORS, "broken": broken})
+    monkeypatch.setattr(predictions, "PREDICTORS", {**PREDICTORS, "broken": broken})
     params = PredictParams(batch_size=4, predictors=("plain", "broken"))
     job = replace(make_job(model_folder, prepared_folder), params=params)
     with pytest.raises(DataError, match="logits must be finite; not so for s"):
@@ -301,7 +302,7 @@ def test_a_model_for_other_data_is_refused(
     model: AuditModel, prepared_folder: Path, tmp_path: Path
 ) -> None:
     card = make_card(image_size=64)
-    backbones.save(model, tmp_path / "model", card=card)
+    network.save_network(model, tmp_path / "model", card=card)
     job = make_job(tmp_path / "model", prepared_folder)
     with pytest.raises(ModelError, match=r"at 64 pixels, but .* at 32; run the train stage again"):
         list(cached_predictions(job, [CLEAN], root=tmp_path))

@@ -8,18 +8,17 @@ import pytest
 import torch
 from scipy.special import expit
 
-from medaudit.errors import DataError
-from medaudit.model import forward, stored
+from medaudit.core.errors import DataError
+from medaudit.model import inference, network
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import Prepared
-from medaudit.model.training import making, objectives, recipe, start, tuning
-from medaudit.model.training.loop import Trained, mixup
-from medaudit.model.training.objectives.multilabel import MAX_WEIGHT
-from medaudit.model.training.params import TrainParams
+from medaudit.training import build, objectives, train_or_load
+from medaudit.training.loop import Trained, TrainParams, mixup
+from medaudit.training.objectives import MAX_WEIGHT
 
 MULTILABEL = objectives.get("multilabel")
 CPU = torch.device("cpu")
-FEED = forward.Feed(batch_size=8, loader_threads=1, device=CPU)
+FEED = inference.LoaderConfig(batch_size=8, loader_threads=1, device=CPU)
 BASE = TrainParams(
     backbone="test_resnet",
     epochs=3,
@@ -34,7 +33,7 @@ BASE = TrainParams(
 
 def make(prepared: Prepared, store: Path, params: TrainParams) -> Trained:
     store.mkdir(exist_ok=True)
-    return making.make(
+    return train_or_load.make(
         prepared, params, compute=ComputeParams(), device=CPU, store=store, on_epoch=lambda _: None
     )
 
@@ -151,21 +150,21 @@ def test_labels_are_learnt_and_the_card_notes_the_shift(
     losses = [record.train_loss for record in trained.history]
     assert losses[-1] < 0.9 * losses[0]
     assert trained.best.tune["macro_auroc"] > 0.8
-    card = recipe.card(multilabel, BASE, trained)
+    card = train_or_load.card(multilabel, BASE, trained)
     truth = multilabel.targets(multilabel.positions(["train"]))
     ratios = (1 - truth.mean(axis=0)) / truth.mean(axis=0)
     assert card.logit_shift == pytest.approx(np.log(ratios), abs=1e-5)
-    stored.save(trained.model, tmp_path / "model", card=card)
-    again = stored.load(tmp_path / "model")
-    assert tuning.tune_scores(again, multilabel, feed=FEED) == pytest.approx(trained.best.tune)
+    network.save_model(trained.model, tmp_path / "model", card=card)
+    again = network.load_model(tmp_path / "model")
+    assert objectives.tune_scores(again, multilabel, feed=FEED) == pytest.approx(trained.best.tune)
 
 
 def test_a_new_head_begins_where_unshifted_training_would(multilabel: Prepared) -> None:
     shift, images = torch.tensor([0.7, 1.9]), multilabel.reader.take(np.arange(3))
     torch.manual_seed(4)
-    shifted = start.new_model(multilabel, BASE, shift).on(CPU).predict(images).logits
+    shifted = build.new_model(multilabel, BASE, shift).on(CPU).predict(images).logits
     torch.manual_seed(4)
-    plain = start.new_model(multilabel, BASE, None).on(CPU).predict(images).logits
+    plain = build.new_model(multilabel, BASE, None).on(CPU).predict(images).logits
     assert shifted + shift.numpy() == pytest.approx(plain, abs=1e-5)
 
 
@@ -186,7 +185,7 @@ def test_a_label_that_the_tune_role_lacks_is_named(
     manifest = multilabel.manifest
     blue = np.stack(manifest["target"].to_numpy())[:, 1] == 1
     moved = manifest.assign(role=manifest["role"].mask(blue & (manifest["role"] == "tune"), "test"))
-    tuning.warn_of_gaps(Prepared(**{**vars(multilabel), "manifest": moved}))
+    objectives.warn_of_gaps(Prepared(**{**vars(multilabel), "manifest": moved}))
     assert "blue left out of mean scores" in caplog.text
 
 

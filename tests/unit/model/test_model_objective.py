@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from medaudit.errors import DataError
-from medaudit.model.training import objectives
-from medaudit.model.training.loop import mixup, rate_factor
+from medaudit.core.errors import DataError
+from medaudit.training import objectives
+from medaudit.training.loop import mixup, rate_factor
 
 MULTICLASS = objectives.get("multiclass")
 ONES = torch.ones(3)

@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 
 from medaudit.model import backbones, cached, resume, stored
-from medaudit.model.cached import PredictionJob, PredictParams, cached_predictions
+from medaudit.model.predictions import PredictionJob, PredictParams, cached_predictions
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import read_prepared
-from medaudit.model.training import making, recipe
-from medaudit.model.training.params import TrainParams
+from medaudit.training import making, recipe
+from medaudit.training.loop import TrainParams
 from medaudit.pixels import corruptions
 
 folder, asked = Path(sys.argv[1]), json.loads(sys.argv[2])

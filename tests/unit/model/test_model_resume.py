@@ -3,11 +3,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from medaudit.model import resume
+from medaudit.core import keys
 
 
 def fail_in(root: Path, key: str) -> Path:
-    store = resume.store("train", key, root=root)
+    store = keys.store("train", key, root=root)
     folder = store.__enter__()
     (folder / "epoch").write_text("3")
     error = OSError("boom")
@@ -22,9 +22,9 @@ def test_work_survives_a_failure_and_goes_when_a_newer_key_succeeds(tmp_path: Pa
     fail_in(tmp_path, "b" * 64)
     assert one.exists()
 
-    with resume.store("stress", "c" * 64, root=tmp_path) as other:
+    with keys.store("stress", "c" * 64, root=tmp_path) as other:
         pass
-    with resume.store("train", "b" * 64, root=tmp_path) as two:
+    with keys.store("train", "b" * 64, root=tmp_path) as two:
         pass
     assert two.exists()
     assert other.exists()
@@ -32,13 +32,13 @@ def test_work_survives_a_failure_and_goes_when_a_newer_key_succeeds(tmp_path: Pa
 
 
 def use(root: Path, user: str, *names: str) -> None:
-    with resume.entries("predictions", user=user, names=names, root=root) as folder:
+    with keys.entries("predictions", user=user, names=names, root=root) as folder:
         for name in names:
             (folder / name).touch()
 
 
 def kept(root: Path) -> set[str]:
-    return {path.name for path in (root / "predictions").iterdir()} - {resume.RECORD}
+    return {path.name for path in (root / "predictions").iterdir()} - {keys.RECORD}
 
 
 def test_entries_are_shared_and_go_once_nobody_uses_them(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_entries_are_shared_and_go_once_nobody_uses_them(tmp_path: Path) -> None
 def test_what_an_interruption_leaves_stays_until_the_same_user_ends_well(tmp_path: Path) -> None:
     with (
         contextlib.suppress(KeyboardInterrupt),
-        resume.entries("predictions", user="stress", names=["a", "b"], root=tmp_path) as folder,
+        keys.entries("predictions", user="stress", names=["a", "b"], root=tmp_path) as folder,
     ):
         (folder / "a").touch()
         (folder / ".b.part").touch()  # as `kill -9` leaves it
@@ -81,6 +81,6 @@ def test_a_second_process_waits(tmp_path: Path) -> None:
     first = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)])
     while not (tmp_path / "held").exists():
         assert first.poll() is None
-    with resume.store("train", "a" * 64, root=tmp_path) as folder:
+    with keys.store("train", "a" * 64, root=tmp_path) as folder:
         assert (folder / "done").exists()
     assert first.wait() == 0

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from medaudit.errors import ModelError
-from medaudit.model import backbones, saliency
-from medaudit.model.backbones import AuditModel
+from medaudit.cases import saliency
+from medaudit.core.errors import ModelError
+from medaudit.model import network as networks
+from medaudit.model.network import AuditModel
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
 
 
 def model(name: str = "test_resnet") -> AuditModel:
     torch.manual_seed(0)
-    return backbones.create(name, 3, weights="none", dropout=0.5).eval()
+    return networks.create(name, 3, weights="none", dropout=0.5).eval()
 
 
 def set_weights(network: AuditModel, weights: torch.Tensor) -> None:
@@ -83,7 +84,7 @@ def test_gradients_of_the_model_are_left_alone() -> None:
 
 
 def test_models_without_maps_or_in_train_mode_are_refused() -> None:
-    transformer = backbones.create("test_vit", 2, weights="none", dropout=0.0, image_size=64).eval()
+    transformer = networks.create("test_vit", 2, weights="none", dropout=0.0, image_size=64).eval()
     with pytest.raises(ModelError, match="needs feature maps"):
         saliency.grad_cam(transformer, IMAGE[:48], 0)
     assert "convolutional" in (saliency.obstacle(transformer, image_size=64) or "")

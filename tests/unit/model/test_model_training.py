@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from medaudit.errors import DataError
-from medaudit.model import forward
-from medaudit.model.augment import AugmentParams
+from medaudit.core.errors import DataError
+from medaudit.model import inference
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import Prepared, read_prepared, training_digest
-from medaudit.model.training import checkpoint, curves, loop, recipe, start, tuning
-from medaudit.model.training.checkpoint import EpochRecord, Progress
-from medaudit.model.training.params import TrainParams
+from medaudit.training import build, checkpoint, curves, loop, objectives, train_or_load
+from medaudit.training.augment import AugmentParams
+from medaudit.training.checkpoint import EpochRecord, Progress
+from medaudit.training.loop import TrainParams
 
 CPU = torch.device("cpu")
 COMPUTE = ComputeParams()
@@ -114,8 +114,8 @@ def test_the_average_is_what_is_scored_and_kept(prepared: Prepared, tmp_path: Pa
     pairs = list(zip(plain.history, averaged.history, strict=True))
     assert all(one.train_loss == other.train_loss for one, other in pairs)
     assert all(one.tune["loss"] != other.tune["loss"] for one, other in pairs)
-    feed = forward.Feed(params.batch_size, 1, CPU)
-    scores = tuning.tune_scores(averaged.model, prepared, feed=feed)
+    feed = inference.LoaderConfig(params.batch_size, 1, CPU)
+    scores = objectives.tune_scores(averaged.model, prepared, feed=feed)
     assert scores == averaged.best.tune
 
 
@@ -222,12 +222,12 @@ def test_an_undefined_tune_metric_stops_training(prepared: Prepared, tmp_path: P
 def test_precision() -> None:
     dense, depthwise = torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 4, 3, groups=4)
     cuda = torch.device("cuda")
-    assert start.resolve_precision("auto", depthwise, cuda) == "bf16"
-    assert start.resolve_precision("auto", depthwise, CPU) == "fp32"
-    assert start.resolve_precision("auto", dense, CPU) == (
-        "bf16" if start.cpu_has_bf16() else "fp32"
+    assert build.resolve_precision("auto", depthwise, cuda) == "bf16"
+    assert build.resolve_precision("auto", depthwise, CPU) == "fp32"
+    assert build.resolve_precision("auto", dense, CPU) == (
+        "bf16" if build.cpu_has_bf16() else "fp32"
     )
-    assert start.resolve_precision("fp32", dense, cuda) == "fp32"
+    assert build.resolve_precision("fp32", dense, cuda) == "fp32"
 
 
 def test_training_in_bf16_evaluates_in_fp32(prepared: Prepared, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_training_in_bf16_evaluates_in_fp32(prepared: Prepared, tmp_path: Path) 
 
 def test_the_key_covers_data_params_and_threads(prepared: Prepared) -> None:
     def key(data: Prepared, params: TrainParams, threads: int = 2) -> str:
-        return recipe.key(data, params, compute=ComputeParams(threads=threads), device=CPU)
+        return train_or_load.key(data, params, compute=ComputeParams(threads=threads), device=CPU)
 
     base = key(prepared, BASE)
     assert base == key(prepared, BASE.model_copy())

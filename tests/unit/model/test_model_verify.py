@@ -11,14 +11,13 @@ import pytest
 import torch
 import yaml
 
-from medaudit.errors import ModelError, ParamsError
-from medaudit.findings import on_disk
-from medaudit.model import backbones, stored
+from medaudit.core.errors import ModelError, ParamsError
+from medaudit.core.findings import on_disk
+from medaudit.model import network
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import Prepared
-from medaudit.model.training import curves, making, recipe
-from medaudit.model.training.loop import Trained
-from medaudit.model.training.params import TrainParams
+from medaudit.training import curves, train_or_load
+from medaudit.training.loop import Trained, TrainParams
 from tests.unit.model.exported_samples import pt2
 
 REPOSITORY = Path(__file__).parents[3]
@@ -28,13 +27,13 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     torch.manual_seed(2)
-    model = backbones.create("test_resnet", 2, weights="none", dropout=0.0)
+    model = network.create("test_resnet", 2, weights="none", dropout=0.0)
     path = tmp_path / "mine.pt"
     torch.save({f"module.{key}": value for key, value in as_timm(model).items()}, path)
     return path
 
 
-def as_timm(model: backbones.AuditModel) -> dict[str, torch.Tensor]:
+def as_timm(model: network.AuditModel) -> dict[str, torch.Tensor]:
     head = {f"fc.{key[2:]}": value for key, value in model.head.state_dict().items()}
     return model.backbone.state_dict() | head
 
@@ -43,7 +42,7 @@ def take(prepared: Prepared, **values: object) -> Trained:
     params = TrainParams.model_validate(
         {"backbone": "test_resnet", "epochs": 0, "learning_rate": 1e-3} | values
     )
-    return making.make(
+    return train_or_load.make(
         prepared,
         params,
         compute=ComputeParams(),
@@ -60,9 +59,11 @@ def test_a_model_is_recorded_unchanged(
         trained = take(prepared, weights=str(weights))
     assert "outputs are taken as a, b, in this order" in caplog.text
     params = TrainParams(backbone="test_resnet", epochs=0, learning_rate=1e-3)
-    stored.save(trained.model, tmp_path / "m", card=recipe.card(prepared, params, trained))
-    held = stored.load(tmp_path / "m")
-    assert isinstance(held, backbones.AuditModel)
+    network.save_model(
+        trained.model, tmp_path / "m", card=train_or_load.card(prepared, params, trained)
+    )
+    held = network.load_model(tmp_path / "m")
+    assert isinstance(held, network.AuditModel)
     given = torch.load(weights, weights_only=True)
     assert all(torch.equal(value, given[f"module.{k}"]) for k, value in as_timm(held).items())
 
@@ -82,7 +83,7 @@ def test_channel_statistics_can_be_given(prepared: Prepared, weights: Path) -> N
     other = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.5, 0.5)}
     params = TrainParams(backbone="test_resnet", epochs=0, learning_rate=1e-3)
     trained = take(prepared, weights=str(weights), **other)
-    card = recipe.card(prepared, params, trained)
+    card = train_or_load.card(prepared, params, trained)
     assert (card.mean, card.std) == tuple(other.values())
     assert trained.best.tune != take(prepared, weights=str(weights)).best.tune
 
@@ -94,7 +95,7 @@ def test_a_ranking_below_chance_is_pointed_out(
     aurocs = []
     for turned in (False, True):
         torch.manual_seed(2)
-        model = backbones.create("test_resnet", 2, weights="none", dropout=0.0)
+        model = network.create("test_resnet", 2, weights="none", dropout=0.0)
         state = as_timm(model)
         if turned:
             state |= {key: state[key].flip(0) for key in ("fc.weight", "fc.bias")}
@@ -106,7 +107,7 @@ def test_a_ranking_below_chance_is_pointed_out(
 
 
 def test_a_head_of_more_outputs_says_what_to_name(prepared: Prepared, tmp_path: Path) -> None:
-    model = backbones.create("test_resnet", 14, weights="none", dropout=0.0)
+    model = network.create("test_resnet", 14, weights="none", dropout=0.0)
     torch.save(as_timm(model), tmp_path / "w.pt")
     message = r"found \(14, .*; name all 14 in the model's order in `data.labels`"
     with pytest.raises(ModelError, match=message):

@@ -59,7 +59,7 @@ def test_recording_needs_a_decision(
     assert json.loads(record.read_text()) == stale
     monkeypatch.setattr("sys.argv", ["versions.py", "--same"])
     versions.main()
-    assert json.loads(record.read_text())["training"] == CURRENT["medaudit.model.training"]
+    assert json.loads(record.read_text())["training"] == CURRENT["medaudit.training"]
     assert "recorded" in capsys.readouterr().out
 
 

@@ -9,16 +9,16 @@ import timm
 import torch
 import torchvision
 
-from medaudit.errors import ModelError
-from medaudit.model import backbones
-from medaudit.model.backbones import AuditModel
-from medaudit.model.card import ModelCard
+from medaudit.core.errors import ModelError
+from medaudit.model import network
+from medaudit.model.model_config import ModelCard
+from medaudit.model.network import AuditModel
 
 TINY = "test_resnet"
 
 
 def create(name: str, path: Path, n: int = 3, *, keep_head: bool = True) -> AuditModel:
-    return backbones.create(name, n, weights=str(path), dropout=0.2, keep_head=keep_head)
+    return network.create(name, n, weights=str(path), dropout=0.2, keep_head=keep_head)
 
 
 def save(state: dict[str, torch.Tensor], path: Path) -> Path:
@@ -88,7 +88,7 @@ def test_without_training_the_head_has_to_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["none", "imagenet", "bundled"])
 def test_words_hold_no_trained_head(word: str) -> None:
     with pytest.raises(ModelError, match=f"`train.weights: {word}` holds no trained head"):
-        backbones.create(TINY, 2, weights=word, dropout=0.0, keep_head=True)
+        network.create(TINY, 2, weights=word, dropout=0.0, keep_head=True)
 
 
 def test_what_is_no_head_is_unknown(tmp_path: Path) -> None:
@@ -99,10 +99,10 @@ def test_what_is_no_head_is_unknown(tmp_path: Path) -> None:
 
 
 def test_our_own_file_brings_its_channel_statistics(tmp_path: Path) -> None:
-    donor = backbones.create(TINY, 3, weights="none", dropout=0.0)
+    donor = network.create(TINY, 3, weights="none", dropout=0.0)
     donor.renormalise((0.1, 0.2, 0.3), None)
     card = ModelCard(TINY, "multiclass", ("a", "b", "c"), 32, 0.0, (0.1, 0.2, 0.3), (1, 1, 1))
-    backbones.save(donor, tmp_path, card=card)
+    network.save_network(donor, tmp_path, card=card)
     model = create(TINY, tmp_path / "model.safetensors")
     assert model.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert torch.equal(model.std, donor.std)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from medaudit.errors import UnknownNameError
-from medaudit.pixels.counterfactuals import COUNTERFACTUALS, edited, usable
+from medaudit.core.errors import UnknownNameError
+from medaudit.pixels.interventions import COUNTERFACTUALS, edited, usable
 
 SIZE = 112
 SKIN, LESION, HAIR = (205, 160, 140), (110, 70, 55), (30, 20, 20)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medaudit.errors import DataError
+from medaudit.core.errors import DataError
 from medaudit.pixels.decode import decode, decode_mask, resize
 
 RED = np.tile(np.array([200, 30, 60], dtype=np.uint8), (6, 8, 1))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from medaudit.pixels.decode import resize
-from medaudit.pixels.fingerprints import confirm, fingerprint, near_pairs, thumbnail
+from medaudit.pixels.ingest import confirm, fingerprint, near_pairs, thumbnail
 
 
 def smooth(seed: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from medaudit.errors import DataError
+from medaudit.core.errors import DataError
 from medaudit.pixels.ingest import Source, examine
 
 

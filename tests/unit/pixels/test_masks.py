@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from medaudit.errors import DataError
-from medaudit.pixels.masks import MaskReader, lesion, pack, write_masks
+from medaudit.core.errors import DataError
+from medaudit.pixels.packed import MaskReader, lesion, pack, write_masks
 
 
 def test_round_trip_and_images_without_a_mask(tmp_path):

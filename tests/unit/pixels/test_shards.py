@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medaudit.errors import DataError
-from medaudit.pixels.shards import ShardReader, write_shards
+from medaudit.core.errors import DataError
+from medaudit.pixels.packed import ShardReader, write_shards
 
 
 def images(n: int, size: int = 4) -> np.ndarray:

@@ -8,9 +8,8 @@ import pytest
 
 from benchmarks import coverage, coverage_chart
 from benchmarks.coverage_samples import Design, Truth, draw, points, statistics
-from medaudit.stats.estimate import Estimate, difference_from, estimate_from
-from medaudit.stats.resample import cluster_resamples
-from medaudit.stats.small_sample import on_logit_scale
+from medaudit.stats.intervals import Estimate, difference_from, estimate_from, on_logit_scale
+from medaudit.stats.weighting import cluster_resamples
 
 DATA_SETS = 400
 DESIGN = Design("patients", 0.5, 500)

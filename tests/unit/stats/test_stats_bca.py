@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.stats import skew
 
 from medaudit.stats import bca
-from medaudit.stats.estimate import NO_INTERVAL, PERCENTILE, estimate_from
-from medaudit.stats.resample import cluster_resamples
+from medaudit.stats.intervals import NO_INTERVAL, PERCENTILE, estimate_from
+from medaudit.stats.weighting import cluster_resamples
 
 VALUES = np.array([1.0, 2.0, 3.0, 6.0])
 SINGLE = cluster_resamples(range(4), replicates=200, seed=0)

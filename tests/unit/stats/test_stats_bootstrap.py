@@ -8,12 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medaudit.metrics.ranking import weighted_auroc
-from medaudit.metrics.weighting import weighted_mean, weighted_ratio
 from medaudit.stats.bca import BCA
-from medaudit.stats.bootstrap import Bootstrap, IntervalParams, mean_distribution
-from medaudit.stats.estimate import PERCENTILE, RECENTRED
-from medaudit.stats.measure import Measure, positives_and_negatives, share_of
-from medaudit.stats.small_sample import EXPANDED, LOGIT_T
+from medaudit.stats.bootstrap import (
+    Bootstrap,
+    IntervalParams,
+    Measure,
+    mean_distribution,
+    positives_and_negatives,
+    share_of,
+)
+from medaudit.stats.intervals import EXPANDED, LOGIT_T, PERCENTILE, RECENTRED
+from medaudit.stats.weighting import weighted_mean, weighted_ratio
 
 N = 60
 SCORES = np.random.default_rng(3).normal(size=N)
@@ -135,5 +140,5 @@ def test_a_share_in_blocks_of_replicates(monkeypatch):
     members = TRUTH & (SCORES > 1)
     weights = over().resamples.weights
     whole = share_of(members, TRUTH)(weights)
-    monkeypatch.setattr("medaudit.stats.measure.WEIGHT_BYTES", 8 * N * 7)
+    monkeypatch.setattr("medaudit.stats.bootstrap.WEIGHT_BYTES", 8 * N * 7)
     np.testing.assert_array_equal(share_of(members, TRUTH)(weights), whole)

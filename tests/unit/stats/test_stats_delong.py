@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medaudit.stats import delong
-from medaudit.stats.estimate import NO_INTERVAL
+from medaudit.stats.intervals import NO_INTERVAL
 
 # Positives 3 and 1, negatives 2 and 0.
 SCORES, POSITIVES = [3.0, 1.0, 2.0, 0.0], [1, 1, 0, 0]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medaudit.stats import estimate as e
-from medaudit.stats.resample import cluster_resamples
+from medaudit.stats import intervals
+from medaudit.stats.weighting import cluster_resamples
 
 VALUES = np.array([1.0, 2.0, 3.0, 6.0])
 
@@ -18,11 +18,11 @@ def mean(weights: NDArray[Any]) -> NDArray[np.float64]:
 
 def test_the_interval_is_of_percentiles() -> None:
     # Replicates 0..100: 2.5 % and 97.5 % are 2.5 and 97.5.
-    made = e.estimate_from(50.0, np.arange(101.0), n=10, n_groups=7, n_positive=3)
+    made = intervals.estimate_from(50.0, np.arange(101.0), n=10, n_groups=7, n_positive=3)
     assert (made.value, made.low, made.high) == pytest.approx((50, 2.5, 97.5))
     assert (made.n, made.n_groups, made.n_positive) == (10, 7, 3)
-    assert (made.method, made.undefined_share) == (e.PERCENTILE, 0.0)
-    assert e.estimate_from(
+    assert (made.method, made.undefined_share) == (intervals.PERCENTILE, 0.0)
+    assert intervals.estimate_from(
         50.0, np.arange(101.0), n=10, n_groups=7, level=0.8
     ).low == pytest.approx(10)
 
@@ -30,46 +30,46 @@ def test_the_interval_is_of_percentiles() -> None:
 def test_undefined_replicates_are_counted_and_left_out() -> None:
     # 101 defined values 0..100 and 5 undefined ones: the percentiles are those of the defined
     replicates = np.r_[np.arange(101.0), [math.nan] * 5]
-    made = e.estimate_from(50.0, replicates, n=10, n_groups=10)
+    made = intervals.estimate_from(50.0, replicates, n=10, n_groups=10)
     assert (made.low, made.high, made.undefined_share) == pytest.approx((2.5, 97.5, 5 / 106))
 
 
 @pytest.mark.parametrize(("undefined", "incomplete"), [(0, False), (1, False), (2, True)])
 def test_more_than_one_percent_undefined_is_said(undefined: int, incomplete: bool) -> None:
     replicates = np.r_[np.arange(100.0 - undefined), [math.nan] * undefined]
-    made = e.estimate_from(50.0, replicates, n=10, n_groups=10)
+    made = intervals.estimate_from(50.0, replicates, n=10, n_groups=10)
     assert made.undefined_share == undefined / 100
     assert made.incomplete == incomplete
 
 
 def test_too_many_undefined_replicates_leave_no_interval_and_no_p_value() -> None:
     replicates = np.r_[np.arange(101.0), [math.nan] * 20]
-    made = e.estimate_from(50.0, replicates, n=10, n_groups=10)
+    made = intervals.estimate_from(50.0, replicates, n=10, n_groups=10)
     assert math.isnan(made.low)
-    assert made.method == e.NO_INTERVAL
-    assert math.isnan(e.bootstrap_p_value(50.0, replicates))
+    assert made.method == intervals.NO_INTERVAL
+    assert math.isnan(intervals.bootstrap_p_value(50.0, replicates))
 
 
 def test_recentring_moves_the_interval_by_the_bias() -> None:
     # replicates 2, 3, 4 around a value of 1: bias 3 - 1 = 2
-    made = e.estimate_from(1.0, [2.0, 3.0, 4.0], n=3, n_groups=3)
-    moved = e.recentred(made, [2.0, 3.0, 4.0])
+    made = intervals.estimate_from(1.0, [2.0, 3.0, 4.0], n=3, n_groups=3)
+    moved = intervals.recentred(made, [2.0, 3.0, 4.0])
     assert (moved.low, moved.high) == pytest.approx((made.low - 2, made.high - 2))
-    assert e.recentred(made, [9.0, 9.0, 9.0]).low == 0
+    assert intervals.recentred(made, [9.0, 9.0, 9.0]).low == 0
 
 
 @pytest.mark.parametrize(
     ("value", "replicates"), [(math.nan, [1.0, 2.0]), (1.0, [math.nan, math.nan]), (1.0, [])]
 )
 def test_no_interval_where_something_is_undefined(value: float, replicates: list[float]) -> None:
-    made = e.estimate_from(value, replicates, n=2, n_groups=2)
+    made = intervals.estimate_from(value, replicates, n=2, n_groups=2)
     assert math.isnan(made.low)
     assert math.isnan(made.high)
 
 
 def test_estimate_takes_value_and_replicates_from_one_statistic() -> None:
     resamples = cluster_resamples(["a", "a", "b", "c"], replicates=500, seed=0)
-    made = e.estimate(mean, resamples)
+    made = intervals.estimate(mean, resamples)
     assert made.value == 3.0
     assert (made.n, made.n_groups, made.n_positive) == (4, 3, None)
     replicates = mean(resamples.weights)
@@ -83,21 +83,23 @@ def test_clusters_widen_the_interval() -> None:
     def average(weights: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(weights @ values / weights.sum(axis=1))
 
-    clustered = e.estimate(average, cluster_resamples(np.arange(200) // 5, replicates=2000, seed=1))
-    naive = e.estimate(average, cluster_resamples(np.arange(200), replicates=2000, seed=1))
+    clustered = intervals.estimate(
+        average, cluster_resamples(np.arange(200) // 5, replicates=2000, seed=1)
+    )
+    naive = intervals.estimate(average, cluster_resamples(np.arange(200), replicates=2000, seed=1))
     widening = (clustered.high - clustered.low) / (naive.high - naive.low)
     assert widening == pytest.approx(math.sqrt(5), rel=0.1)
 
 
 def test_a_difference_with_itself_is_nothing() -> None:
     resamples = cluster_resamples(range(4), replicates=100, seed=0)
-    made = e.difference(mean, mean, resamples)
+    made = intervals.difference(mean, mean, resamples)
     assert (made.value, made.low, made.high, made.p_value) == (0, 0, 0, 1)
 
 
 def test_a_difference_is_first_minus_second_on_the_same_resamples() -> None:
     resamples = cluster_resamples(range(4), replicates=99, seed=0)
-    made = e.difference(lambda w: mean(w) + 0.5, mean, resamples, n_positive=2)
+    made = intervals.difference(lambda w: mean(w) + 0.5, mean, resamples, n_positive=2)
     # What both share cancels: every replicate is 0.5, none at or below 0: 2 * (1 + 0) / 100.
     assert made.value == 0.5
     assert (made.low, made.high) == pytest.approx((0.5, 0.5))
@@ -108,14 +110,14 @@ def test_a_difference_is_first_minus_second_on_the_same_resamples() -> None:
 def test_p_value_counts_replicates_beyond_zero() -> None:
     # 3 of 9 at or below 0, 7 at or above: 2 * (1 + 3) / 10.
     replicates = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, math.nan]
-    assert e.bootstrap_p_value(2.0, replicates) == 0.8
-    assert e.bootstrap_p_value(0.0, [-1.0, 1.0]) == 1.0
-    assert math.isnan(e.bootstrap_p_value(math.nan, [1.0]))
-    assert math.isnan(e.bootstrap_p_value(1.0, [math.nan]))
+    assert intervals.bootstrap_p_value(2.0, replicates) == 0.8
+    assert intervals.bootstrap_p_value(0.0, [-1.0, 1.0]) == 1.0
+    assert math.isnan(intervals.bootstrap_p_value(math.nan, [1.0]))
+    assert math.isnan(intervals.bootstrap_p_value(1.0, [math.nan]))
 
 
 def test_a_difference_is_undefined_where_either_side_is() -> None:
-    made = e.difference_from(1.0, math.nan, [1.0, 2.0], [math.nan, 1.0], n=2, n_groups=2)
+    made = intervals.difference_from(1.0, math.nan, [1.0, 2.0], [math.nan, 1.0], n=2, n_groups=2)
     assert math.isnan(made.value)
     assert math.isnan(made.p_value)
     assert made.undefined_share == 0.5
@@ -123,12 +125,12 @@ def test_a_difference_is_undefined_where_either_side_is() -> None:
 
 def test_replicates_of_other_resamples_are_refused() -> None:
     with pytest.raises(ValueError, match="one length"):
-        e.difference_from(1.0, 1.0, [1.0, 2.0], [1.0], n=2, n_groups=2)
+        intervals.difference_from(1.0, 1.0, [1.0, 2.0], [1.0], n=2, n_groups=2)
 
 
 def test_a_level_in_percent_is_refused() -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
-        e.estimate_from(1.0, [1.0], n=1, n_groups=1, level=95)
+        intervals.estimate_from(1.0, [1.0], n=1, n_groups=1, level=95)
 
 
 def test_restrict_and_subset_are_the_same_slice() -> None:
@@ -140,8 +142,8 @@ def test_restrict_and_subset_are_the_same_slice() -> None:
         with np.errstate(invalid="ignore"):
             return np.asarray(weights @ inside / weights.sum(axis=1))
 
-    zeroed = e.estimate(e.restrict(mean, mask), resamples)
-    cut = e.estimate(mean_inside, resamples.subset(mask))
+    zeroed = intervals.estimate(intervals.restrict(mean, mask), resamples)
+    cut = intervals.estimate(mean_inside, resamples.subset(mask))
     assert zeroed.value == cut.value == 2.0
     assert (zeroed.low, zeroed.high) == (cut.low, cut.high)
     # Neither a nor b is drawn in (1/3)^3 of the replicates: 3.7 %.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medaudit.metrics.weighting import weighted_mean
-from medaudit.stats.permutation import gap_p_value, permuted_masks
+from medaudit.stats.tests import gap_p_value, permuted_masks
+from medaudit.stats.weighting import weighted_mean
 
 
 def mean_of(values):

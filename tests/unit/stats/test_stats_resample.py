@@ -1,6 +1,6 @@
 import numpy as np
 
-from medaudit.stats.resample import cluster_resamples
+from medaudit.stats.weighting import cluster_resamples
 
 GROUPS = ["b", "a", "b", "c", "a", "b"]
 

@@ -3,15 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from medaudit.stats import proportions
-from medaudit.stats.multiplicity import benjamini_hochberg, holm
-from medaudit.stats.trend import kendall_tau
+from medaudit.stats import intervals
+from medaudit.stats.tests import benjamini_hochberg, holm, kendall_tau
 
 
 def test_wilson_of_two_in_thirty_five() -> None:
     # z2 = 3.8415; centre (2/35 + z2/70) / (1 + z2/35) = 0.1121 / 1.1098 = 0.1009;
     # reach 1.96 * sqrt(2/35 * 33/35 / 35 + z2/4900) / 1.1098 = 0.0852.
-    made = proportions.wilson(2, 35)
+    made = intervals.wilson(2, 35)
     assert made.value == 2 / 35
     assert (made.low, made.high) == pytest.approx((0.0158, 0.1861), abs=1e-4)
     assert (made.n, made.n_groups, made.n_positive, made.method) == (35, 35, 2, "wilson")
@@ -19,12 +18,12 @@ def test_wilson_of_two_in_thirty_five() -> None:
 
 def test_clopper_pearson_of_none_in_ten() -> None:
     # (1 - p)^10 = 0.025 -> p = 1 - 0.025^(1/10)
-    made = proportions.clopper_pearson(0, 10)
+    made = intervals.clopper_pearson(0, 10)
     assert made.low == 0
     assert made.high == pytest.approx(1 - 0.025**0.1)
 
 
-@pytest.mark.parametrize("interval", [proportions.wilson, proportions.clopper_pearson])
+@pytest.mark.parametrize("interval", [intervals.wilson, intervals.clopper_pearson])
 def test_ends_of_a_proportion(interval: object) -> None:
     assert callable(interval)
     assert interval(0, 5).low == 0.0

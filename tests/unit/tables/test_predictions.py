@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medaudit.errors import DataError
-from medaudit.files import read_json, write_json
+from medaudit.core.errors import DataError
+from medaudit.core.files import read_json, write_json
 from medaudit.tables import manifest, predictions
-from medaudit.tables.conditions import Condition
-from medaudit.tables.predictions import Schema, align
+from medaudit.tables.predictions import Condition, Schema, align
 
 
 def test_what_is_written_is_read(table, tmp_path):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import binom
 
-from medaudit.errors import DataError
-from medaudit.files import read_json, write_json
+from medaudit.core.errors import DataError
+from medaudit.core.files import read_json, write_json
 from medaudit.tables import calibrators, confidence, measures, operating_points, tasks
 from medaudit.tables.confidence import PredictiveDistributions
 from medaudit.tables.scoring import ScoredPredictions

@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medaudit.errors import DataError
+from medaudit.core.errors import DataError
 from medaudit.tables import confidence, tasks
-from medaudit.tables.conditions import Condition
 from medaudit.tables.operating_points import OperatingPoints
-from medaudit.tables.predictions import PredictionTable, Schema
+from medaudit.tables.predictions import Condition, PredictionTable, Schema
 from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 CLASSES = ("a", "b", "c")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from medaudit.core.errors import ParamsError, lookup
+from medaudit.core.params import PARAMS_FILE, parse, read_yaml
 from medaudit.data.datasets import chestxray14, csv_file, folder, ham10000
 from medaudit.data.datasets.base import DataParams, RawDataset
-from medaudit.errors import ParamsError, lookup
-from medaudit.params import PARAMS_FILE, parse, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

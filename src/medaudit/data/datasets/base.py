@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
-from medaudit.data.datasets.places import without_suffix
-from medaudit.data.datasets.tables import read_table
-from medaudit.errors import DataError, listed
-from medaudit.params import Section
+from medaudit.core.errors import DataError, listed
+from medaudit.core.params import Section
+from medaudit.data.datasets.source_files import read_table, without_suffix
 from medaudit.tables.manifest import COLUMNS
 
 if TYPE_CHECKING:

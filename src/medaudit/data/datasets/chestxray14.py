@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from medaudit.data.datasets import base, given, places, tables
+from medaudit.core.errors import DataError, listed, lookup
+from medaudit.core.params import each_once
+from medaudit.data import splits
+from medaudit.data.datasets import base, source_files
 from medaudit.data.datasets.base import DataParams, LeftOut, RawDataset
-from medaudit.errors import DataError, listed, lookup
-from medaudit.params import each_once
 from medaudit.tables.predictions import Schema
 
 if TYPE_CHECKING:
@@ -107,14 +108,14 @@ def load(params: Params) -> RawDataset:
     """Read the table as NIH or Kaggle give it and the images in one folder or in twelve."""
     table = _table(params)
     log.info("%s: the table of the data set", table)
-    folders = places.find(params.root, IMAGE_FOLDERS)
+    folders = source_files.find(params.root, IMAGE_FOLDERS)
     if not folders:
         raise DataError(f"{params.root}: no images; expected images/ or images_001/ to images_012/")
-    places.warn_of_links(params.root, folders)
-    images = places.by_stem(places.images_below(folders))
-    rows = _rows(tables.read_table(table, required=REQUIRED), table, labels=params.labels)
+    source_files.warn_of_links(params.root, folders)
+    images = source_files.by_stem(source_files.images_below(folders))
+    rows = _rows(source_files.read_table(table, required=REQUIRED), table, labels=params.labels)
     orphans = tuple(sorted(set(images) - set(rows["sample_id"])))
-    rows["image_path"] = places.paths_for(rows["sample_id"], images)
+    rows["image_path"] = source_files.paths_for(rows["sample_id"], images)
     rows["mask_path"] = np.nan
     rows, again = base.each_image_once(rows, path=table)
     rows, absent = _present(rows, params, table=table)
@@ -134,7 +135,7 @@ def load(params: Params) -> RawDataset:
 
 def _table(params: Params) -> Path:
     names = TABLES if params.table is None else (params.table,)
-    found = [path for path in places.find(params.root, names) if path.is_file()]
+    found = [path for path in source_files.find(params.root, names) if path.is_file()]
     if not found:
         raise DataError(f"{params.root}: no table of findings; expected {' or '.join(names)}")
     return found[0]
@@ -142,7 +143,7 @@ def _table(params: Params) -> Path:
 
 def _rows(cells: pd.DataFrame, path: Path, *, labels: tuple[str, ...]) -> pd.DataFrame:
     ids = {
-        "sample_id": places.without_suffix(cells["Image Index"]),
+        "sample_id": source_files.without_suffix(cells["Image Index"]),
         "group_id": cells["Patient ID"],
     }
     rows = pd.DataFrame(ids)
@@ -151,7 +152,7 @@ def _rows(cells: pd.DataFrame, path: Path, *, labels: tuple[str, ...]) -> pd.Dat
     rows["target"] = found[list(labels)].to_numpy(dtype=np.int64).tolist()
     rows["view"], rows["sex"] = cells["View Position"], cells[_sex(cells, path)]
     rows["age"] = _years(cells["Patient Age"], path)
-    rows["follow_up"] = tables.numbers(cells, "Follow-up #", path=path)
+    rows["follow_up"] = source_files.numbers(cells, "Follow-up #", path=path)
     rows["n_findings"] = found.sum(axis=1).astype(float)
     return rows
 
@@ -217,13 +218,13 @@ def _official(rows: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, tuple[str, 
             f"{root}: no image of {' and '.join(absent)} is at hand; add them, or set "
             f"`data.split: patient`"
         )
-    roles, notes = given.completed(roles)
+    roles, notes = splits.completed(roles)
     return rows.assign(role=roles), notes
 
 
 def _listed_images(root: Path, name: str) -> set[str]:
-    found = places.find(root, [name])
+    found = source_files.find(root, [name])
     if not found:
         raise DataError(f"{root}: {name} is missing; put it there, or set `data.split: patient`")
     lines = pd.Series(found[0].read_text(encoding="utf-8-sig").split(), dtype=object)
-    return set(places.without_suffix(lines))
+    return set(source_files.without_suffix(lines))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
-from medaudit.data.datasets import base, given, places, tables
+from medaudit.core.errors import DataError, listed, lookup
+from medaudit.core.params import each_once
+from medaudit.data import splits
+from medaudit.data.datasets import base, source_files
 from medaudit.data.datasets.base import DataParams, LeftOut, RawDataset
-from medaudit.errors import DataError, listed, lookup
-from medaudit.params import each_once
 from medaudit.tables.predictions import Schema
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Params(DataParams):
 def load(params: Params) -> RawDataset:
     """Read the table; unknown columns, values and paths are named."""
     table = _table(params)
-    cells = tables.read_table(
+    cells = source_files.read_table(
         table,
         required=(*params.meant, *(params.slices or ())),
         verbatim=() if params.label is None else (params.label,),
@@ -116,8 +117,8 @@ def load(params: Params) -> RawDataset:
 
 
 def _table(params: Params) -> Path:
-    places.require_folder(params.root)
-    places.warn_of_links(params.root, [])
+    source_files.require_folder(params.root)
+    source_files.warn_of_links(params.root, [])
     table = params.root / params.table
     if not table.is_file():
         raise DataError(f"{table}: no such table; `data.table` is relative to `data.root`")
@@ -131,7 +132,7 @@ def _table(params: Params) -> Path:
 
 def _paths(cells: pd.DataFrame, params: Params, *, table: Path) -> dict[str, Sequence[object]]:
     """Ids and paths: an id is the path relative to the folder that holds all the images."""
-    found = places.within(
+    found = source_files.within(
         params.root, cells[params.image_column], table=table, anywhere=params.allow_absolute
     )
     there = [str(path) if path.exists() else np.nan for path in found]
@@ -160,7 +161,7 @@ def _certain(
     columns = params.labels or (str(params.label),)
     if params.labels:
         cells = cells.assign(
-            **{name: tables.flags(cells, name, path=table) for name in params.labels}
+            **{name: source_files.flags(cells, name, path=table) for name in params.labels}
         )
     unknown = cells[list(columns)].isna()
     ids = tuple(cells.loc[unknown.any(axis=1), "sample_id"])
@@ -202,11 +203,11 @@ def _rows(
     else:
         column = str(params.label)
         classes = params.classes or _classes(cells[column], table)
-        rows["target"] = tables.class_indices(cells, column, classes=classes, path=table)
+        rows["target"] = source_files.class_indices(cells, column, classes=classes, path=table)
         schema = Schema("multiclass", classes, params.critical)
     base.refuse_taken_names(cells[list(slices)], path=table)
     for name in slices:
-        rows[name] = tables.typed(cells, name)
+        rows[name] = source_files.typed(cells, name)
     return rows, schema
 
 
@@ -225,7 +226,7 @@ def _with_roles(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if params.split is None:
         return rows, ()
-    roles, notes = given.completed(given.roles_of(cells[params.split], source=table))
+    roles, notes = splits.completed(splits.roles_of(cells[params.split], source=table))
     return rows.assign(role=roles), notes
 
 
@@ -242,7 +243,7 @@ def _slices(cells: pd.DataFrame, params: Params) -> tuple[str, ...]:
 
 def _sliceable(cells: pd.DataFrame, name: str) -> bool:
     """Whether a column is a measure or a category, and neither empty nor an id or free text."""
-    values = tables.typed(cells, name).dropna()
+    values = source_files.typed(cells, name).dropna()
     if values.empty or values.dtype != float:
         return bool(0 < values.nunique() <= MOST_LEVELS)
     whole = bool((values % 1 == 0).all())

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, Field
 
-from medaudit.data.datasets import base, given, places
+from medaudit.core.errors import DataError, listed
+from medaudit.core.params import each_once
+from medaudit.data import splits as splits_module
+from medaudit.data.datasets import base, source_files
 from medaudit.data.datasets.base import DataParams, RawDataset
-from medaudit.errors import DataError, listed
-from medaudit.params import each_once
 from medaudit.tables.predictions import Schema
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ class Params(DataParams):
 
 def load(params: Params) -> RawDataset:
     """Read `<class>/...` or `<split>/<class>/...`; images that lie in no class have no row."""
-    places.require_folder(params.root)
+    source_files.require_folder(params.root)
     splits = _splits(params.root)
     tops = {split: params.root / split for split in splits} or {"": params.root}
     folders = {(split, path.name): path for split, top in tops.items() for path in _inside(top)}
-    places.warn_of_links(params.root, [*tops.values(), *folders.values()])
+    source_files.warn_of_links(params.root, [*tops.values(), *folders.values()])
     rows = _rows(folders, params)
     classes = params.classes or _classes(rows, params.root)
     rows["target"] = _targets(rows["class"], classes, params.root)
@@ -54,7 +55,9 @@ def load(params: Params) -> RawDataset:
         slice_columns=(),
         group_meaning="image",
         images_without_row=tuple(
-            path.name for top in {params.root, *tops.values()} for path in places.images_in(top)
+            path.name
+            for top in {params.root, *tops.values()}
+            for path in source_files.images_in(top)
         ),
         notes=(*base.warn_without_groups(USE_TABLE), *notes),
     )
@@ -67,7 +70,7 @@ def _inside(folder: Path) -> list[Path]:
 def _splits(root: Path) -> list[str]:
     """Names of the folders that are splits: either all in the root, or none."""
     names = [path.name for path in _inside(root)]
-    splits = [name for name in names if name.lower() in given.WORDS]
+    splits = [name for name in names if name.lower() in splits_module.WORDS]
     others = [name for name in names if name not in splits]
     if splits and others:
         raise DataError(
@@ -81,7 +84,7 @@ def _rows(folders: dict[tuple[str, str], Path], params: Params) -> pd.DataFrame:
     found = [
         (path.relative_to(params.root).as_posix(), str(path), name, split)
         for (split, name), folder in folders.items()
-        for path in places.images_below([folder])
+        for path in source_files.images_below([folder])
     ]
     if not found:
         raise DataError(
@@ -109,5 +112,5 @@ def _targets(names: pd.Series[str], classes: tuple[str, ...], root: Path) -> pd.
 
 
 def _with_roles(rows: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    roles, notes = given.completed(given.roles_of(rows["split"], source=root))
+    roles, notes = splits_module.completed(splits_module.roles_of(rows["split"], source=root))
     return rows.assign(role=roles), notes

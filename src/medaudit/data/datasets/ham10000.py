@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from medaudit.data.datasets import base, places, tables
+from medaudit.core.errors import DataError
+from medaudit.data.datasets import base, source_files
 from medaudit.data.datasets.base import DataParams, RawDataset
-from medaudit.errors import DataError
 from medaudit.tables.predictions import Schema
 
 if TYPE_CHECKING:
@@ -54,17 +54,19 @@ def load(params: Params) -> RawDataset:
     """
     root = params.root
     path = _metadata(root)
-    cells = tables.read_table(path, required=REQUIRED)
+    cells = source_files.read_table(path, required=REQUIRED)
     base.refuse_taken_names(cells, path=path)
     image_folders, mask_folders = (
-        places.find(root, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS)
+        source_files.find(root, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS)
     )
-    places.warn_of_links(root, [*image_folders, *mask_folders])
-    images = places.by_stem(places.images_below(image_folders, skip=MASK_FOLDERS) or _loose(root))
-    masks = places.by_stem(places.images_below(mask_folders), strip=MASK_ENDING)
+    source_files.warn_of_links(root, [*image_folders, *mask_folders])
+    images = source_files.by_stem(
+        source_files.images_below(image_folders, skip=MASK_FOLDERS) or _loose(root)
+    )
+    masks = source_files.by_stem(source_files.images_below(mask_folders), strip=MASK_ENDING)
     rows = _rows(cells, path)
-    rows["image_path"] = places.paths_for(rows["sample_id"], images)
-    rows["mask_path"] = places.paths_for(rows["sample_id"], masks)
+    rows["image_path"] = source_files.paths_for(rows["sample_id"], images)
+    rows["mask_path"] = source_files.paths_for(rows["sample_id"], masks)
     return RawDataset(
         name="ham10000",
         schema=SCHEMA,
@@ -78,28 +80,31 @@ def load(params: Params) -> RawDataset:
 
 
 def _metadata(root: Path) -> Path:
-    found = [path for path in places.find(root, METADATA) if path.is_file()]
+    found = [path for path in source_files.find(root, METADATA) if path.is_file()]
     if not found:
         raise DataError(f"{root}: no metadata; expected one of {', '.join(METADATA)}")
     return found[0]
 
 
 def _loose(root: Path) -> list[Path]:
-    found = [path for path in places.images_in(root) if not path.stem.endswith(MASK_ENDING)]
+    found = [path for path in source_files.images_in(root) if not path.stem.endswith(MASK_ENDING)]
     if not found:
         raise DataError(f"{root}: no images; expected folders such as {', '.join(IMAGE_FOLDERS)}")
     return found
 
 
 def _rows(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
-    ids = {"sample_id": places.without_suffix(cells["image_id"]), "group_id": cells["lesion_id"]}
+    ids = {
+        "sample_id": source_files.without_suffix(cells["image_id"]),
+        "group_id": cells["lesion_id"],
+    }
     rows = pd.DataFrame(ids)
     base.require_ids(rows, path=path)
     labelled = cells.assign(sample_id=rows["sample_id"])
-    rows["target"] = tables.class_indices(labelled, "dx", classes=CLASSES, path=path)
+    rows["target"] = source_files.class_indices(labelled, "dx", classes=CLASSES, path=path)
     for column in _slice_columns(cells):
-        rows[column] = tables.typed(cells, column)
-    rows["age"] = tables.numbers(cells, "age", path=path)
+        rows[column] = source_files.typed(cells, column)
+    rows["age"] = source_files.numbers(cells, "age", path=path)
     base.warn_beyond(rows, "age", low=0, high=OLDEST, path=path)
     return rows
 
@@ -112,7 +117,7 @@ def _slice_columns(cells: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _duplicates(root: Path, ids: pd.Series[str]) -> pd.DataFrame:
-    found = places.find(root, [DUPLICATES])
+    found = source_files.find(root, [DUPLICATES])
     if not found:
         return base.no_pairs()
     pairs = base.read_pairs(found[0], first="from_img", second="to_img")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from medaudit.errors import ModelError, listed
+from medaudit.core.errors import ModelError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

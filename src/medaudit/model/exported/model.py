@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from medaudit.errors import ModelError
-from medaudit.files import atomic
-from medaudit.model.card import engine_versions, read_card, write_card
-from medaudit.model.exported import program, torch_program
-from medaudit.model.forward import Outputs
+from medaudit.core.errors import ModelError
+from medaudit.core.files import atomic
+from medaudit.model.exported import programs
+from medaudit.model.inference import Outputs
+from medaudit.model.model_config import engine_versions, read_card, write_card
 from medaudit.tables import tasks
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     import torch
 
-    from medaudit.model.card import ModelCard
-    from medaudit.model.exported.program import Program
-    from medaudit.model.forward import Images
+    from medaudit.model.exported.programs import Program
+    from medaudit.model.inference import Images
+    from medaudit.model.model_config import ModelCard
 
 RAW = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # mean and std that leave the 0..1 scale alone
 TOLERANCE = 0.01  # by which rounded or half-precision probabilities miss their sum
@@ -63,7 +63,7 @@ class ExportedModel:
 
     def predict(self, images: Images) -> Outputs:
         """Logits (1, n, outputs) of uint8 images (n, h, w, 3)."""
-        found = program.in_pieces(self.program, self._normalised(images))
+        found = programs.in_pieces(self.program, self._normalised(images))
         if found.shape != (len(images), len(self.card.classes)):
             raise ModelError(
                 f"{self.source.name}: expected outputs of shape ({len(images)}, "
@@ -94,7 +94,7 @@ def read(path: Path, card: ModelCard) -> ExportedModel:
 
         held: Program = onnx_program.read(path)
     else:
-        held = torch_program.read(path)
+        held = programs.read_torch(path)
     side, sizes = card.image_size, (held.input.height, held.input.width)
     if any(size not in {None, side} for size in sizes):
         raise ModelError(

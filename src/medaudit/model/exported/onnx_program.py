@@ -8,12 +8,14 @@ import numpy as np
 import onnxruntime
 import torch
 
-from medaudit.errors import ModelError
-from medaudit.model.exported.program import Floats, checked_input
+from medaudit.core.errors import ModelError
+from medaudit.model.exported.programs import checked_input
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
+
+    from medaudit.core.arrays import Float32Array
 
 
 class OnnxProgram:
@@ -38,7 +40,7 @@ class OnnxProgram:
         """Itself: on the CPU wherever the rest computes."""
         return self
 
-    def run(self, x: Floats) -> Floats:
+    def run(self, x: Float32Array) -> Float32Array:
         """Outputs of normalised images (n, 3, h, w)."""
         try:
             (found,) = self._session.run(None, {self._name: x})

@@ -1,6 +1,6 @@
 """Kinds of task; the only place that knows what logits and targets mean."""
 
-from medaudit.errors import lookup
+from medaudit.core.errors import lookup
 from medaudit.tables.tasks.base import Events, Predictions, Task
 from medaudit.tables.tasks.multiclass import Multiclass
 from medaudit.tables.tasks.multilabel import Multilabel

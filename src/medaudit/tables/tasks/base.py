@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Sequence
 
-    from medaudit.stats.measure import Measure
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
+    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
+    from medaudit.stats.bootstrap import Measure
 
 
 class Predictions(Protocol):
@@ -26,19 +24,19 @@ class Predictions(Protocol):
         """Class or label names, k of them."""
 
     @property
-    def targets(self) -> Ints:
+    def targets(self) -> IntArray:
         """As the task understands them."""
 
     @property
-    def probabilities(self) -> Floats:
+    def probabilities(self) -> Float64Array:
         """(n, k)."""
 
     @property
-    def positives(self) -> Bools:
+    def positives(self) -> BoolArray:
         """Truth per output, (n, k)."""
 
     @property
-    def decisions(self) -> Bools:
+    def decisions(self) -> BoolArray:
         """Predicted outputs, (n, k)."""
 
     @property
@@ -62,8 +60,8 @@ class Events:
     """
 
     name: str
-    probability: Floats
-    outcome: Bools
+    probability: Float64Array
+    outcome: BoolArray
     binning: Literal["equal_width", "equal_mass"] = "equal_width"
 
 
@@ -76,36 +74,36 @@ class Task(Protocol):
     name: str
     exclusive: bool
 
-    def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+    def probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
         """Mean over members of the probabilities, (n, outputs)."""
 
-    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
         """Probabilities of every member by itself, (members, n, outputs)."""
 
-    def logits(self, probabilities: Floats) -> Floats:
+    def logits(self, probabilities: Float64Array) -> Float64Array:
         """Logits (n, outputs) that `probabilities` turns into these probabilities."""
 
-    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: Ints) -> Floats:
+    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: IntArray) -> Float64Array:
         """Natural log of the probability given to the truth, (n,)."""
 
-    def positives(self, targets: Ints, n_outputs: int) -> Bools:
+    def positives(self, targets: IntArray, n_outputs: int) -> BoolArray:
         """Truth per output, (n, outputs)."""
 
-    def decisions(self, probabilities: Floats, thresholds: Floats | None) -> Bools:
+    def decisions(self, probabilities: Float64Array, thresholds: Float64Array | None) -> BoolArray:
         """Which outputs are predicted, (n, outputs); thresholds (outputs,)."""
 
     def risks(
-        self, positives: Bools, decisions: Bools, *, false_negative_weight: float = 1.0
-    ) -> Floats:
+        self, positives: BoolArray, decisions: BoolArray, *, false_negative_weight: float = 1.0
+    ) -> Float64Array:
         """Loss per sample in [0, 1], (n,), from truths and predictions (n, outputs)."""
 
-    def predictive_distributions(self, probabilities: Floats) -> Floats:
+    def predictive_distributions(self, probabilities: Float64Array) -> Float64Array:
         """The distributions that predictions are made of.
 
         (..., n, outputs) to (..., n, distributions, outcomes), so also member by member.
         """
 
-    def strata(self, targets: Ints) -> Ints:
+    def strata(self, targets: IntArray) -> IntArray:
         """Classes of samples that weigh the same in class-balanced measures, (n,)."""
 
     def events(self, predictions: Predictions) -> tuple[Events, ...]:
@@ -119,3 +117,28 @@ class Task(Protocol):
 
     def confusion(self, predictions: Predictions) -> pd.DataFrame:
         """Long table: truth, predicted, count, rate (share of the truth's row)."""
+
+
+# Logits are stored in single precision: the smallest normal number of it.
+TINY = float(np.finfo(np.float32).tiny)
+
+
+def pair_table(
+    counts: npt.NDArray[np.integer],
+    totals: npt.NDArray[np.integer],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+) -> pd.DataFrame:
+    """Long table of a matrix of counts: truth, predicted, count, and rate = count / row total."""
+    under = np.asarray(totals, dtype=np.float64)[:, None]
+    rates = np.divide(counts, under, out=np.full(counts.shape, np.nan), where=under > 0)
+    truth, called = np.indices(counts.shape).reshape(2, -1)
+    return pd.DataFrame(
+        {
+            "truth": np.array(rows)[truth],
+            "predicted": np.array(columns)[called],
+            "count": counts.ravel(),
+            "rate": rates.ravel(),
+        }
+    )

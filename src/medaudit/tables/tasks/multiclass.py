@@ -9,15 +9,15 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
 from medaudit.metrics import classification, proper
-from medaudit.stats.measure import Measure
-from medaudit.tables.tasks.base import Bools, Events, Floats, Ints, Predictions
-from medaudit.tables.tasks.shared import TINY, pair_table
+from medaudit.stats.bootstrap import Measure
+from medaudit.tables.tasks.base import TINY, Events, Predictions, pair_table
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from medaudit.stats.estimate import Statistic
+    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
+    from medaudit.stats.intervals import Statistic
 
 
 class Multiclass:
@@ -26,48 +26,48 @@ class Multiclass:
     name = "multiclass"
     exclusive = True
 
-    def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+    def probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
         """Softmax per member, then the mean, (n, outputs)."""
         return np.asarray(self.member_probabilities(logits).mean(axis=0))
 
-    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
         """Softmax of every member, (members, n, outputs)."""
         return np.asarray(softmax(logits.astype(np.float64), axis=-1))
 
-    def logits(self, probabilities: Floats) -> Floats:
+    def logits(self, probabilities: Float64Array) -> Float64Array:
         """The log of p; a probability of 0 counts as the smallest that single precision holds."""
         return np.log(np.maximum(probabilities, TINY))
 
-    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: Ints) -> Floats:
+    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: IntArray) -> Float64Array:
         """Log of the mean probability of the true class, (n,); stable for large logits."""
         members = log_softmax(logits.astype(np.float64), axis=-1)
         truth = members[:, np.arange(len(targets)), targets]
         return np.asarray(logsumexp(truth, axis=0) - np.log(len(members)))
 
-    def positives(self, targets: Ints, n_outputs: int) -> Bools:
+    def positives(self, targets: IntArray, n_outputs: int) -> BoolArray:
         """One-hot truth, (n, outputs)."""
         return np.asarray(targets[:, None] == np.arange(n_outputs)[None])
 
-    def decisions(self, probabilities: Floats, thresholds: Floats | None) -> Bools:  # noqa: ARG002  # the most probable class is predicted, whatever the thresholds
+    def decisions(self, probabilities: Float64Array, thresholds: Float64Array | None) -> BoolArray:  # noqa: ARG002  # the most probable class is predicted, whatever the thresholds
         """One-hot of the most probable class, (n, outputs); thresholds play no part."""
         chosen = probabilities.argmax(axis=1)
         return np.asarray(chosen[:, None] == np.arange(probabilities.shape[1])[None])
 
     def risks(
         self,
-        positives: Bools,
-        decisions: Bools,
+        positives: BoolArray,
+        decisions: BoolArray,
         *,
         false_negative_weight: float = 1.0,  # noqa: ARG002  # every error is a false negative of one class and a false positive of another
-    ) -> Floats:
+    ) -> Float64Array:
         """1 where the most probable class is wrong, else 0, (n,)."""
         return np.asarray((positives != decisions).any(axis=1), dtype=np.float64)
 
-    def predictive_distributions(self, probabilities: Floats) -> Floats:
+    def predictive_distributions(self, probabilities: Float64Array) -> Float64Array:
         """One distribution over the classes, (..., n, 1, k)."""
         return probabilities[..., None, :]
 
-    def strata(self, targets: Ints) -> Ints:
+    def strata(self, targets: IntArray) -> IntArray:
         """The true class, (n,)."""
         return targets
 
@@ -129,8 +129,8 @@ class Multiclass:
         )
 
 
-def _confusions(predicted: Ints, targets: Ints, n_classes: int) -> Statistic:
-    def counts(weights: Floats) -> Floats:
+def _confusions(predicted: IntArray, targets: IntArray, n_classes: int) -> Statistic:
+    def counts(weights: Float64Array) -> Float64Array:
         return classification.weighted_confusion(predicted, targets, weights, n_classes=n_classes)
 
     return counts

@@ -9,16 +9,16 @@ import numpy as np
 from scipy.special import expit, log_expit, logit, logsumexp
 
 from medaudit.metrics.proper import weighted_brier_skill_score
-from medaudit.metrics.weighting import ratio, weighted_mean, weighted_sums
-from medaudit.stats.measure import Measure, positives_and_negatives
-from medaudit.tables.tasks.base import Bools, Events, Floats, Ints, Predictions
-from medaudit.tables.tasks.shared import TINY, pair_table
+from medaudit.stats.bootstrap import Measure, positives_and_negatives
+from medaudit.stats.weighting import ratio, weighted_mean, weighted_sums
+from medaudit.tables.tasks.base import TINY, Events, Predictions, pair_table
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from medaudit.stats.estimate import Statistic
+    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
+    from medaudit.stats.intervals import Statistic
 
 NO_LABEL = "(none)"
 
@@ -32,37 +32,37 @@ class Multilabel:
     name = "multilabel"
     exclusive = False
 
-    def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+    def probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
         """Sigmoid per member, then the mean, (n, outputs)."""
         return np.asarray(self.member_probabilities(logits).mean(axis=0))
 
-    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
         """Sigmoid of every member, (members, n, outputs)."""
         return np.asarray(expit(logits.astype(np.float64)))
 
-    def logits(self, probabilities: Floats) -> Floats:
+    def logits(self, probabilities: Float64Array) -> Float64Array:
         """The log-odds of p; 0 and 1 count as the nearest numbers that single precision holds."""
         return np.asarray(logit(np.clip(probabilities, TINY, NEARLY_ONE)))
 
-    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: Ints) -> Floats:
+    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: IntArray) -> Float64Array:
         """Mean over the labels of the log of the mean probability of the truth, (n,)."""
         signed = logits.astype(np.float64) * np.where(targets == 1, 1.0, -1.0)
         per_label = logsumexp(log_expit(signed), axis=0) - np.log(len(logits))
         return np.asarray(per_label.mean(axis=1))
 
-    def positives(self, targets: Ints, n_outputs: int) -> Bools:  # noqa: ARG002
+    def positives(self, targets: IntArray, n_outputs: int) -> BoolArray:  # noqa: ARG002
         """Labels that are present, (n, outputs)."""
         return np.asarray(targets == 1)
 
-    def decisions(self, probabilities: Floats, thresholds: Floats | None) -> Bools:
+    def decisions(self, probabilities: Float64Array, thresholds: Float64Array | None) -> BoolArray:
         """Labels whose probability exceeds their frozen threshold, (n, outputs)."""
         if thresholds is None:
             raise ValueError("labels are predicted at thresholds, and none were given")
         return np.asarray(probabilities > thresholds)
 
     def risks(
-        self, positives: Bools, decisions: Bools, *, false_negative_weight: float = 1.0
-    ) -> Floats:
+        self, positives: BoolArray, decisions: BoolArray, *, false_negative_weight: float = 1.0
+    ) -> Float64Array:
         """Wrong labels over all labels of a study, where missing one weighs more, (n,).
 
         Σ_k c_k·[label k is wrong] / Σ_k c_k with c_k = `false_negative_weight` for labels that are
@@ -72,11 +72,11 @@ class Multilabel:
         cost = np.where(positives, false_negative_weight, 1.0)
         return np.asarray((cost * wrong).sum(axis=1) / cost.sum(axis=1))
 
-    def predictive_distributions(self, probabilities: Floats) -> Floats:
+    def predictive_distributions(self, probabilities: Float64Array) -> Float64Array:
         """Absent or present, label by label, (..., n, k, 2)."""
         return np.stack([1 - probabilities, probabilities], axis=-1)
 
-    def strata(self, targets: Ints) -> Ints:
+    def strata(self, targets: IntArray) -> IntArray:
         """1 for samples with any label, 0 for those without, (n,)."""
         return np.asarray(targets.any(axis=1), dtype=np.int64)
 
@@ -135,15 +135,15 @@ class Multilabel:
         return pair_table(counts, truth.sum(axis=0), rows=names, columns=names)
 
 
-def _with_none(flags: Bools) -> Bools:
+def _with_none(flags: BoolArray) -> BoolArray:
     """One more column: rows without any label."""
     return np.column_stack([flags, ~flags.any(axis=1)])
 
 
-def _mean_skill(stated: Floats, truth: Bools) -> Statistic:
+def _mean_skill(stated: Float64Array, truth: BoolArray) -> Statistic:
     """Mean over labels of the Brier skill against the prevalence of the label."""
 
-    def mean(weights: Floats) -> Floats:
+    def mean(weights: Float64Array) -> Float64Array:
         parts = [
             weighted_brier_skill_score(stated[:, k], truth[:, k], weights)
             for k in range(truth.shape[1])
@@ -153,13 +153,13 @@ def _mean_skill(stated: Floats, truth: Bools) -> Statistic:
     return mean
 
 
-def _balanced_accuracy(truth: Bools, predicted: Bools) -> Statistic:
+def _balanced_accuracy(truth: BoolArray, predicted: BoolArray) -> Statistic:
     """Mean over labels of (sensitivity + specificity) / 2."""
     table = np.column_stack([truth & predicted, truth, ~truth & ~predicted, ~truth]).astype(
         np.float64
     )
 
-    def mean(weights: Floats) -> Floats:
+    def mean(weights: Float64Array) -> Float64Array:
         hits, positives, true_negatives, negatives = np.split(
             weighted_sums(table, weights), 4, axis=1
         )

@@ -1,0 +1,199 @@
+"""Cutting a test set into slices: by the values of a column, or at quantiles of the train role."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, field_validator
+
+from medaudit.core.errors import DataError, listed
+from medaudit.core.params import Section, each_once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy.typing as npt
+
+    from medaudit.core.arrays import BoolArray
+
+SLICE_METRICS = (
+    "accuracy",
+    "exact_match",
+    "balanced_accuracy",
+    "macro_auroc",
+    "macro_sensitivity",
+    "macro_specificity",
+    "critical_auroc",
+    "critical_sensitivity",
+    "critical_specificity",
+    "mean_confidence",
+)
+OPTIONAL = ("dataset", "lesion_area")
+
+log = logging.getLogger(__name__)
+
+
+class SliceParams(Section):
+    """Which slices are cut, and which are too small or too large to say anything.
+
+    Columns of `OPTIONAL` may be named for data sets that lack them.
+
+    Args:
+        columns: a slice per value.
+        quantiles: numeric columns, and into how many bins they are cut.
+        min_size: samples that a slice must have.
+        min_positives: cases that a measure of positives must rest on.
+        max_share: of the test role, above which a slice is the whole.
+        primary: the measure of charts and headlines.
+        tested: measures whose gaps get p-values; the primary one and accuracy if empty.
+    """
+
+    section = "slice"
+    columns: tuple[str, ...] = ()
+    quantiles: dict[str, Annotated[int, Field(ge=2, le=20)]] = Field(default_factory=dict)
+    min_size: int = Field(30, ge=2)
+    min_positives: int = Field(10, ge=1)
+    max_share: float = Field(0.9, gt=0, le=1)
+    primary: str = "critical_sensitivity"
+    tested: tuple[str, ...] = ()
+
+    @field_validator("columns")
+    @classmethod
+    def _once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        return each_once(columns)
+
+    @field_validator("primary", "tested")
+    @classmethod
+    def _known(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        names = (value,) if isinstance(value, str) else each_once(value)
+        if not set(names) <= set(SLICE_METRICS):
+            raise ValueError(f"expected {', '.join(SLICE_METRICS)}")
+        return value
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A named part of the test set."""
+
+    column: str
+    name: str
+    mask: BoolArray
+
+    @property
+    def label(self) -> str:
+        """For example `sex = female`."""
+        return (
+            f"{self.column} {self.name}" if self.name[0] in "<>[(" else f"{self.column}={self.name}"
+        )
+
+
+def absent_columns(rows: pd.DataFrame, params: SliceParams) -> tuple[str, ...]:
+    """Named columns that this data set lacks, where it may lack them."""
+    wanted = dict.fromkeys([*params.columns, *params.quantiles])
+    absent = tuple(name for name in wanted if name in OPTIONAL and name not in rows)
+    for name in absent:
+        log.warning("slice column %s is not in this data set; it is left out", name)
+    return absent
+
+
+def without(params: SliceParams, absent: tuple[str, ...]) -> SliceParams:
+    """The parameters without these columns."""
+    columns = tuple(name for name in params.columns if name not in absent)
+    quantiles = {name: bins for name, bins in params.quantiles.items() if name not in absent}
+    return params.model_copy(update={"columns": columns, "quantiles": quantiles})
+
+
+@dataclass(frozen=True)
+class SliceEdges:
+    """Inner edges of the bins of every numeric column; empty where all values are in one bin."""
+
+    inner: Mapping[str, npt.NDArray[np.float64]]
+
+
+def edges(train_rows: pd.DataFrame, params: SliceParams) -> SliceEdges:
+    """Edges at the quantiles of the train role.
+
+    Columns that the train role lacks have none; whether slices may lack them is said by `slices`.
+    """
+    known = {name: bins for name, bins in params.quantiles.items() if name in train_rows}
+    return SliceEdges(
+        {name: inner_edges(train_rows[name], bins=bins) for name, bins in known.items()}
+    )
+
+
+def inner_edges(values: pd.Series[Any], *, bins: int) -> npt.NDArray[np.float64]:
+    """Distinct quantiles between the first and the last bin, missing values left out."""
+    known = numbers(values)
+    known = known[~np.isnan(known)]
+    if len(known) == 0:
+        raise DataError(
+            f"slice column {values.name!r} has no value in the train role to take edges from"
+        )
+    return np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
+
+
+def slices(rows: pd.DataFrame, frozen: SliceEdges, params: SliceParams) -> Iterator[Slice]:
+    """All slices that the parameters name, values in sorted order."""
+    wanted = [*params.columns, *params.quantiles]
+    missing = [column for column in wanted if column not in rows]
+    if missing:
+        raise DataError(
+            f"params.yaml: slice columns {listed(missing)} are not in the predictions; "
+            f"columns there: {listed(list(map(str, rows.columns)), limit=20)}"
+        )
+    for column in params.columns:
+        yield from by_value(rows, column)
+    for column in params.quantiles:
+        yield from by_quantile(rows, column, frozen)
+
+
+def by_value(rows: pd.DataFrame, column: str) -> Iterator[Slice]:
+    """One slice per value; missing values are a slice of their own."""
+    values = rows[column].astype("object").where(rows[column].notna(), "missing").astype(str)
+    for name in sorted(values.unique()):
+        yield Slice(column, name, (values == name).to_numpy())
+
+
+def by_quantile(rows: pd.DataFrame, column: str, frozen: SliceEdges) -> Iterator[Slice]:
+    """Bins at the frozen edges; missing values apart."""
+    if column not in frozen.inner:
+        raise DataError(
+            f"slice column {column!r} is not among the rows that edges are taken from; "
+            f"columns with edges: {listed(list(frozen.inner))}"
+        )
+    values, inner = numbers(rows[column]), frozen.inner[column]
+    place = np.searchsorted(inner, values, side="left")
+    place[np.isnan(values)] = -1
+    for i, name in enumerate(bin_names(inner)):
+        yield Slice(column, name, place == i)
+    if (place == -1).any():
+        yield Slice(column, "missing", place == -1)
+
+
+def numbers(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """A column as float64, NaN where it is missing."""
+    try:
+        return np.asarray(pd.to_numeric(values), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"params.yaml: slice.quantiles names {values.name!r}, which is not a number column; "
+            f"put it under slice.columns"
+        ) from None
+
+
+def bin_names(inner: npt.NDArray[np.float64]) -> list[str]:
+    """Names such as `<=30`, `(30, 50]`, `>50` for the bins between inner edges."""
+    if not len(inner):
+        return ["any"]
+    edges = next(
+        texts
+        for digits in range(3, 18)
+        if len(set(texts := [f"{edge:.{digits}g}" for edge in inner])) == len(inner)
+    )
+    middle = [f"({low}, {high}]" for low, high in itertools.pairwise(edges)]
+    return [f"<={edges[0]}", *middle, f">{edges[-1]}"]

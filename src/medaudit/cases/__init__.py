@@ -1,0 +1,1 @@
+"""Failure cases: chosen from tables, tested by interventions, drawn, counted by mode."""

@@ -1,0 +1,149 @@
+"""Cases and what is known about them as plain records, ready for JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from medaudit.core.findings import Scalar, on_disk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from medaudit.cases.case_selection import Chosen
+    from medaudit.cases.case_study import CaseRecord, CaseStudyData
+    from medaudit.core.findings import Findings
+
+OWN_COLUMNS = ("sample_id", "group_id", "role")
+
+
+def dossier(
+    book: CaseStudyData,
+    entries: Sequence[Mapping[str, Any]],
+    found: Findings,
+    *,
+    questions: Mapping[str, str],
+) -> dict[str, Any]:
+    """Everything that the report needs, ready for JSON.
+
+    Args:
+        book: the study.
+        entries: what `entry` made of every case.
+        found: the findings of the stage.
+        questions: what every edit asks, by its name, whether it could be tried or not.
+    """
+    tried = set(found.series["base_rates"]["intervention"])
+    schema = book.test.schema
+    return {
+        "classes": list(schema.classes),
+        "critical_class": schema.critical_class,
+        "params": book.params.model_dump(),
+        "n_test": len(book.test.sample_ids),
+        "n_controls": {
+            "right": int(book.controls["right"].sum()),
+            "wrong": int((~book.controls["right"]).sum()),
+        },
+        "conditions": [each.condition.name for each in book.stressed],
+        "taxonomy": records(found.series["taxonomy"]),
+        "base_rates": records(found.series["base_rates"]),
+        "metrics": jsonable(found.scalars),
+        "not_testable": {name: "no mask" for name in questions if name not in tried},
+        "cases": list(entries),
+    }
+
+
+def entry(
+    book: CaseStudyData,
+    page: CaseRecord,
+    *,
+    drawn: tuple[Mapping[str, str], Mapping[str, float]],
+    questions: Mapping[str, str],
+) -> dict[str, Any]:
+    """One case, ready for JSON.
+
+    Args:
+        book: the study.
+        page: the case.
+        drawn: file names of the pictures by what they show, and numbers about the maps.
+        questions: what every edit asks, by its name.
+    """
+    images, focus = drawn
+    case, classes = page.case, book.test.schema.classes
+    asked = [questions.get(str(name), "") for name in page.evidence["intervention"]]
+    return {
+        "number": page.number,
+        "kind": case.kind,
+        "mode": book.mode(case),
+        "sample_id": case.sample_id,
+        "group_id": case.group_id,
+        "condition": case.condition.name,
+        "truth": case.truth,
+        "predicted": case.predicted,
+        "focus_truth": classes[case.true_index],
+        "focus_predicted": classes[case.predicted_index],
+        "confidence": on_disk(case.confidence),
+        "p_true": on_disk(case.probabilities[case.true_index]),
+        "flagged": case.flagged,
+        "reason": case.reason,
+        "probabilities": named(classes, case.probabilities),
+        "clean_probabilities": named(classes, case.clean_probabilities),
+        "facts": facts(book, case),
+        "images": dict(images),
+        "focus": {name: on_disk(value) for name, value in focus.items()},
+        "dose_response": dose_response(book, case),
+        "evidence": records(page.evidence.assign(question=asked)),
+        "diagnosis": jsonable(asdict(page.diagnosis)),
+    }
+
+
+def facts(book: CaseStudyData, case: Chosen) -> dict[str, Any]:
+    """The slice columns of a case."""
+    table = book.test.table
+    (row,) = book.test.rows_of([case.sample_id])
+    return jsonable(table.rows.iloc[row].drop(list(OWN_COLUMNS)).to_dict())
+
+
+def dose_response(book: CaseStudyData, case: Chosen) -> list[dict[str, Any]]:
+    """Call and probability of the truth from clean over the severities of a case's corruption."""
+    (row,) = book.test.rows_of([case.sample_id])
+    corruption = case.condition.corruption
+    same = [each for each in book.stressed if each.condition.corruption == corruption]
+    doses = sorted(same, key=lambda each: each.condition.severity)
+    return [
+        {
+            "condition": each.condition.name,
+            "severity": each.condition.severity,
+            "predicted": str(each.predicted_names[row]),
+            "p_true": on_disk(float(each.probabilities[row, case.true_index])),
+        }
+        for each in (book.test, *doses)
+    ]
+
+
+def named(classes: Sequence[str], values: Sequence[float]) -> dict[str, Scalar]:
+    """Values by class name."""
+    return {name: on_disk(value) for name, value in zip(classes, values, strict=True)}
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, ready for JSON."""
+    return [jsonable(row) for row in frame.to_dict("records")]
+
+
+def jsonable(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Plain Python values; undefined and missing ones become `None`."""
+    return {str(name): plain(value) for name, value in row.items()}
+
+
+def plain(value: Any) -> Any:
+    """One value of a table as JSON knows it."""
+    if isinstance(value, tuple | list):
+        return [plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if pd.isna(value):
+        return None
+    return on_disk(value) if isinstance(value, float) else value

@@ -1,0 +1,255 @@
+"""The chosen cases with everything that is known about them, for the report."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from medaudit.cases import evidence
+from medaudit.cases.case_selection import CasesParams, Chosen, choose, controls
+from medaudit.cases.diagnosis import Diagnosis, diagnose, ranked
+from medaudit.cases.taxonomy import modes, taxonomy
+from medaudit.core.findings import Findings, Scalar
+from medaudit.stats import bootstrap as bootstrap_module
+from medaudit.stats.bootstrap import Bootstrap, Measure
+from medaudit.stats.weighting import weighted_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
+
+    from medaudit.stats.intervals import Estimate
+    from medaudit.tables.predictions import Condition
+    from medaudit.tables.scoring import Conditions, ScoredPredictions
+
+LONGEST_NAME = 48  # characters, of up to 4 bytes; a file name holds 255 bytes
+
+
+@dataclass(frozen=True)
+class CaseStudyData:
+    """What the prediction tables alone say: who is explained, against whom, and how common it is.
+
+    Args:
+        params: section `cases`.
+        bootstrap: of the groups of the test role.
+        test: the test role when clean.
+        stressed: the same rows under every condition.
+        cases: to be explained.
+        controls: `sample_id`, `truth`, `right` of the samples on which interventions are tried.
+        taxonomy: the table of modes.
+    """
+
+    params: CasesParams
+    bootstrap: Bootstrap
+    test: ScoredPredictions
+    stressed: tuple[ScoredPredictions, ...]
+    cases: tuple[Chosen, ...]
+    controls: pd.DataFrame
+    taxonomy: pd.DataFrame
+
+    def predicted(self, sample_ids: Iterable[str]) -> list[int]:
+        """The output that is predicted for clean images."""
+        return [int(index) for index in self.test.predicted_output[self.test.rows_of(sample_ids)]]
+
+    def mode(self, case: Chosen) -> str:
+        """The mode of the taxonomy that holds a case."""
+        (row,) = self.test.rows_of([case.sample_id])
+        found = modes(self.test, self.stressed, confident=self.params.confident)
+        return next(each.name for each in found if each.members[row])
+
+    def before(self, case: Chosen) -> ScoredPredictions:
+        """The predictions under the condition in which a case is shown."""
+        judged = (self.test, *self.stressed)
+        return next(each for each in judged if each.condition == case.condition)
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """One case with its place, from 1, its weighed evidence and its diagnosis."""
+
+    number: int
+    case: Chosen
+    evidence: pd.DataFrame
+    diagnosis: Diagnosis
+
+    @property
+    def shown(self) -> tuple[str, Condition]:
+        """The sample and the condition under which it is shown."""
+        return self.case.sample_id, self.case.condition
+
+    @property
+    def stem(self) -> str:
+        """First part of the names of its pictures."""
+        name = re.sub(r"[^\w.-]", "_", self.case.sample_id)[:LONGEST_NAME]
+        return f"{self.number}_{name}"
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """The classes whose Grad-CAM is drawn."""
+        return {"predicted": self.case.predicted_index, "true": self.case.true_index}
+
+    @property
+    def cited(self) -> str | None:
+        """The intervention that speaks loudest, where it makes another image than the clean one."""
+        specific = ranked(self.evidence[self.evidence["specific"]])
+        names = specific.loc[specific["kind"] != "apply", "intervention"]
+        edits = names[~names.str.startswith(evidence.UNDO)]
+        return None if edits.empty else str(edits.iloc[0])
+
+
+def study(conditions: Conditions, params: CasesParams, bootstrap: Bootstrap) -> CaseStudyData:
+    """Choose cases and controls, and count the modes.
+
+    Args:
+        conditions: predictions of the test role, clean and under every condition.
+        params: section `cases`.
+        bootstrap: of the groups of the test role.
+    """
+    cases = choose(conditions, params)
+    shown = [case.sample_id for case in cases]
+    return CaseStudyData(
+        params=params,
+        bootstrap=bootstrap,
+        test=conditions.clean,
+        stressed=conditions.corrupted,
+        cases=cases,
+        controls=controls(conditions.clean, params, exclude=shown),
+        taxonomy=taxonomy(conditions, bootstrap, confident=params.confident),
+    )
+
+
+def control_evidence(
+    book: CaseStudyData, trials: pd.DataFrame, logits: npt.NDArray[np.float32]
+) -> pd.DataFrame:
+    """Edits of the controls, and every condition and its undoing on the whole test role."""
+    shown = {case.condition for case in book.cases}
+    undone = [
+        evidence.undo_evidence(book.test, each) for each in book.stressed if each.condition in shown
+    ]
+    edits = evidence.edit_evidence(trials, logits, book.test)
+    return joined([edits, evidence.stress_evidence(book.test, book.stressed), *undone])
+
+
+def case_evidence(
+    book: CaseStudyData, case: Chosen, trials: pd.DataFrame, logits: npt.NDArray[np.float32]
+) -> pd.DataFrame:
+    """Edits of the image as it is shown, every condition on the clean one, and its undoing."""
+    before, ids = book.before(case), [case.sample_id]
+    frames = [
+        evidence.edit_evidence(trials, logits, before),
+        evidence.stress_evidence(book.test, book.stressed, ids),
+    ]
+    if not case.condition.is_clean:
+        frames.append(evidence.undo_evidence(book.test, before, ids))
+    return joined(frames)
+
+
+def weigh(
+    book: CaseStudyData, case: Chosen, found: pd.DataFrame, tried: pd.DataFrame
+) -> CaseRecord:
+    """Weigh the evidence of a case against that of the controls, and diagnose."""
+    weighed = evidence.weigh(found, tried, max_base_rate=book.params.max_base_rate)
+    number = book.cases.index(case) + 1
+    diagnosis = diagnose(case, weighed, book.taxonomy, mode=book.mode(case))
+    return CaseRecord(number, case, weighed, diagnosis)
+
+
+def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Evidence tables one below the other."""
+    held = [frame for frame in frames if len(frame)]
+    return pd.concat(held or list(frames[:1]), ignore_index=True)
+
+
+HEADLINE_MODES = ("confident_critical_miss", "false_alarm", "fragile")
+
+
+def findings(
+    book: CaseStudyData, pages: Sequence[CaseRecord], tried: pd.DataFrame, focus: pd.DataFrame
+) -> Findings:
+    """Headline scalars, and the tables of modes, evidence and base rates.
+
+    Args:
+        book: the study.
+        pages: one per case.
+        tried: evidence of the controls.
+        focus: `sample_id`, `cam_energy` and `lesion_share` of the controls.
+    """
+    rates = evidence.base_rates(tried)
+    rows = [each.evidence.assign(case=each.number, case_kind=each.case.kind) for each in pages]
+    order = ["case", "case_kind", *evidence.EVIDENCE, *evidence.WORTH]
+    series = {
+        "taxonomy": book.taxonomy,
+        "evidence": pd.concat(rows, ignore_index=True)[order]
+        if rows
+        else pd.DataFrame(columns=order),
+        "base_rates": rates,
+    }
+    scalars = case_scalars(pages) | mode_scalars(book.taxonomy) | rate_scalars(rates)
+    return Findings(scalars | focus_scalars(book, focus), series)
+
+
+def case_scalars(pages: Sequence[CaseRecord]) -> dict[str, Scalar]:
+    """How many cases there are, and how many failures on clean images evidence explains."""
+    failures = [p for p in pages if p.case.kind != "success" and p.case.condition.is_clean]
+    return {
+        "n_cases": len(pages),
+        "n_clean_failures": len(failures),
+        "n_clean_failures_explained": sum(bool(p.diagnosis.supported) for p in failures),
+    }
+
+
+def mode_scalars(table: pd.DataFrame) -> dict[str, Scalar]:
+    """Shares of the modes that matter most."""
+    scalars: dict[str, Scalar] = {"n": int(table["n"].sum())}
+    for row in table[table["mode"].isin(HEADLINE_MODES)].itertuples():
+        scalars |= {
+            f"{row.mode}_n": int(row.n),
+            f"{row.mode}_share": float(row.share),
+            f"{row.mode}_share_ci_low": float(row.share_low),
+            f"{row.mode}_share_ci_high": float(row.share_high),
+        }
+    return scalars
+
+
+def rate_scalars(rates: pd.DataFrame) -> dict[str, Scalar]:
+    """How often right predictions change when nothing that matters, or all that does, changes."""
+    known = rates.set_index("intervention")
+    scalars: dict[str, Scalar] = {}
+    for name in ("mirrored", "lesion_replaced"):
+        if name in known.index:
+            scalars |= {
+                f"{name}_flip_rate": float(known.loc[name, "flip_rate"]),
+                f"{name}_flip_rate_ci_low": float(known.loc[name, "flip_rate_low"]),
+                f"{name}_flip_rate_ci_high": float(known.loc[name, "flip_rate_high"]),
+            }
+    return scalars
+
+
+def focus_scalars(book: CaseStudyData, focus: pd.DataFrame) -> dict[str, Scalar]:
+    """Mean share of Grad-CAM on the lesion, of controls called right and wrong, if there are masks.
+
+    `lesion_share` is the mean share of the image that is lesion: what a map that looks nowhere in
+    particular would reach.
+    """
+    known = focus.merge(book.controls, on="sample_id").dropna(subset=["cam_energy", "lesion_share"])
+    right = known["right"].astype(bool)
+    scalars: dict[str, Scalar] = {}
+    for call, part in (("right", known[right]), ("wrong", known[~right])):
+        for column in ("cam_energy", "lesion_share") if len(part) else ():
+            found = control_mean(book, part, column)
+            scalars |= bootstrap_module.with_interval(f"{column}_{call}", found)
+    return scalars
+
+
+def control_mean(book: CaseStudyData, part: pd.DataFrame, column: str) -> Estimate:
+    """Mean of a column over controls, with an interval over their groups."""
+    groups = book.test.group_ids[book.test.rows_of(part["sample_id"])]
+    bootstrap = Bootstrap.of_groups(groups, book.bootstrap.params)
+    measure = Measure(column, partial(weighted_mean, part[column].to_numpy(np.float64)), 0)
+    return bootstrap.interval(measure)

@@ -1,0 +1,237 @@
+"""What a model does to edited images, and where it looks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm import tqdm
+
+from medaudit.cases import saliency
+from medaudit.cases.saliency import energy, overlay, write_all
+from medaudit.core.errors import ModelError
+from medaudit.model import inference, network
+from medaudit.model.compute import setup
+from medaudit.model.inference import LoaderConfig
+from medaudit.model.network import AuditModel
+from medaudit.model.prepared import read_prepared
+from medaudit.pixels.corruptions import corrupt
+from medaudit.pixels.interventions import COUNTERFACTUALS, edited, usable
+from medaudit.pixels.packed import MaskReader
+from medaudit.tables import tasks
+from medaudit.tables.predictions import Condition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from medaudit.core.arrays import BoolArray, Float32Array
+    from medaudit.model.compute import ComputeParams
+    from medaudit.model.inference import ImageModel, Images
+    from medaudit.model.predictions import PredictParams
+    from medaudit.model.prepared import Prepared
+    from medaudit.pixels import Image
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 0.02  # of a probability; devices and batch sizes differ in far later digits
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image as the model receives it, with its lesion mask where there is one."""
+
+    sample_id: str
+    image: Image
+    mask: BoolArray | None
+
+    @property
+    def lesion_share(self) -> float:
+        """Share of the image that is lesion; NaN without a mask."""
+        return float("nan") if self.mask is None else float(self.mask.mean())
+
+
+class Edits(NamedTuple):
+    """Edited images and what the model makes of them.
+
+    Args:
+        trials: `sample_id`, `intervention`, `kind`, `cause`; one row per edited image.
+        logits: (1, len(trials), outputs).
+    """
+
+    trials: pd.DataFrame
+    logits: Float32Array
+
+
+class CasePanels(NamedTuple):
+    """Pictures of a case, and numbers about its Grad-CAM maps.
+
+    A model without Grad-CAM has no maps: neither `cam_` pictures nor numbers about them.
+
+    Args:
+        images: file names by what they show.
+        focus: share of each map on the lesion, and the lesion's share of the image.
+    """
+
+    images: dict[str, str]
+    focus: dict[str, float]
+
+
+@dataclass(frozen=True)
+class InterventionRunner:
+    """A model with the images to try it on."""
+
+    model: ImageModel
+    prepared: Prepared
+    masks: MaskReader
+    feed: LoaderConfig
+    seed: int
+
+    def subject(self, sample_id: str, condition: Condition) -> Sample:
+        """One image under a condition, as the prediction of that condition saw it."""
+        (position,) = np.flatnonzero(self.prepared.manifest["sample_id"] == sample_id)
+        clean = self.prepared.reader[int(position)]
+        image = corrupt(clean, condition, sample_id=sample_id, seed=self.seed)
+        return Sample(sample_id, image, self.masks[int(position)])
+
+    def subjects(self, sample_ids: Iterable[str]) -> list[Sample]:
+        """Clean images."""
+        return [self.subject(sample_id, Condition.clean()) for sample_id in sample_ids]
+
+    def intervened(self, subject: Sample, name: str) -> Image:
+        """A subject after an edit, or its clean image under the condition of that name."""
+        if name in COUNTERFACTUALS:
+            return edited(subject.image, name, mask=subject.mask)
+        return self.subject(subject.sample_id, Condition.parse(name)).image
+
+    def try_edits(self, subjects: Sequence[Sample], *, label: str) -> Edits:
+        """Every counterfactual on every subject; those that need a mask only where there is one."""
+        pairs = [
+            (subject, name)
+            for subject in subjects
+            for name, each in COUNTERFACTUALS.items()
+            if usable(subject.mask) or not each.needs_mask
+        ]
+
+        def make(positions: npt.NDArray[np.int64]) -> Images:
+            chosen = [pairs[i] for i in positions]
+            return np.stack([edited(each.image, name, mask=each.mask) for each, name in chosen])
+
+        return Edits(trials=_trials(pairs), logits=self._logits(make, len(pairs), label=label))
+
+    def verified(
+        self, sample_id: str, condition: Condition, *, probabilities: Sequence[float]
+    ) -> Sample:
+        """The subject of which the model states these probabilities.
+
+        Raises:
+            ModelError: it states others, so that image or model is not that of the predictions.
+        """
+        subject = self.subject(sample_id, condition)
+        logits = self._logits(lambda _: subject.image[np.newaxis], 1, label=sample_id)
+        found = tasks.get(self.prepared.schema.task).probabilities(logits)[0]
+        gap = float(np.abs(found - np.asarray(probabilities)).max())
+        if gap > TOLERANCE:
+            raise ModelError(
+                f"{sample_id}: probabilities are {gap:.3f} away from the stored ones, "
+                f"at most {TOLERANCE} expected; run evaluate and stress again"
+            )
+        return subject
+
+    @cached_property
+    def no_saliency(self) -> str | None:
+        """Why there is no Grad-CAM of this model; `None` where there is."""
+        reason = saliency.obstacle(self.model, image_size=self.prepared.image_size)
+        if reason is not None:
+            log.warning("no saliency: %s", reason)
+        return reason
+
+    def cam(self, image: Image, class_index: int) -> Float32Array | None:
+        """Grad-CAM of a class; `None` of a model that has none."""
+        if self.no_saliency is not None or not isinstance(self.model, AuditModel):
+            return None
+        return saliency.grad_cam(self.model, image, class_index)
+
+    def focus(self, subject: Sample, class_index: int) -> float:
+        """Share of the Grad-CAM of a class that lies on the lesion; NaN without mask or map."""
+        return energy(self.cam(subject.image, class_index), subject.mask)
+
+    def focus_table(self, subjects: Sequence[Sample], class_indices: Sequence[int]) -> pd.DataFrame:
+        """`sample_id`, `cam_energy` on the lesion and `lesion_share` of the image for subjects."""
+        pairs = zip(subjects, class_indices, strict=True)
+        rows = [
+            {
+                "sample_id": each.sample_id,
+                "cam_energy": self.focus(each, index),
+                "lesion_share": each.lesion_share,
+            }
+            for each, index in tqdm(
+                pairs, total=len(subjects), desc="saliency", leave=False, disable=None
+            )
+        ]
+        return pd.DataFrame(rows, columns=["sample_id", "cam_energy", "lesion_share"])
+
+    def draw(
+        self,
+        sample_id: str,
+        condition: Condition,
+        *,
+        classes: Mapping[str, int],
+        cited: str | None,
+        stem: Path,
+    ) -> CasePanels:
+        """Write the pictures of a case as `<stem>_<what>.png`.
+
+        Args:
+            sample_id: which image.
+            condition: that it is shown under.
+            classes: class indices by name; Grad-CAM draws each as `cam_<name>`.
+            cited: intervention that the diagnosis rests on, drawn as `counterfactual`.
+            stem: folder and first part of the file names.
+        """
+        shown = self.subject(sample_id, condition)
+        pictures = {"image": self.subject(sample_id, Condition.clean()).image}
+        if not condition.is_clean:
+            pictures["corrupted"] = shown.image
+        if cited is not None:
+            pictures["counterfactual"] = self.intervened(shown, cited)
+        focus = {"lesion_share": shown.lesion_share}
+        for name, index in classes.items():
+            cam = self.cam(shown.image, index)
+            if cam is not None:
+                pictures[f"cam_{name}"] = overlay(shown.image, cam)
+                focus[f"cam_{name}_energy"] = energy(cam, shown.mask)
+        return CasePanels(write_all(pictures, stem), focus)
+
+    def _logits(
+        self, make: Callable[[npt.NDArray[np.int64]], Images], n: int, *, label: str
+    ) -> Float32Array:
+        positions = np.arange(n, dtype=np.int64)
+        return inference.run(self.model, make, positions, feed=self.feed, label=label).logits
+
+
+def open_runner(
+    model_folder: Path, prepared_folder: Path, params: PredictParams, compute: ComputeParams
+) -> InterventionRunner:
+    """A stored model and prepared images, with the settings of the predictions."""
+    feed = LoaderConfig(params.batch_size, compute.loader_threads, setup(compute))
+    prepared = read_prepared(prepared_folder)
+    masks = MaskReader(prepared_folder / "masks.npy", size=prepared.image_size)
+    model = network.load_model(model_folder).on(feed.device)
+    return InterventionRunner(model, prepared, masks, feed, params.seed)
+
+
+def _trials(pairs: Sequence[tuple[Sample, str]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "sample_id": [subject.sample_id for subject, _ in pairs],
+            "intervention": [name for _, name in pairs],
+            "kind": [COUNTERFACTUALS[name].kind for _, name in pairs],
+            "cause": [COUNTERFACTUALS[name].cause for _, name in pairs],
+        }
+    )

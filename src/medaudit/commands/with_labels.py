@@ -1,0 +1,208 @@
+"""The failure suite on new images whose truth is known, everything frozen beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from medaudit.audits import calibrate, evaluate, selective, slices
+from medaudit.audits.calibrate import CalibrateParams
+from medaudit.audits.evaluate import EvaluateParams
+from medaudit.audits.selective import FrozenDeferral, SelectiveParams
+from medaudit.audits.slicing import SliceParams
+from medaudit.commands.audit import Settings
+from medaudit.commands.new_images import ASPECT
+from medaudit.core.errors import DataError
+from medaudit.core.params import Section, parse, read_yaml
+from medaudit.model.compute import ComputeParams
+from medaudit.model.model_config import weights_digest
+from medaudit.model.predictions import PredictParams
+from medaudit.pixels.statistics import STATISTICS
+from medaudit.report.blocks import ReportParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
+from medaudit.tables import manifest, operating_points, predictions
+from medaudit.tables.predictions import PredictionTable
+from medaudit.tables.scoring import ScoredPredictions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from medaudit.commands.deployment import DeploymentBundle
+    from medaudit.commands.label_tables import Labels
+    from medaudit.commands.new_images import InferenceResult
+    from medaudit.core.findings import Findings
+    from medaudit.tables.manifest import Preparation
+    from medaudit.tables.operating_points import OperatingPoints
+
+S = TypeVar("S", bound=Section)
+BINS = 4  # of numbers for which the parameters name no other
+
+
+@dataclass(frozen=True)
+class Params:
+    """How to predict, and the sections that audits read."""
+
+    predict: PredictParams
+    compute: ComputeParams
+    audits: Settings
+
+
+@dataclass(frozen=True)
+class Source:
+    """The content of a parameter file; empty without one, so that defaults hold."""
+
+    path: Path
+    content: dict[str, Any]
+
+    def section(self, model: type[S], **changes: Any) -> S:
+        """A section with changes on top."""
+        found = {**(self.content.get(model.section) or {}), **changes}
+        return parse(model, {model.section: found}, source=self.path)
+
+
+def read(
+    path: Path | None,
+    known: DeploymentBundle,
+    told: Labels,
+    *,
+    batch_size: int | None = None,
+) -> Params:
+    """The parameters of a file, by default of `params.yaml` beside the artefacts, if there is one.
+
+    Whatever was frozen is not asked for again: specificity, calibrators, confidence score.
+    """
+    source = find(path, beside=known.folder.parent)
+    batch = {} if batch_size is None else {"batch_size": batch_size}
+    audits = Settings(
+        intervals=source.section(IntervalParams),
+        evaluate=source.section(EvaluateParams, specificity=known.points.specificity),
+        slice=slicing(source.section(SliceParams), known, told),
+        calibrate=source.section(CalibrateParams, methods=tuple(known.calibrators)),
+        selective=deferring(source.section(SelectiveParams), known),
+        report=source.section(ReportParams),
+    )
+    predict = source.section(PredictParams, **batch)
+    return Params(predict, source.section(ComputeParams), audits)
+
+
+def find(path: Path | None, *, beside: Path) -> Source:
+    """The file that was named, or the one of the pipeline."""
+    usual = beside / "params.yaml"
+    chosen = path or (usual if usual.exists() else None)
+    return Source(usual, {}) if chosen is None else Source(chosen, read_yaml(chosen))
+
+
+def usual_group(path: Path | None, *, beside: Path) -> str | None:
+    """The column of the patient in the table that the model was trained on, if it has a name."""
+    data = find(path, beside=beside).content.get("data")
+    named = data.get("group") if isinstance(data, dict) else None
+    return named if isinstance(named, str) else None
+
+
+def slicing(asked: SliceParams, known: DeploymentBundle, told: Labels) -> SliceParams:
+    """Image statistics and the columns of the table, with sizes and bins as asked."""
+    numbers = (*STATISTICS, *told.by_quantile)
+    critical = known.schema.critical_class is not None
+    return asked.model_copy(
+        update={
+            "columns": told.by_value,
+            "quantiles": {name: asked.quantiles.get(name, BINS) for name in numbers},
+            "primary": "critical_sensitivity" if critical else "macro_sensitivity",
+        }
+    )
+
+
+def deferring(asked: SelectiveParams, known: DeploymentBundle) -> SelectiveParams:
+    """The score that was frozen is the primary one."""
+    score = known.deferral.score
+    return asked.model_copy(
+        update={
+            "scores": tuple(dict.fromkeys((*asked.scores, score))),
+            "primary": score,
+            "coverage": known.deferral.coverage,
+        }
+    )
+
+
+STAGES = ("evaluate", "slice", "calibrate", "selective")
+
+
+def table_of(
+    seen: InferenceResult, labels: Labels, frozen: DeploymentBundle, *, model_folder: Path
+) -> PredictionTable:
+    """Predictions of the images that could be read and whose truth is known, as the test role.
+
+    Raises:
+        DataError: there are none.
+    """
+    if labels.targets is None:
+        raise ValueError("a prediction table needs targets")
+    place = {name: row for row, name in enumerate(labels.rows["sample_id"])}
+    chosen = np.array([row for row, name in enumerate(seen.sample_ids) if name in place], int)
+    if not len(chosen):
+        raise DataError("no image that could be read has a label")
+    told = np.array([place[seen.sample_ids[row]] for row in chosen])
+    facts = seen.facts.drop(columns=ASPECT).iloc[chosen].reset_index(drop=True)
+    known = labels.rows.drop(columns="sample_id").iloc[told].reset_index(drop=True)
+    return PredictionTable(
+        schema=frozen.schema,
+        rows=facts.join(known).assign(role="test"),
+        targets=labels.targets[told],
+        logits=seen.logits[:, chosen],
+        provenance={
+            "predictor": "plain",
+            "engine": seen.engine,
+            "backbone": frozen.card.backbone,
+            "weights": weights_digest(model_folder),
+        },
+    )
+
+
+def edges_from(train: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    """Rows that quantile edges are taken from: the train role.
+
+    For numbers that are not known of it, they are taken from the new images themselves.
+    """
+    known = train.select_dtypes("number").dropna(axis=1, how="all").reset_index(drop=True)
+    own = labels.rows[[name for name in labels.by_quantile if name not in known]]
+    return known.join(own.reset_index(drop=True), how="outer")
+
+
+def audits(
+    table: PredictionTable, labels: Labels, frozen: DeploymentBundle, params: Settings
+) -> list[tuple[str, Findings]]:
+    """The audits of the pipeline, each with its stage; nothing is chosen or fitted anew."""
+    test = ScoredPredictions(table.role("test"), frozen.points)
+    bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
+    edges = slices.freeze(edges_from(frozen.train, labels), params.slice)
+    rule = frozen.deferral
+    deferral = FrozenDeferral(rule.score, {rule.score: rule.threshold}, rule.coverage)
+    return [
+        ("evaluate", evaluate.audit(test, frozen.points, params.evaluate, bootstrap)),
+        ("slice", slices.audit(test, edges, params.slice, bootstrap)),
+        ("calibrate", calibrate.audit(test, frozen.calibrators, params.calibrate, bootstrap)),
+        ("selective", selective.audit(test, deferral, params.selective, bootstrap)),
+    ]
+
+
+def preparation(
+    frozen: DeploymentBundle, labels: Labels, *, dataset: str, notes: tuple[str, ...]
+) -> Preparation:
+    """What the report says of the data: those of the model, and whose images are new."""
+    return replace(
+        frozen.preparation, dataset=dataset, group_meaning=labels.group_meaning, notes=notes
+    )
+
+
+def write_facts(
+    table: PredictionTable, facts: Preparation, points: OperatingPoints, *, folder: Path
+) -> None:
+    """Manifest, schema, thresholds and predictions, as the pipeline leaves them."""
+    manifest.write_manifest(table.rows.assign(target=list(table.targets)), folder / "prepared")
+    manifest.write_preparation(facts, folder / "prepared")
+    operating_points.write(points, folder / "operating_points.json")
+    predictions.write(table, folder / "predictions/new.parquet")

@@ -1,0 +1,1 @@
+"""What every room stands on: parameters, errors, files, layout, arrays, schema, keys."""

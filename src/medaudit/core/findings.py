@@ -1,0 +1,52 @@
+"""What an audit returns: headline scalars for `metrics/`, series for `plots/`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medaudit.core.files import atomic, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+Scalar = float | int | str | None
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Scalars and data frames of one audit.
+
+    Args:
+        scalars: about 15 headline numbers under snake_case names; NaN means undefined.
+        series: the tables behind the charts, by file stem.
+    """
+
+    scalars: Mapping[str, Scalar]
+    series: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def on_disk(value: Scalar) -> Scalar:
+    """Round to `DIGITS` decimals; an undefined or infinite number becomes `None`."""
+    if not isinstance(value, float):
+        return value
+    return round(value, DIGITS) if math.isfinite(value) else None
+
+
+def write(findings: Findings, stage: str, *, root: Path = Path()) -> None:
+    """Write `metrics/<stage>.json` and `plots/<stage>/<name>.csv` below `root`."""
+    scalars = {name: on_disk(value) for name, value in findings.scalars.items()}
+    write_json(root / "metrics" / f"{stage}.json", scalars)
+    for name, frame in findings.series.items():
+        with atomic(root / "plots" / stage / f"{name}.csv") as part:
+            frame.round(DIGITS).to_csv(part, index=False, lineterminator="\n")
+
+
+def read_scalars(stage: str, *, root: Path = Path()) -> dict[str, Scalar]:
+    """The headline scalars that a stage wrote."""
+    return read_json(root / "metrics" / f"{stage}.json", stage=stage)

@@ -1,1 +1,0 @@
-"""Predictions that were made elsewhere: read, checked, and joined with their truth by id."""

@@ -1,0 +1,233 @@
+"""Model outputs in files: one row per sample, one column per class or label."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medaudit.core.errors import DataError, listed
+from medaudit.data.datasets.source_files import read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from medaudit.core.arrays import Float64Array
+    from medaudit.tables.tasks.base import Task
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["probabilities", "logits"]
+
+
+# Printed or single-precision probabilities of a class list may miss 1 by so much.
+SUM_SLACK = 1e-3
+ROUNDING_SLACK = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model gave out, and where it was read.
+
+    Args:
+        path: the file.
+        ids: sample ids, (n,).
+        names: classes or labels, k of them.
+        numbers: (n, k).
+    """
+
+    path: Path
+    ids: npt.NDArray[np.str_]
+    names: tuple[str, ...]
+    numbers: Float64Array
+
+
+def read_outputs(
+    path: Path,
+    *,
+    id_column: str | None = None,
+    prefix: str = "",
+    names: Sequence[str] = (),
+    ids: Path | None = None,
+) -> Outputs:
+    """Read a `.csv`, `.csv.gz`, `.tsv`, `.parquet` or `.npy` file of outputs.
+
+    Args:
+        path: the file.
+        id_column: column of the sample ids; the first one if `None`.
+        prefix: taken off the names of the output columns; only columns with it are outputs.
+        names: the outputs to read; needed for `.npy`, whose columns have no names.
+        ids: text file with one sample id a line; needed for `.npy`, whose rows have none.
+
+    Raises:
+        DataError: missing or doubled ids or columns, cells that are not finite numbers.
+    """
+    found = (
+        _from_array(path, names=names, ids=ids)
+        if path.suffix.lower() == ".npy"
+        else _from_table(read_frame(path), path, id_column=id_column, prefix=prefix, names=names)
+    )
+    _check(found)
+    return found
+
+
+def read_frame(path: Path, *, verbatim: Sequence[str] = ()) -> pd.DataFrame:
+    """A table of any of the known formats; cells of text files are text.
+
+    In the columns `verbatim` the word "none" is a word and no missing cell.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.suffix.lower() == ".parquet":
+        try:
+            return pq.read_table(path).to_pandas()
+        except (pa.ArrowInvalid, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{path}: not a readable parquet file ({reason})") from None
+    return read_table(path, required=(), verbatim=verbatim)
+
+
+def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> npt.NDArray[np.float32]:
+    """Logits as a prediction table holds them, (1, n, k).
+
+    Raises:
+        DataError: probabilities outside [0, 1], or of a class list that do not add up to 1.
+    """
+    values = found.numbers
+    if task.exclusive and len(found.names) < 2:
+        raise DataError(
+            f"{found.path}: one output {found.names[0]!r} cannot be one class out of several; give "
+            f"all classes, or name it as a label with a column of 0 and 1"
+        )
+    if kind == "probabilities":
+        _check_probabilities(found, exclusive=task.exclusive)
+        values = task.logits(np.clip(values, 0.0, 1.0))
+    elif values.min() >= 0 and values.max() <= 1:
+        log.warning(
+            "%s: declared logits, but all of them lie in [0, 1]; declare probabilities if they "
+            "are probabilities",
+            found.path,
+        )
+    return values[np.newaxis].astype(np.float32)
+
+
+def column_of(frame: pd.DataFrame, name: str | None, *, path: Path, what: str) -> str:
+    """The named column, or the first one; an error lists what is there."""
+    columns = [str(column) for column in frame.columns]
+    if name is None and columns:
+        return columns[0]
+    if name not in columns:
+        raise DataError(
+            f"{path}: no column {name!r} for {what}; columns there: {listed(columns, limit=20)}"
+        )
+    return str(name)
+
+
+def ids_of(frame: pd.DataFrame, column: str, *, path: Path) -> npt.NDArray[np.str_]:
+    """Sample ids of a table, all present and each once."""
+    cells = frame[column]
+    empty = np.flatnonzero(cells.isna())
+    if len(empty):
+        raise DataError(f"{path}: empty `{column}` in rows {listed([int(r) + 2 for r in empty])}")
+    ids = cells.astype(str)
+    repeated = ids[ids.duplicated()].unique().tolist()
+    if repeated:
+        raise DataError(
+            f"{path}: expected every id in `{column}` once, got {len(repeated)} of them more than "
+            f"once: {listed(repeated)}; remove the repeated rows"
+        )
+    return np.asarray(ids, dtype=np.str_)
+
+
+def _from_table(
+    frame: pd.DataFrame, path: Path, *, id_column: str | None, prefix: str, names: Sequence[str]
+) -> Outputs:
+    frame.columns = frame.columns.map(str)
+    id_name = column_of(frame, id_column, path=path, what="sample ids")
+    others = [name for name in frame.columns if name != id_name and name.startswith(prefix)]
+    wanted = [f"{prefix}{name}" for name in names] or others
+    absent = [name for name in wanted if name not in frame]
+    if absent or not wanted:
+        raise DataError(
+            f"{path}: no output columns {listed(absent) or f'that begin with {prefix!r}'}; "
+            f"columns there: {listed(list(frame.columns), limit=20)}"
+        )
+    ids = ids_of(frame, id_name, path=path)
+    numbers = frame[wanted].apply(pd.to_numeric, errors="coerce")
+    wrong = numbers.isna() & frame[wanted].notna()
+    if wrong.to_numpy().any():
+        column = str(wrong.any().idxmax())
+        cells = frame.loc[wrong[column], column].unique().tolist()
+        raise DataError(
+            f"{path}: column `{column}` must hold numbers, got {listed(cells)}; name the output "
+            f"columns or give their prefix if it is no output"
+        )
+    outputs = tuple(name.removeprefix(prefix) for name in wanted)
+    return Outputs(path, ids, outputs, numbers.to_numpy(dtype=np.float64))
+
+
+def _from_array(path: Path, *, names: Sequence[str], ids: Path | None) -> Outputs:
+    if ids is None or not names:
+        raise DataError(
+            f"{path}: rows and columns of an .npy file have no names; give a text file of ids, one "
+            f"a line, and the names of the outputs in the order of the columns"
+        )
+    try:
+        values = np.asarray(np.load(path, allow_pickle=False))
+        text = ids.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{ids}: expected UTF-8 text, one id a line, got other bytes") from None
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable .npy array of numbers ({error})") from None
+    lines = pd.DataFrame({"id": text.split("\n")})
+    lines = lines[lines["id"].str.strip() != ""].reset_index(drop=True)
+    expected = (len(lines), len(names))
+    if values.shape != expected or values.dtype.kind not in "fiu":
+        raise DataError(
+            f"{path}: expected numbers of shape {expected}, one row for each id of {ids} and one "
+            f"column for each of {listed(list(names))}, got {values.dtype} {values.shape}"
+        )
+    found = ids_of(lines.assign(id=lines["id"].str.strip()), "id", path=ids)
+    return Outputs(path, found, tuple(names), values.astype(np.float64))
+
+
+def _check(found: Outputs) -> None:
+    if not len(found.ids):
+        raise DataError(f"{found.path}: no rows")
+    broken = ~np.isfinite(found.numbers).all(axis=1)
+    if broken.any():
+        raise DataError(
+            f"{found.path}: expected finite numbers, got empty, NaN or infinite ones for "
+            f"{listed(found.ids[broken].tolist())}"
+        )
+    if len(set(found.names)) != len(found.names):
+        raise DataError(f"{found.path}: output columns stand twice: {listed(found.names)}")
+
+
+def _check_probabilities(found: Outputs, *, exclusive: bool) -> None:
+    low, high = found.numbers.min(axis=1), found.numbers.max(axis=1)
+    outside = (low < -ROUNDING_SLACK) | (high > 1 + ROUNDING_SLACK)
+    if outside.any():
+        raise DataError(
+            f"{found.path}: declared probabilities, but {int(outside.sum())} rows hold numbers "
+            f"outside [0, 1]: {listed(found.ids[outside].tolist())}; declare logits if they are "
+            f"logits"
+        )
+    sums = found.numbers.sum(axis=1)
+    off = np.abs(sums - 1) > SUM_SLACK
+    if exclusive and off.any():
+        first = int(np.flatnonzero(off)[0])
+        raise DataError(
+            f"{found.path}: the probabilities of one class out of {len(found.names)} must add up "
+            f"to 1; those of {int(off.sum())} rows do not, such as {found.ids[first]} "
+            f"({sums[first]:.4g}); give all classes, or declare labels that do not exclude each "
+            f"other"
+        )

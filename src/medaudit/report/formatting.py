@@ -1,0 +1,298 @@
+"""Numbers with their intervals, and names of measures and conditions, as people read them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+UNDEFINED = "undefined"
+MINUS = "\N{MINUS SIGN}"
+RANGE = "\N{EN DASH}"
+ALPHA = 0.05
+MARKS = {"few_positive_groups": "\N{DAGGER}", "undefined_replicates": "\N{DOUBLE DAGGER}"}
+"""Signs that stand behind a number whose interval is to be read with care, by the reason."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value, its 95 % interval, and what it rests on; NaN means undefined.
+
+    `caution` says why the interval is to be read with care, and is empty where it is not.
+    """
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n: int | None = None
+    n_groups: int | None = None
+    n_positive: int | None = None
+    caution: str = ""
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a value."""
+        return math.isfinite(self.value)
+
+    @property
+    def rests_on(self) -> int | None:
+        """The cases behind the value: its positives, or else all rows."""
+        return self.n if self.n_positive is None else self.n_positive
+
+    @property
+    def grouped(self) -> bool:
+        """Whether some of its rows share a group, so that they are not independent."""
+        return self.n is not None and self.n_groups is not None and self.n_groups < self.n
+
+    @property
+    def mark(self) -> str:
+        """The sign of its caution; empty where there is none."""
+        return MARKS.get(self.caution, "")
+
+    def holds(self, target: float) -> bool:
+        """Whether the interval contains a number; an undefined interval contains nothing."""
+        return self.low <= target <= self.high
+
+
+@dataclass(frozen=True)
+class Change(Number):
+    """A paired difference with its p-value, Holm-corrected over a family of comparisons."""
+
+    name: str = ""
+    p_holm: float = math.nan
+    direction: int = 1
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is a difference with an interval."""
+        return self.defined and math.isfinite(self.low)
+
+    @property
+    def shown(self) -> bool:
+        """Whether the evidence shows a difference: interval and corrected p-value agree on it.
+
+        A single comparison has no family and no corrected p-value; its interval decides.
+        """
+        excludes_zero = self.low > 0 or self.high < 0
+        return excludes_zero and not self.p_holm >= ALPHA
+
+    @property
+    def harm(self) -> float:
+        """How much worse, positive is worse."""
+        return -self.direction * self.value
+
+    @property
+    def shown_worse(self) -> bool:
+        """Whether the evidence shows a loss."""
+        return self.shown and self.harm > 0
+
+
+def number(row: Mapping[str, Any], prefix: str = "") -> Number:
+    """A number out of the columns `<prefix>value`, `<prefix>low`, `<prefix>high` and counts."""
+    return Number(
+        value=real(row.get(f"{prefix}value")),
+        low=real(row.get(f"{prefix}low")),
+        high=real(row.get(f"{prefix}high")),
+        n=whole(row.get("n")),
+        n_groups=whole(row.get("n_groups")),
+        n_positive=whole(row.get("n_positive")),
+        caution=word(row.get("caution")),
+    )
+
+
+def change(row: Mapping[str, Any], value: str, *, name: str, ends: tuple[str, str]) -> Change:
+    """A change out of the columns `value` and `ends`, with `p_holm` and `direction` if there."""
+    low, high = ends
+    return Change(
+        value=real(row.get(value)),
+        low=real(row.get(low)),
+        high=real(row.get(high)),
+        n=whole(row.get("n")),
+        n_groups=whole(row.get("n_groups")),
+        n_positive=whole(row.get("n_positive")),
+        caution=word(row.get("caution")),
+        name=name,
+        p_holm=real(row.get("p_holm")),
+        direction=whole(row.get("direction")) or 1,
+    )
+
+
+def real(value: object) -> float:
+    """A float; NaN for what is absent."""
+    return float(value) if isinstance(value, Real) else math.nan
+
+
+def whole(value: object) -> int | None:
+    """An int; `None` for what is absent."""
+    found = real(value)
+    return int(found) if math.isfinite(found) else None
+
+
+def word(value: object) -> str:
+    """A word; empty for what is absent."""
+    return value if isinstance(value, str) else ""
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A number with fixed decimals and a true minus sign."""
+    if not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """As `plain`, with its sign."""
+    if not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def between(low: float, high: float, digits: int = 3) -> str:
+    """The two ends of an interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    joint = " to " if low < 0 else RANGE
+    return f"{plain(low, digits)}{joint}{plain(high, digits)}"
+
+
+def estimate(found: Number, digits: int = 3) -> str:
+    """A value with its interval and the mark of its caution, or `undefined`."""
+    if not found.defined:
+        return UNDEFINED
+    return f"{plain(found.value, digits)} ({between(found.low, found.high, digits)}){found.mark}"
+
+
+def difference(found: Number, digits: int = 3) -> str:
+    """A signed value with its signed interval, or `undefined`."""
+    if not found.defined:
+        return UNDEFINED
+    if not math.isfinite(found.low):
+        return f"{signed(found.value, digits)} (no interval){found.mark}"
+    ends = f"{signed(found.low, digits)} to {signed(found.high, digits)}"
+    return f"{signed(found.value, digits)} ({ends}){found.mark}"
+
+
+def p_value(value: float) -> str:
+    """A p-value with as many decimals as matter."""
+    if not math.isfinite(value):
+        return ""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def count(value: object) -> str:
+    """A count with thousands separators; a dash where there is none."""
+    found = whole(value)
+    return RANGE if found is None else f"{found:,}"
+
+
+def counted(n: int, one: str, many: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "slice", "slices"), counted(2, "slice", "slices")
+    ('1 slice', '2 slices')
+    """
+    return f"{count(n)} {one if n == 1 else many}"
+
+
+def share(value: float) -> str:
+    """A share as percent."""
+    return f"{value:.1%}".replace("%", " %") if math.isfinite(value) else UNDEFINED
+
+
+def percent(found: Number) -> str:
+    """A share with its interval as percent, and the mark of its caution."""
+    if not found.defined:
+        return UNDEFINED
+    ends = between(100 * found.low, 100 * found.high, 1)
+    return f"{100 * found.value:.1f} % ({ends}){found.mark}"
+
+
+METRICS: Mapping[str, str] = {
+    "macro_auroc": "Macro AUROC",
+    "macro_auprc": "Macro AUPRC",
+    "macro_f1": "Macro F1",
+    "macro_sensitivity": "Macro sensitivity, frozen thresholds",
+    "macro_specificity": "Macro specificity, frozen thresholds",
+    "balanced_accuracy": "Balanced accuracy",
+    "accuracy": "Accuracy",
+    "exact_match": "Exact match (no label wrong)",
+    "matthews_correlation": "Matthews correlation",
+    "log_loss": "Log loss (NLL)",
+    "brier_loss": "Brier loss",
+    "brier_skill_score": "Brier skill score",
+    "brier_reliability": "Brier reliability (0 is ideal)",
+    "brier_resolution": "Brier resolution (higher is better)",
+    "ece": "ECE",
+    "ece_debiased": "ECE, debiased",
+    "ece_smooth": "ECE, smooth",
+    "mce": "Largest bin error (MCE)",
+    "classwise_ece": "Class-wise ECE",
+    "cox_slope": "Cox slope",
+    "cox_intercept": "Cox intercept",
+    "spiegelhalter_z": "Spiegelhalter z",
+    "critical_auroc": "AUROC of {critical}",
+    "critical_auprc": "AUPRC of {critical}",
+    "critical_sensitivity": "Sensitivity of {critical}, frozen threshold",
+    "critical_sensitivity_repicked_on_test": "Sensitivity of {critical}, picked on test",
+    "critical_specificity": "Specificity of {critical}, frozen threshold",
+    "critical_recall": "Recall of {critical}, as called",
+    "mean_confidence": "Mean confidence",
+    "majority_share": "Share called the most frequent",
+    "auroc": "AUROC",
+    "auroc_delong": "AUROC, DeLong interval",
+    "auprc": "AUPRC",
+    "f1": "F1",
+    "ppv": "PPV, frozen threshold",
+    "npv": "NPV, frozen threshold",
+    "aurc": "AURC",
+    "excess_aurc": "Excess AURC",
+    "augrc": "AUGRC",
+    "failure_augrc": "AUGRC of failures (0 or 1)",
+    "balanced_aurc": "Class-balanced AURC",
+    "risk": "Risk at full coverage",
+    "risk_at_coverage": "Risk at coverage {coverage:g}",
+    "coverage_at_risk": "Coverage at risk {risk:g}",
+    "selective_risk": "Selective risk",
+}
+SHORT: Mapping[str, str] = {
+    "macro_sensitivity": "Macro sensitivity",
+    "macro_specificity": "Macro specificity",
+    "exact_match": "Exact match",
+    "critical_sensitivity": "Sensitivity of {critical}",
+    "critical_specificity": "Specificity of {critical}",
+    "critical_recall": "Recall of {critical}",
+    "majority_share": "Most frequent called",
+}
+EVENTS: Mapping[str, str] = {"top_label": "called class", "mean": "mean"}
+ROLES = ("train", "tune", "calibration", "test")
+
+
+def words(name: str) -> str:
+    """`gaussian_blur` as `gaussian blur`."""
+    return name.replace("_", " ")
+
+
+def metric(name: str, critical: str | None = None, *, coverage: float = 0, risk: float = 0) -> str:
+    """A measure by its full name; `coverage` or `risk` is where it is read."""
+    known = METRICS.get(name, words(name).capitalize())
+    return known.format(critical=critical, coverage=coverage, risk=risk)
+
+
+def event(name: str) -> str:
+    """What a probability is about: the called class, or a label by its own name."""
+    return EVENTS.get(name, name)
+
+
+def short(name: str, critical: str | None) -> str:
+    """A measure by a name that fits an axis."""
+    return SHORT[name].format(critical=critical) if name in SHORT else metric(name, critical)
+
+
+def condition(name: str) -> str:
+    """`gaussian_blur-2` as `gaussian blur, severity 2`."""
+    corruption, _, severity = name.rpartition("-")
+    return f"{words(corruption)}, severity {severity}" if corruption else words(name)

@@ -1,0 +1,253 @@
+"""What somebody needs to get the same numbers again, and how far a retraining moves them."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from scipy import stats
+
+from medaudit.core.errors import DataError
+from medaudit.core.params import read_yaml
+from medaudit.report.results import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from medaudit.report.results import Results
+
+# Results that a run itself writes are no change of the code.
+CODE = ("src", "stages", "dvc.yaml", "pyproject.toml", "report")
+# What a run on other data has to change; its commands say how, those of the embedded data do not.
+CHOICE = ("params.yaml", "data.dvc")
+EMBEDDED = Path("data/phantom")
+PROFILES = Path("profiles")
+WORDS = "report."  # the section that changes no number
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Where the code stood; empty `sha` outside of a git repository."""
+
+    sha: str
+    dirty: bool
+
+    @property
+    def words(self) -> str:
+        """For the title block."""
+        if not self.sha:
+            return "not in a git repository"
+        return f"{self.sha[:12]}{' with uncommitted changes' if self.dirty else ''}"
+
+
+def commit(root: Path, params: Mapping[str, Any]) -> Commit:
+    """The commit that is checked out, and whether something differs that `commands` do not say."""
+    sha = _git(root, "rev-parse", "HEAD")
+    told = "data" in params and not is_embedded(params)
+    watched = CODE if told else (*CODE, *CHOICE)
+    changed = _git(root, "status", "--porcelain", "--", *watched) if sha else ""
+    return Commit(sha, bool(changed))
+
+
+def is_embedded(params: Mapping[str, Any]) -> bool:
+    """Whether a run is one on the data that come with the repository."""
+    return Path(params["data"]["root"]) == EMBEDDED
+
+
+def commands(found: Commit, params: Mapping[str, Any], *, profiles: Path = PROFILES) -> list[str]:
+    """The exact commands; for other data than the embedded, what to put where as well."""
+    checkout = f"git checkout {found.sha or 'COMMIT'}"
+    if is_embedded(params):
+        return [checkout, "make repro"]
+    root = Path(params["data"]["root"])
+    return [
+        checkout,
+        "make setup",
+        "source .venv/bin/activate",
+        f"# put the data set {params['data']['dataset']} at {root}",
+        *parameters(params, profiles),
+        *([] if root.is_absolute() else [f"dvc add {shlex.quote(root.parts[0])}"]),
+        "dvc repro",
+    ]
+
+
+def parameters(params: Mapping[str, Any], profiles: Path) -> list[str]:
+    """How `params.yaml` comes about: the nearest profile, and what differs from it."""
+    known = {path.stem: read_yaml(path) for path in sorted(profiles.glob("*.yaml"))}
+    if not known:
+        return []
+    apart = {name: different(params, profile) for name, profile in known.items()}
+    name = min(apart, key=lambda each: len(apart[each]))
+    return [f"medaudit use {name}", *(f"# in params.yaml {line}" for line in apart[name])]
+
+
+def different(params: Mapping[str, Any], profile: Mapping[str, Any]) -> list[str]:
+    """What to change in a profile to get these parameters, one line each."""
+    own, other = (
+        {name: json.dumps(value) for name, value in leaves(each) if not name.startswith(WORDS)}
+        for each in (params, profile)
+    )
+    wanted = [f"set {name}: {value}" for name, value in own.items() if other.get(name) != value]
+    return wanted + [f"remove {name}" for name in other if name not in own]
+
+
+def clock(evidence: Results) -> list[tuple[str, str]]:
+    """Wall clock of every stage that ran on this machine."""
+    return [(stage, _seconds(evidence.runtime.get(stage))) for stage in STAGES]
+
+
+def machines(evidence: Results) -> list[str]:
+    """The machines that stages ran on, with the stages where there are several."""
+    stages: dict[str, list[str]] = {}
+    for stage, record in evidence.runtime.items():
+        stages.setdefault(_machine(record["machine"]), []).append(stage)
+    if len(stages) < 2:
+        return list(stages) or ["not recorded: every stage was restored from the cache"]
+    return [f"{machine} ({', '.join(ran)})" for machine, ran in stages.items()]
+
+
+def versions(evidence: Results) -> list[tuple[str, str]]:
+    """Package versions; several where stages ran under several."""
+    found: dict[str, dict[str, None]] = {}
+    for record in evidence.runtime.values():
+        for package, version in record["versions"].items():
+            found.setdefault(package, {})[version] = None
+    return [(package, ", ".join(each)) for package, each in found.items()]
+
+
+def flat(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Parameters as dotted names and their values in words."""
+    for name, value in leaves(params):
+        many = isinstance(value, list)
+        yield name, ", ".join(str(each) for each in value) if many else str(value)
+
+
+def leaves(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Parameters as dotted names and their values."""
+    for name, value in params.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def seeds(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every parameter that is called seed."""
+    return [(name, value) for name, value in flat(params) if name.rpartition(".")[2] == "seed"]
+
+
+def _seconds(record: Mapping[str, Any] | None) -> str:
+    if record is None:
+        return "restored from cache"
+    seconds = float(record["seconds"])
+    return f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.1f} s"
+
+
+def _machine(facts: Mapping[str, Any]) -> str:
+    own = ("processor", "cores", "system", "python")
+    more = "".join(f", {value}" for name, value in facts.items() if name not in own and value)
+    return (
+        f"{facts['processor']}, {facts['cores']} cores, {facts['system']}, "
+        f"Python {facts['python']}{more}"
+    )
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+SPREADS = Path("profiles/spread")
+COLUMNS = ("stage", "metric", "seeds", "mean", "sd", "low", "high")
+# Words, the seed that was varied, and the threads, which do what another seed does.
+FREE = ("report.", "train.seed", "compute.")
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A headline number over retrainings with several seeds.
+
+    Args:
+        seeds: trainings in which the number was defined, at least 2.
+        mean: over them.
+        sd: standard deviation between them, n - 1 in the denominator.
+        low: the smallest.
+        high: the largest.
+    """
+
+    seeds: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+    def p_value(self, difference: float) -> float:
+        """Probability that two retrainings differ by as much, two-sided, in [0, 1].
+
+        Student's t of `seeds` - 1 degrees: two independent trainings differ by sqrt(2) SD. Where
+        all seeds agree, 1 / (`seeds` + 1): one more is the odd one out as often as any of them.
+        """
+        if difference == 0:
+            return 1.0
+        if self.sd == 0:
+            return 1 / (self.seeds + 1)
+        return float(2 * stats.t.sf(abs(difference) / (math.sqrt(2) * self.sd), self.seeds - 1))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Every headline number over retrainings, by `<stage>.<name>`, of a number of seeds."""
+
+    seeds: int
+    numbers: Mapping[str, Variation]
+
+
+def measured(params: Mapping[str, Any], folder: Path = SPREADS) -> Spread | None:
+    """The spread that was measured with these parameters, or `None` where none was."""
+    for path in sorted(folder.glob("*.yaml")):
+        if not unlike(params, read_yaml(path), free=FREE):
+            return read(path.with_suffix(".csv"))
+    return None
+
+
+def unlike(
+    params: Mapping[str, Any], others: Mapping[str, Any], *, free: tuple[str, ...]
+) -> dict[str, tuple[Any, Any]]:
+    """Parameters that differ, by dotted name: the value in each; `None` for one that is absent.
+
+    Names that begin with one of `free` are left out.
+    """
+    one, two = dict(leaves(params)), dict(leaves(others))
+    return {
+        name: (one.get(name), two.get(name))
+        for name in [*one, *(name for name in two if name not in one)]
+        if not name.startswith(free) and one.get(name) != two.get(name)
+    }
+
+
+def read(path: Path) -> Spread:
+    """A spread from its CSV file."""
+    try:
+        rows = pd.read_csv(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing beside {path.stem}.yaml; restore it from git") from None
+    lacking = [name for name in COLUMNS if name not in rows]
+    if lacking or rows.empty:
+        raise DataError(f"{path}: expected rows with {', '.join(COLUMNS)}; restore it from git")
+    numbers = {
+        f"{row.stage}.{row.metric}": Variation(
+            int(row.seeds), float(row.mean), float(row.sd), float(row.low), float(row.high)
+        )
+        for row in rows.itertuples()
+    }
+    return Spread(max(each.seeds for each in numbers.values()), numbers)

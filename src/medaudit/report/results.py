@@ -1,0 +1,281 @@
+"""Everything that the stages found, read once; errors name the stage to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from medaudit.core import findings
+from medaudit.core.errors import DataError, listed, lookup
+from medaudit.core.files import read_json
+from medaudit.core.params import read_yaml
+from medaudit.report.formatting import Number, number
+from medaudit.tables import manifest, operating_points, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from medaudit.core.findings import Scalar
+    from medaudit.tables.manifest import Preparation
+    from medaudit.tables.operating_points import OperatingPoints
+
+STAGES = (
+    "prepare",
+    "train",
+    "evaluate",
+    "stress",
+    "slice",
+    "calibrate",
+    "selective",
+    "cases",
+)
+_ESTIMATE = "value low high n n_positive n_positive_groups undefined_share caution"
+NEEDED: dict[str, dict[str, str]] = {
+    "prepare": {
+        "class_counts": "class role images groups",
+        "missing": "column missing unknown",
+        "ledger": "step reason rows_in rows_out",
+        "duplicates": "",
+    },
+    "train": {"curves": "epoch split loss"},
+    "evaluate": {
+        "metrics": f"metric {_ESTIMATE}",
+        "per_class": f"class metric threshold prevalence {_ESTIMATE}",
+    },
+    "stress": {
+        "conditions": f"condition corruption severity metric delta delta_low delta_high p_holm "
+        f"{_ESTIMATE}",
+        "severity": "metric corruption severity value low high",
+        "predicted": "condition class share",
+        "trend": "corruption metric tau p_value n_severities least_p_value",
+        "corruption_errors": f"corruption quantity {_ESTIMATE}",
+    },
+    "slice": {
+        "slices": f"slice metric gap gap_low gap_high direction p_holm {_ESTIMATE}",
+        "refused": "slice n n_positive reason",
+    },
+    "calibrate": {
+        "summary": f"calibrator metric delta delta_low delta_high p_value {_ESTIMATE}",
+        "events": f"calibrator event metric {_ESTIMATE}",
+        "reliability": "stage event bin_lo bin_hi confidence accuracy count",
+        "noise_floor": "calibrator event mean p95",
+    },
+    "selective": {
+        "summary": f"score metric delta delta_low delta_high p_holm {_ESTIMATE}",
+        "risk_coverage": "method coverage risk generalised_risk",
+        "deferral": f"score threshold metric {_ESTIMATE}",
+        "by_coverage": "asked",
+        "per_class": "class n deferred recall recall_kept",
+    },
+    "cases": {"taxonomy": "mode n n_groups share n_critical n_flagged definition"},
+}
+
+
+def read_series(stage: str, root: Path) -> dict[str, pd.DataFrame]:
+    """Every table that a stage wrote, by file stem."""
+    folder = root / "plots" / stage
+    for name in NEEDED[stage]:
+        if not (folder / f"{name}.csv").exists():
+            raise DataError(
+                f"{folder / name}.csv: not found; run the {stage} stage first (`dvc repro {stage}`)"
+            )
+    found = {path.stem: _csv(path, stage=stage) for path in sorted(folder.glob("*.csv"))}
+    for name, columns in NEEDED[stage].items():
+        missing = [column for column in columns.split() if column not in found[name]]
+        if missing:
+            raise DataError(
+                f"{folder / name}.csv: lacks the columns {listed(missing)}; "
+                f"run the {stage} stage again (`dvc repro -f -s {stage}`)"
+            )
+    return found
+
+
+def _csv(path: Path, *, stage: str) -> pd.DataFrame:
+    # A class or a site may be called "NA" or "None"; only an empty field is undefined.
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise DataError(
+            f"{path}: not a readable table ({' '.join(str(error).split())}); "
+            f"run the {stage} stage again (`dvc repro -f -s {stage}`)"
+        ) from None
+
+
+PREPARED = Path("artifacts/prepared")
+POINTS = Path("artifacts/operating_points.json")
+MODEL_CARD = Path("artifacts/model/model.json")
+CASES = Path("artifacts/cases")
+
+Records = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the stages wrote, as the report needs it.
+
+    Args:
+        root: folder that holds `metrics`, `plots` and `artifacts`.
+        stages: those whose findings were read; the others are absent on purpose.
+        preparation: task, classes, critical class, data set.
+        points: thresholds frozen on the calibration role.
+        backbone: name of the model's backbone, or of the file of an exported model; empty where no
+            model is known.
+        exported: whether the model is an exported program.
+        params: all of `params.yaml`.
+        scalars: headline numbers by stage.
+        series: tables by stage and file stem.
+        dossier: the cases with their evidence.
+        groups_in_two_roles: ids of groups that leak; none in a sound split.
+        runtime: what every stage that ran here noted about time and machine.
+    """
+
+    root: Path
+    stages: tuple[str, ...]
+    preparation: Preparation
+    points: OperatingPoints
+    backbone: str
+    exported: bool
+    params: Mapping[str, Any]
+    scalars: Mapping[str, Mapping[str, Scalar]]
+    series: Mapping[str, Mapping[str, pd.DataFrame]]
+    dossier: Mapping[str, Any]
+    groups_in_two_roles: tuple[str, ...]
+    runtime: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes in the order of the outputs."""
+        return self.preparation.schema.classes
+
+    @property
+    def critical(self) -> str | None:
+        """The class that must not be missed, or `None`."""
+        return self.preparation.schema.critical_class
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether every image has exactly one class."""
+        return tasks.get(self.preparation.schema.task).exclusive
+
+    @property
+    def nouns(self) -> tuple[str, str]:
+        """What an output is called, one and many."""
+        return ("class", "classes") if self.exclusive else ("label", "labels")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every stage is there."""
+        return set(self.stages) == set(STAGES)
+
+    @property
+    def cases(self) -> Records:
+        """The explained cases."""
+        return list(self.dossier.get("cases", ()))
+
+    def tables(self, stage: str) -> Mapping[str, pd.DataFrame]:
+        """Every series of a stage; none where the stage is absent."""
+        return self.series.get(stage, {})
+
+    def table(self, stage: str, name: str) -> pd.DataFrame:
+        """A series of a stage; an empty table where the stage wrote none of that name."""
+        return self.tables(stage).get(name, pd.DataFrame())
+
+    def rows(self, stage: str, name: str, **where: object) -> Records:
+        """The rows of a series in which the columns have the asked values."""
+        found = self.table(stage, name)
+        for column, value in where.items():
+            if column not in found:
+                return []
+            found = found[found[column] == value]
+        return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+
+    def number(self, stage: str, name: str, **where: object) -> Number:
+        """The first matching row as a number; an undefined one where nothing matches."""
+        rows = self.rows(stage, name, **where)
+        return number(rows[0]) if rows else Number()
+
+    def names(self, stage: str, name: str, column: str) -> list[str]:
+        """The values of a column, each once, in their order."""
+        found = self.table(stage, name)
+        return [str(each) for each in found[column].unique()] if column in found else []
+
+    def measure(self, metric: str) -> Number:
+        """A measure of the clean test role."""
+        return self.number("evaluate", "metrics", metric=metric)
+
+    def of_class(self, name: str, metric: str) -> Number:
+        """A measure of one class or label on the clean test role."""
+        return self.number("evaluate", "per_class", **{"class": name, "metric": metric})
+
+    def scalar(self, stage: str, name: str) -> Scalar:
+        """A headline number, or `None`."""
+        return self.scalars.get(stage, {}).get(name)
+
+
+def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) -> Results:
+    """Read what the stages found; an error names the stage to run where something is missing.
+
+    Args:
+        root: folder that holds `metrics`, `plots` and `artifacts`.
+        only: the stages that there are, for predictions made elsewhere; all of them by default.
+    """
+    stages = STAGES if only is None else _in_order(only)
+    card = read_json(root / MODEL_CARD, stage="train") if "train" in stages else {}
+    return Results(
+        root=root,
+        stages=stages,
+        preparation=manifest.read_preparation(root / PREPARED),
+        points=operating_points.read(root / POINTS),
+        backbone=backbone_or_file(card) if card else "",
+        exported=card.get("kind") == "exported",
+        params=_params(root, strict=only is None),
+        scalars={stage: findings.read_scalars(stage, root=root) for stage in stages},
+        series={stage: read_series(stage, root) for stage in stages},
+        dossier=_dossier(root) if "cases" in stages else {},
+        groups_in_two_roles=_leaks(root, strict="prepare" in stages),
+        runtime=_runtime(root, stages),
+    )
+
+
+def _in_order(asked: Iterable[str]) -> tuple[str, ...]:
+    for stage in (wanted := tuple(asked)):
+        lookup("stage", stage, dict.fromkeys(STAGES))
+    return tuple(stage for stage in STAGES if stage in wanted)
+
+
+def backbone_or_file(card: Mapping[str, Any]) -> str:
+    """What the model is called: its backbone, or the file of an exported program."""
+    if card.get("kind") == "exported":
+        return str(card["file"])
+    return str(card.get("backbone", "unknown"))
+
+
+def _params(root: Path, *, strict: bool) -> dict[str, Any]:
+    path = root / "params.yaml"
+    return read_yaml(path) if strict or path.exists() else {}
+
+
+def _dossier(root: Path) -> dict[str, Any]:
+    return read_json(root / CASES / "cases.json", stage="cases", keys=["cases"])
+
+
+def _leaks(root: Path, *, strict: bool) -> tuple[str, ...]:
+    folder = root / PREPARED
+    if not strict and not (folder / "manifest.parquet").exists():
+        return ()
+    roles = manifest.read_manifest(folder).groupby("group_id")["role"].nunique()
+    return tuple(str(name) for name in roles.index[roles > 1])
+
+
+def _runtime(root: Path, stages: Iterable[str]) -> dict[str, dict[str, Any]]:
+    paths = {stage: root / "runtime" / f"{stage}.json" for stage in stages}
+    return {
+        stage: read_json(path, stage=stage, keys=("seconds", "machine", "versions"))
+        for stage, path in paths.items()
+        if path.exists()
+    }

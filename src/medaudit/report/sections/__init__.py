@@ -1,0 +1,43 @@
+"""The eight sections of the report: evidence to blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medaudit.report.results import STAGES
+from medaudit.report.sections import (
+    calibration_and_selection,
+    cases,
+    deployment,
+    performance,
+    stress,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from medaudit.report.blocks import Block, Context
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """How a section is written, and the stages whose numbers it prints.
+
+    `write` gives `None` where there is no evidence for the section.
+    """
+
+    write: Callable[[Context], Block | None]
+    rests_on: tuple[str, ...]
+
+
+SECTIONS: tuple[Chapter, ...] = (
+    Chapter(performance.data_section, ("prepare", "train", "evaluate")),
+    Chapter(cases.taxonomy_section, ("cases",)),
+    Chapter(performance.section, ("evaluate", "calibrate")),
+    Chapter(stress.section, ("stress", "slice")),
+    Chapter(calibration_and_selection.section, ("calibrate", "selective")),
+    Chapter(cases.section, ("cases",)),
+    Chapter(deployment.section, STAGES),
+    Chapter(deployment.reproduction_section, ()),
+)

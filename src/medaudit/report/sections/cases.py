@@ -1,0 +1,276 @@
+"""Sections 2 and 6: the failure taxonomy, and single cases with the evidence about their causes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from medaudit.report import formatting, narrative
+from medaudit.report.blocks import Block, details, table, text
+from medaudit.report.blocks import section as part
+from medaudit.report.formatting import count, plain, real
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from medaudit.report.blocks import Context
+    from medaudit.report.results import Results
+
+PRODUCT = (
+    " The stated probability of an answer is the product over labels of the probability of what is "
+    "said about each."
+)
+COLUMNS = ("mode", "definition", "n", "groups", "share (interval)")
+CHARACTER = 0.13  # of a heading, in the unit of the widths
+ALIGN, WIDTHS = "llrrr", (2.0, 4.6, 0.6, 0.8, 1.9)
+
+
+def taxonomy_section(context: Context) -> Block | None:
+    """How often every way of failing happens."""
+    evidence = context.evidence
+    modes = evidence.rows("cases", "taxonomy")
+    if not modes:
+        return None
+    critical = evidence.critical
+    rows = [
+        (
+            formatting.words(str(row["mode"])),
+            str(row["definition"]),
+            count(row["n"]),
+            count(row["n_groups"]),
+            narrative.mode(row),
+            *((count(row["n_critical"]), count(row["n_flagged"])) if critical else ()),
+        )
+        for row in modes
+    ]
+    more = (critical, "flagged") if critical else ()
+    return part(
+        "Failure taxonomy",
+        text(explanation(evidence, sum(int(row["n"]) for row in modes), context.level)),
+        table(
+            "Failure modes of the test role",
+            (*COLUMNS, *more),
+            rows,
+            align=ALIGN + "r" * len(more),
+            widths=(*WIDTHS, *((max(0.6, CHARACTER * len(critical)), 0.9) if critical else ())),
+        ),
+    )
+
+
+def explanation(evidence: Results, total: int, level: str) -> str:
+    """What the modes are shares of, and what counts as right and as flagged."""
+    right = (
+        "" if evidence.exclusive else f" Right is an image with no label called wrongly.{PRODUCT}"
+    )
+    flagged = (
+        f" “Flagged” counts the images that the frozen threshold would flag as "
+        f"{evidence.critical} whatever is called."
+        if evidence.critical and evidence.exclusive
+        else ""
+    )
+    return (
+        f"Every one of {count(total)} test images falls into exactly one mode; brackets hold "
+        f"{level} intervals of a bootstrap over groups.{right}{flagged}"
+    )
+
+
+IMAGES = {
+    "image": "clean image",
+    "corrupted": "{condition}",
+    "counterfactual": "after the cited edit",
+    "cam_predicted": "Grad-CAM, {predicted}",
+    "cam_true": "Grad-CAM, {truth}",
+}
+FOCUS = {
+    "lesion_share": "the {region} covers a share of the image of",
+    "cam_predicted_energy": "of the Grad-CAM of the call, the share on the {region} is",
+    "cam_true_energy": "of that of the truth",
+}
+HIGHEST = 3
+BETWEEN, NOTHING = " + ", "(none)"
+"""How several labels of one image are joined, and what stands where there is none."""
+
+
+def section(context: Context) -> Block | None:
+    """Every case as a block of its own."""
+    evidence = context.evidence
+    if "cases" not in evidence.stages:
+        return None
+    found = evidence.cases
+    withheld = context.params.case_images == "withhold"
+    note = " Images are withheld in this copy." if withheld else ""
+    controls = evidence.dossier.get("n_controls", {})
+    against = " and ".join(f"{n} {kind}" for kind, n in controls.items())
+    return part(
+        "Cases",
+        text(
+            f"A cause is named only where undoing or applying it changed this very prediction, and "
+            f"where the same intervention leaves most of the controls ({against} predictions) as "
+            f"they are, while more of them turned it than chance would. {maps(evidence)}"
+            f"{stated(evidence)}{note}"
+        ),
+        *(
+            case(entry, withheld=withheld, region=region(evidence), thresholds=thresholds(evidence))
+            for entry in found
+        ),
+    )
+
+
+def maps(evidence: Results) -> str:
+    """What Grad-CAM is worth, or why there is none."""
+    drawn = [any(name.startswith("cam_") for name in entry["images"]) for entry in evidence.cases]
+    if evidence.exported:
+        return "There is no Grad-CAM: the layers of an exported model are out of reach."
+    if not any(drawn):
+        return "There is no Grad-CAM: none could be made for this model."
+    some = "" if all(drawn) else " Where it is missing, it could not be made."
+    return f"Grad-CAM is an illustration, not evidence.{some}"
+
+
+def stated(evidence: Results) -> str:
+    """What the probability of an answer is, where it speaks about several labels."""
+    return "" if evidence.exclusive else PRODUCT
+
+
+def thresholds(evidence: Results) -> dict[str, float]:
+    """The frozen thresholds by which labels are called; none where the most probable class is."""
+    points = evidence.points
+    return {} if evidence.exclusive else dict(zip(points.classes, points.thresholds, strict=True))
+
+
+def region(evidence: Results) -> str:
+    """What masks mark: lesions where the data are lesions."""
+    return "lesion" if "lesion" in evidence.preparation.group_meaning else "masked region"
+
+
+def case(
+    entry: Mapping[str, Any], *, withheld: bool, region: str, thresholds: Mapping[str, float]
+) -> Block:
+    """One case."""
+    condition = formatting.condition(str(entry["condition"]))
+    return {
+        "kind": "case",
+        "title": f"{entry['number']}. {formatting.words(str(entry['kind'])).capitalize()}",
+        "id": entry["sample_id"],
+        "verdict": f"true {said(entry['truth'])}, called {said(entry['predicted'])} ({condition})",
+        "right": entry["truth"] == entry["predicted"],
+        "images": [] if withheld else list(images(entry)),
+        "probabilities": list(probabilities(entry, thresholds)),
+        "facts": facts(entry),
+        "lines": [{"label": name, "text": words} for name, words in lines(entry, region)],
+        "blocks": [details("All evidence about this case", evidence_table(entry))],
+    }
+
+
+def said(labels_of_image: str) -> str:
+    """All labels of an image in words."""
+    return "nothing" if labels_of_image == NOTHING else labels_of_image
+
+
+def evidence_table(entry: Mapping[str, Any]) -> Block:
+    """What every intervention did to the prediction, and what that is worth."""
+    rows = [
+        (
+            str(row["intervention"]),
+            str(row["kind"]),
+            f"{said(row['predicted_before'])} to {said(row['predicted_after'])}",
+            f"{plain(real(row['p_true_before']), 2)} to {plain(real(row['p_true_after']), 2)}",
+            "yes" if row["turned"] else "no",
+            worth(row),
+            "yes" if row["specific"] else "no",
+        )
+        for row in entry["evidence"]
+    ]
+    single = entry["truth"] in entry["probabilities"]
+    followed = f"P({entry['truth']})" if single else "P"
+    columns = ("intervention", "kind", "call", followed, "turned", "base rate")
+    caption = "Base rate: how often it does as much to controls (Wilson interval)"
+    if not single:
+        caption += "; P: probability of the true label, or of the most probable one if none is true"
+    return table(caption, (*columns, "specific"), rows, align="lllrrrr")
+
+
+def worth(row: Mapping[str, Any]) -> str:
+    """The base rate with its interval."""
+    value, *ends = (
+        plain(real(row[name]), 2) for name in ("base_rate", "base_rate_low", "base_rate_high")
+    )
+    return f"{value} ({' to '.join(ends)})" if row["n_controls"] else value
+
+
+def images(entry: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Pictures in the order in which they are read, with what they show."""
+    names = {"condition": formatting.condition(str(entry["condition"]))}
+    known = entry["probabilities"]
+    truth, call = str(entry["truth"]), str(entry["predicted"])
+    names |= {
+        "truth": f"true {truth}" if truth in known else str(entry["focus_truth"]),
+        "predicted": f"called {call}" if call in known else str(entry["focus_predicted"]),
+    }
+    same = {"cam_true"} if entry["focus_truth"] == entry["focus_predicted"] else set()
+    for what, caption in IMAGES.items():
+        if what in entry["images"] and what not in same:
+            yield {"file": entry["images"][what], "label": caption.format(**names)}
+
+
+def probabilities(
+    entry: Mapping[str, Any], thresholds: Mapping[str, float]
+) -> Iterator[dict[str, Any]]:
+    """The highest probabilities, and those of all that is true, with thresholds if they call."""
+    true = str(entry["truth"]).split(BETWEEN)
+    ranked = sorted(entry["probabilities"].items(), key=lambda item: -real(item[1]))
+    shown = ranked[:HIGHEST]
+    shown += [each for each in ranked[HIGHEST:] if each[0] in true]
+    for name, value in shown:
+        yield {
+            "class": name,
+            "value": printed(real(value), thresholds.get(name)),
+            "width": round(100 * real(value), 1),
+            "truth": name in true,
+        }
+
+
+def printed(value: float, threshold: float | None) -> str:
+    """A probability, beside the threshold above which it is called."""
+    return (
+        plain(value, 2) if threshold is None else f"{plain(value)} (threshold {plain(threshold)})"
+    )
+
+
+def facts(entry: Mapping[str, Any]) -> str:
+    """Group and slice columns on one line."""
+    known = {name: value for name, value in entry["facts"].items() if value is not None}
+    words = [f"{formatting.words(name)} {shown(value)}" for name, value in known.items()]
+    return " · ".join([f"group {entry['group_id']}", *words])
+
+
+def shown(value: object) -> str:
+    """A fact as it is printed."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def lines(entry: Mapping[str, Any], region: str) -> Iterator[tuple[str, str]]:
+    """Why it was chosen, what the evidence says, what to do, what stays."""
+    found = entry["diagnosis"]
+    yield "Chosen", sentence(entry["reason"])
+    yield "Evidence", found["statement"]
+    focus = [
+        f"{FOCUS.get(name, formatting.words(name)).format(region=region)} {plain(real(value), 2)}"
+        for name, value in entry["focus"].items()
+        if value is not None
+    ]
+    if focus:
+        yield "Where it looks", sentence("; ".join(focus))
+    if found["mitigations"]:
+        yield "Mitigation", joined(found["mitigations"])
+    if found["residual_risks"]:
+        yield "Residual risk", joined(found["residual_risks"])
+
+
+def joined(parts: list[str]) -> str:
+    """Sentences one after the other."""
+    return " ".join(sentence(each) for each in parts)
+
+
+def sentence(words: str) -> str:
+    """With a capital and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"

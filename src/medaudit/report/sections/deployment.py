@@ -1,0 +1,130 @@
+"""Sections 7 and 8: the deployment checklist, and how to get the same numbers again."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from medaudit.report import checklist, formatting, reproduction
+from medaudit.report.blocks import Block, pair, table, text
+from medaudit.report.blocks import section as part
+from medaudit.report.formatting import plain
+
+if TYPE_CHECKING:
+    from medaudit.report.blocks import Context
+    from medaudit.report.reproduction import Spread
+    from medaudit.report.results import Results
+
+
+def section(context: Context) -> Block | None:
+    """Every question with its status and the number behind it."""
+    if context.checklist is None:
+        return None
+    answers = [(item, checklist.answer(item, context.evidence)) for item in context.checklist.items]
+    counts = [
+        f"{sum(found.status == status for _, found in answers)} {status}"
+        for status in ("pass", "fail", "not measured")
+    ]
+    rows = [
+        {
+            "question": item.question,
+            "status": found.status,
+            "basis": found.basis,
+            "note": item.note if item.check else "",
+        }
+        for item, found in answers
+    ]
+    return part(
+        "Deployment checklist",
+        text(
+            f"{', '.join(counts)}. Questions and bounds are written by hand before the run "
+            f"(report/deployment_checklist.yaml); statuses are computed. Not for clinical use, "
+            f"whatever the list says."
+        ),
+        {"kind": "checklist", "rows": rows},
+    )
+
+
+SUMMARY = (
+    "macro_auroc",
+    "balanced_accuracy",
+    "accuracy",
+    "critical_sensitivity",
+    "critical_specificity",
+)
+
+
+def reproduction_section(context: Context) -> Block:
+    """Commands, machine, times, versions, seeds, parameters."""
+    evidence = context.evidence
+    return part(
+        "Reproduction notes",
+        *(run_here(context) if "data" in evidence.params else made_elsewhere(context)),
+        text(f"Seeds: {seeds(evidence)}. {uncertainty(evidence)}"),
+        {
+            "kind": "params",
+            "caption": "All parameters (params.yaml)",
+            "rows": [list(row) for row in reproduction.flat(evidence.params)],
+        },
+    )
+
+
+def run_here(context: Context) -> list[Block]:
+    """How this pipeline is run again, and what it took."""
+    evidence = context.evidence
+    machines = "; ".join(reproduction.machines(evidence))
+    profiles = evidence.root / reproduction.PROFILES
+    commands = reproduction.commands(context.commit, evidence.params, profiles=profiles)
+    return [
+        text(f"Commit {context.commit.words}. Machine: {machines}."),
+        {"kind": "code", "lines": commands},
+        pair(
+            table("Wall clock", ("stage", "time"), reproduction.clock(evidence)),
+            table("Versions", ("package", "version"), reproduction.versions(evidence)),
+        ),
+    ]
+
+
+def uncertainty(evidence: Results) -> str:
+    """Which part of the uncertainty the intervals hold, and what another training would add."""
+    held = "Intervals hold the sampling of the test groups, not the training of the model."
+    if "train" not in evidence.stages:
+        return held
+    if not evidence.params.get("train", {}).get("epochs"):
+        return f"{held} Another kind of processor moves the numbers of given weights by rounding."
+    moved = (
+        "Another seed, number of threads or kind of processor trains another model; how far that "
+        "moves the numbers was"
+    )
+    spread = reproduction.measured(evidence.params, evidence.root / reproduction.SPREADS)
+    if spread is None:
+        return f"{held} {moved} not measured."
+    return f"{held} {moved} measured with {spread.seeds} seeds: {deviations(evidence, spread)}."
+
+
+def deviations(evidence: Results, spread: Spread) -> str:
+    """Standard deviations between seeds, of what the clean test role is summed up by."""
+    found = {name: spread.numbers.get(f"evaluate.{name}") for name in SUMMARY}
+    each = [
+        f"{formatting.short(name, evidence.critical)} {plain(variation.sd)}"
+        for name, variation in found.items()
+        if variation is not None
+    ]
+    return f"standard deviation of {', '.join(each)}"
+
+
+def made_elsewhere(context: Context) -> list[Block]:
+    """What an audit of given predictions rests on."""
+    return [
+        text(
+            f"Predictions: {context.source}. medaudit {version('medaudit')} read them; nothing was "
+            f"trained or predicted here. The same files, parameters and seeds give the same "
+            f"numbers."
+        )
+    ]
+
+
+def seeds(evidence: Results) -> str:
+    """Every seed with its name."""
+    found = reproduction.seeds(evidence.params)
+    return ", ".join(f"{name} {value}" for name, value in found) or "those of the defaults"

@@ -1,0 +1,296 @@
+"""Sections 1 and 3: the problem and the data, and the model on clean images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medaudit.audits.calibrate import BASELINE
+from medaudit.report import formatting
+from medaudit.report.blocks import Block, bullets, details, figure, pair, stack, table, text
+from medaudit.report.blocks import section as part
+from medaudit.report.figures import stress
+from medaudit.report.formatting import ROLES, count, counted, estimate, number, plain, real, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from medaudit.report.blocks import Context
+    from medaudit.report.results import Results
+
+ABSENT = {
+    "prepare": "a row ledger and a search for duplicates, which the pipeline makes",
+    "train": "how the model was trained",
+    "stress": "no predictions under other conditions were given (nothing on corruptions or shifts)",
+    "slice": "no slice columns were given",
+    "calibrate": "calibration was not audited",
+    "selective": "deferral was not audited",
+    "cases": "no case studies, for which the pipeline keeps model and images at hand",
+}
+
+
+def data_section(context: Context) -> Block:
+    """Counts, ledger, missing values, duplicates, training; what is not in this report."""
+    evidence = context.evidence
+    notes = [bullets(note.replace("`", "") for note in evidence.preparation.notes)]
+    prepared = "prepare" in evidence.stages
+    return part(
+        "Problem and data",
+        text(problem(evidence)),
+        *(notes if evidence.preparation.notes else ()),
+        *absent(evidence),
+        *(prepared_blocks(evidence) if prepared else test_blocks(evidence)),
+    )
+
+
+def absent(evidence: Results) -> Iterator[Block]:
+    """One line on the stages that are not there."""
+    missing = [
+        why
+        for stage, why in ABSENT.items()
+        if stage not in evidence.stages or (stage == "slice" and not stress.was_cut(evidence))
+    ]
+    if missing:
+        yield text(f"Left out of this report: {'; '.join(missing)}.")
+
+
+def problem(evidence: Results) -> str:
+    """What is decided about what."""
+    critical = evidence.critical
+    one, many = evidence.nouns
+    must = f" The {one} that must not be missed is {critical}." if critical else ""
+    n = len(evidence.classes)
+    may = "have several of them, or none" if n > 1 else "have it or not"
+    several = "" if evidence.exclusive else f"; an image may {may}"
+    return (
+        f"A {evidence.preparation.schema.task} problem with {counted(n, one, many)} "
+        f"({', '.join(evidence.classes)}){several}.{must} {images(evidence)}"
+    )
+
+
+def images(evidence: Results) -> str:
+    """How many images there are, of whom, and how unequal the classes are."""
+    meaning = evidence.preparation.group_meaning
+    if "prepare" not in evidence.stages:
+        n, groups = (count(evidence.scalar("evaluate", name)) for name in ("n", "n_groups"))
+        return f"The test role holds {n} images of {groups} groups (by {meaning})."
+    n, groups = (count(evidence.scalar("prepare", name)) for name in ("n_images", "n_groups"))
+    imbalance = plain(real(evidence.scalar("prepare", "imbalance_ratio")), 1)
+    size, noun = evidence.preparation.image_size, evidence.nouns[0]
+    return (
+        f"{n} images of {groups} groups (a group is a {meaning}) were split into roles by group; "
+        f"the most frequent {noun} has {imbalance} times the images of the rarest. Images enter at "
+        f"{size} by {size} pixels."
+    )
+
+
+def prepared_blocks(evidence: Results) -> list[Block]:
+    """Counts, training, ledger, gaps and duplicates of data that this pipeline prepared."""
+    noun = evidence.nouns[0]
+    return [
+        pair(
+            figure("class_counts", f"Images per {noun}, by role. Roles never share a group."),
+            figure("training", "Training; the dotted line marks the epoch that was kept."),
+        ),
+        pair(ledger(evidence), missing(evidence)),
+        text(duplicates(evidence)),
+        details(f"Images and groups per {noun} and role", counts(evidence)),
+    ]
+
+
+def test_blocks(evidence: Results) -> list[Block]:
+    """What is known of data that were prepared elsewhere: who is positive on test."""
+    # Labels have a table of their own in the section on performance.
+    if not evidence.exclusive:
+        return []
+    rows = [
+        (str(row["class"]), count(row["n_positive"]), share(real(row["prevalence"])))
+        for row in evidence.rows("evaluate", "per_class", metric="auroc")
+    ]
+    return [table("Classes of the test role", ("class", "images", "prevalence"), rows)]
+
+
+def ledger(evidence: Results) -> Block:
+    """Every row from the raw files to the roles."""
+    rows = [
+        (str(row["step"]), str(row["reason"]), count(row["rows_in"]), count(row["rows_out"]))
+        for row in evidence.rows("prepare", "ledger")
+    ]
+    return table("Row ledger", ("step", "left out because", "in", "out"), rows, align="llrr")
+
+
+def missing(evidence: Results) -> Block:
+    """Columns with values that are not known; complete columns are only counted."""
+    rows = evidence.rows("prepare", "missing")
+    gaps = [row for row in rows if row["missing"] or row["unknown"]]
+    body = [(str(row["column"]), count(row["missing"]), count(row["unknown"])) for row in gaps]
+    body.append((f"{len(rows) - len(gaps)} other columns", "0", "0"))
+    return table("Values that are not known", ("column", "missing", "unknown"), body)
+
+
+def duplicates(evidence: Results) -> str:
+    """How many duplicate pairs there are and what was done about them."""
+    found = evidence.table("prepare", "duplicates")
+    if found.empty:
+        return "No duplicate images were found."
+    across, differ = (int(found[c].astype(bool).sum()) for c in ("across_groups", "labels_differ"))
+    torn = int(found["across_roles"].astype(bool).sum()) if "across_roles" in found else 0
+    roles = (
+        f"of these {torn} stand in two roles, as the given split has them"
+        if torn
+        else "merged into one group, so that no pair stands in two roles"
+    )
+    return (
+        f"Duplicate pairs found: {len(found)}; across groups: {across} ({roles}); with labels that "
+        f"differ: {differ}."
+    )
+
+
+def counts(evidence: Results) -> Block:
+    """Images (groups) of every class in every role."""
+    cells = {
+        (row["class"], row["role"]): f"{count(row['images'])} ({count(row['groups'])})"
+        for row in evidence.rows("prepare", "class_counts")
+    }
+    rows = [(name, *(cells.get((name, role), "0") for role in ROLES)) for name in evidence.classes]
+    noun = evidence.nouns[0]
+    return table(f"Images (groups) per {noun} and role", (noun, *ROLES), rows)
+
+
+BY_LABEL = ("auroc", "auprc", "sensitivity", "specificity")
+LABEL_HEADS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+
+
+def section(context: Context) -> Block | None:
+    """Metrics with intervals, classes, curves, confusion or co-occurrence, threshold."""
+    evidence = context.evidence
+    if "evaluate" not in evidence.stages:
+        return None
+    one = evidence.nouns[0]
+    red = ", in red the critical one" if evidence.critical else ""
+    return part(
+        "Performance on clean images",
+        text(
+            f"Brackets hold {context.intervals}; thresholds are frozen on the calibration role. "
+            f"{calls(evidence)}{repicked(evidence)}"
+        ),
+        *(() if evidence.exclusive else (by_label(evidence),)),
+        figure(
+            "per_class",
+            f"Every {one} against the rest, with intervals; in brackets the number of positive "
+            f"test images{red}.",
+        ),
+        *charts(evidence),
+        details(f"Every {one} and measure", per_class(evidence)),
+    )
+
+
+def calls(evidence: Results) -> str:
+    """What is called, as recall, precision, F1 and the confusion count it."""
+    if evidence.exclusive:
+        return "Called is the most probable class; recall, precision and F1 are those of calls."
+    return "A label is called where its probability exceeds its own frozen threshold."
+
+
+def repicked(evidence: Results) -> str:
+    """The number that papers report, labelled as what it is."""
+    found = evidence.measure("critical_sensitivity_repicked_on_test")
+    if not found.defined:
+        return ""
+    return (
+        f" With the threshold picked on test, as papers often do, the sensitivity for "
+        f"{evidence.critical} would be {estimate(found)}; that number is optimistic and not used."
+    )
+
+
+def charts(evidence: Results) -> list[Block]:
+    """Measures, confusion and curves, with as many halves of the page as there are charts."""
+    confused = (
+        "Share of each true class that is called each class."
+        if evidence.exclusive
+        else "Of the images with the label of the row, the share for which the label of the column "
+        "is called; images with several labels stand in several rows."
+    )
+    confusion = figure("confusion", confused)
+    thick = "; the thick line is the critical one" if evidence.critical else ""
+    curves = figure("curves", f"One {evidence.nouns[0]} against the rest{thick}.")
+    if evidence.critical is None:
+        return [pair(confusion, stack(curves, metrics(evidence)))]
+    threshold = figure("threshold", "Rates on test; the threshold comes from calibration.")
+    return [pair(metrics(evidence), confusion), pair(curves, threshold)]
+
+
+def metrics(evidence: Results) -> Block:
+    """Every measure of the test role."""
+    rows = [
+        (
+            formatting.metric(str(row["metric"]), evidence.critical),
+            estimate(number(row)),
+            count(number(row).rests_on),
+        )
+        for row in evidence.rows("evaluate", "metrics")
+    ]
+    first = evidence.rows("evaluate", "metrics")[0]
+    caption = f"Test role, {count(first['n'])} images of {count(first['n_groups'])} groups"
+    return table(caption, ("measure", "value (interval)", "n behind it"), rows)
+
+
+def by_label(evidence: Results) -> Block:
+    """One row per label: how often, how well ranked and called, how well calibrated."""
+    calibrated = "calibrate" in evidence.stages
+    rows = [
+        (
+            name,
+            share(prevalence(evidence, name)),
+            count(evidence.of_class(name, "auroc").n_positive),
+            *(estimate(evidence.of_class(name, metric), 2) for metric in BY_LABEL),
+            *(calibration_cells(evidence, name) if calibrated else ()),
+        )
+        for name in evidence.classes
+    ]
+    heads = [LABEL_HEADS[name] for name in BY_LABEL]
+    more = ("ECE", "floor", "Brier skill") if calibrated else ()
+    caption = "Label by label; sensitivity and specificity at the frozen threshold" + (
+        "; floor: 95th percentile of the ECE of a perfectly calibrated model" * calibrated
+    )
+    return table(caption, ("label", "prevalence", "n", *heads, *more), rows)
+
+
+def prevalence(evidence: Results, name: str) -> float:
+    """Share of the test images with a label."""
+    rows = evidence.rows("evaluate", "per_class", **{"class": name})
+    return real(rows[0]["prevalence"]) if rows else real(None)
+
+
+def calibration_cells(evidence: Results, name: str) -> tuple[str, str, str]:
+    """ECE with its floor, and Brier skill, of the uncalibrated probabilities of a label."""
+    asked = {"calibrator": BASELINE, "event": name}
+    ece, skill = (
+        evidence.number("calibrate", "events", metric=metric, **asked)
+        for metric in ("ece", "brier_skill_score")
+    )
+    floors = evidence.rows("calibrate", "noise_floor", **asked)
+    floor = plain(real(floors[0]["p95"])) if floors else ""
+    return estimate(ece), floor, estimate(skill, 2)
+
+
+def per_class(evidence: Results) -> Block:
+    """The long table of classes and measures."""
+    rows = [
+        (
+            str(row["class"]),
+            share(real(row["prevalence"])),
+            formatting.metric(str(row["metric"])),
+            estimate(number(row)),
+            count(number(row).rests_on),
+            plain(real(row["threshold"])),
+        )
+        for row in evidence.rows("evaluate", "per_class")
+    ]
+    one = evidence.nouns[0]
+    columns = (one, "prevalence", "measure", "value (interval)", "n behind it", "frozen threshold")
+    return table(f"Every {one} against the rest", columns, rows, align="lrlrrr")

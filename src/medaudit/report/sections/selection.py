@@ -1,0 +1,173 @@
+"""The selective prediction part of section 5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medaudit.audits.selective import SelectiveParams
+from medaudit.report import formatting, narrative
+from medaudit.report.blocks import Block, details, table, text
+from medaudit.report.formatting import (
+    change,
+    count,
+    difference,
+    estimate,
+    number,
+    p_value,
+    plain,
+    real,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from medaudit.report.formatting import Number
+    from medaudit.report.results import Results
+
+AREAS = (
+    "aurc",
+    "excess_aurc",
+    "augrc",
+    "balanced_aurc",
+    "risk_at_coverage",
+    "coverage_at_risk",
+)
+COMPARED = "aurc"
+SHARES = {"deferred": "share deferred", "recall": "recall, all", "recall_kept": "recall, kept"}
+
+
+def blocks(evidence: Results) -> list[Block]:
+    """Areas under the curves by confidence score, and deferral class by class."""
+    # For labels the comparison stands beside the chart.
+    own = [text(comparison(evidence))] if evidence.exclusive else []
+    return [
+        areas(evidence),
+        *own,
+        details("Every confidence score and measure", *every(evidence)),
+    ]
+
+
+def realised(evidence: Results) -> Block | None:
+    """What the frozen deferral of the primary score realises."""
+    if "selective" not in evidence.stages:
+        return None
+    score = narrative.primary(evidence)
+    rows = [
+        (
+            narrative.MEASURES.get(row["metric"], formatting.words(row["metric"])).format(
+                critical=evidence.critical
+            ),
+            estimate(number(row)),
+            count(number(row).rests_on),
+        )
+        for row in evidence.rows("selective", "deferral", score=score)
+    ]
+    cut = plain(narrative.threshold(evidence))
+    caption = f"Deferral at the frozen threshold {cut} on {formatting.words(score)}"
+    return table(caption, ("on test", "value (interval)", "n behind it"), rows)
+
+
+def named(metric: str, evidence: Results) -> str:
+    """A measure with the coverage or the risk at which it is read."""
+    own = evidence.params.get("selective") or {}
+    known = {name: field.default for name, field in SelectiveParams.model_fields.items()} | own
+    return formatting.metric(metric, coverage=known["coverage"], risk=known["max_risk"])
+
+
+def areas(evidence: Results) -> Block:
+    """Areas under the curves of every confidence score."""
+    scores = evidence.names("selective", "summary", "score")
+    known = evidence.names("selective", "summary", "metric")
+    metrics = [name for name in AREAS if name in known]
+    rows = [
+        (formatting.words(score), *(estimate(summed(evidence, score, name)) for name in metrics))
+        for score in scores
+    ]
+    whole = summed(evidence, scores[0], "risk")
+    heads = [named(name, evidence) for name in metrics]
+    caption = (
+        f"Risk against coverage, n={count(whole.n)}; risk without deferral {estimate(whole)}; "
+        f"lower is better, but for coverage"
+    )
+    return table(caption, ("confidence score", *heads), rows)
+
+
+def summed(evidence: Results, score: str, metric: str) -> Number:
+    """A measure of a confidence score."""
+    return evidence.number("selective", "summary", score=score, metric=metric)
+
+
+def comparison(evidence: Results) -> str:
+    """The other scores against the one that defers, paired and Holm-corrected."""
+    first = narrative.primary(evidence)
+    others = [
+        row
+        for row in evidence.rows("selective", "summary", metric=COMPARED)
+        if row["score"] != first
+    ]
+    if not others:
+        return "No other confidence score was compared."
+    return (
+        f"Against {formatting.words(first)} (paired, Holm-corrected), "
+        f"{formatting.metric(COMPARED)} changes by {'; by '.join(map(compared, others))}."
+    )
+
+
+def compared(row: Mapping[str, Any]) -> str:
+    """What one score changes, and whether it is shown."""
+    found = change(row, "delta", name="", ends=("delta_low", "delta_high"))
+    lower = "shown to be lower" if found.value < 0 else "shown to be higher"
+    verdict = lower if found.shown else "no difference could be shown"
+    return f"{difference(found, 4)} with {formatting.words(str(row['score']))}: {verdict}"
+
+
+def classes(evidence: Results) -> Block:
+    """Deferral and recall of every class."""
+    rows = [
+        (str(row["class"]), *share_cells(row), count(row["n"]))
+        for row in evidence.rows("selective", "per_class")
+    ]
+    return table("Deferral by class", ("class", *SHARES.values(), "n"), rows)
+
+
+def share_cells(row: Mapping[str, Any]) -> list[str]:
+    """Share deferred, and recall among all and among the kept, of one class."""
+    return [estimate(part(row, name), 2) for name in SHARES]
+
+
+def part(row: Mapping[str, Any], name: str) -> Number:
+    """The columns `name`, `name_low`, `name_high` as a number."""
+    ends = {"low": row.get(f"{name}_low"), "high": row.get(f"{name}_high")}
+    return number({"value": row.get(name), **ends})
+
+
+def every(evidence: Results) -> list[Block]:
+    """The long tables of deferral and of areas."""
+    frozen = [
+        (
+            formatting.words(str(row["score"])),
+            plain(real(row["threshold"])),
+            formatting.words(str(row["metric"])),
+            estimate(number(row)),
+            count(number(row).rests_on),
+        )
+        for row in evidence.rows("selective", "deferral")
+    ]
+    found = [
+        (
+            formatting.words(str(row["score"])),
+            named(str(row["metric"]), evidence),
+            estimate(number(row)),
+            difference(change(row, "delta", name="", ends=("delta_low", "delta_high"))),
+            p_value(real(row["p_holm"])),
+            count(row["n"]),
+        )
+        for row in evidence.rows("selective", "summary")
+    ]
+    heads = ("confidence score", "frozen threshold", "measure", "value (interval)", "n behind it")
+    more = ("confidence score", "measure", "value (interval)", "Δ to the first", "p (Holm)", "n")
+    return [
+        table("Deferral at the frozen threshold", heads, frozen, align="lrlrr"),
+        table("Areas and points", more, found, align="llrrrr"),
+    ]

@@ -1,0 +1,80 @@
+from typing import ClassVar
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from medaudit.core.errors import ParamsError
+from medaudit.core.params import Section, load
+
+
+class Toy(Section):
+    """Two keys."""
+
+    section: ClassVar[str] = "toy"
+    epochs: int
+    rate: float = 0.1
+
+
+class Shares(BaseModel):
+    """Two keys below a key."""
+
+    model_config = ConfigDict(extra="forbid")
+    left: float = 0.5
+    right: float = 0.5
+
+
+class Deep(Section):
+    """A key that holds keys."""
+
+    section: ClassVar[str] = "deep"
+    shares: Shares | None = None
+
+
+@pytest.fixture
+def params(tmp_path):
+    def write(text):
+        path = tmp_path / "params.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_only_the_own_section_is_read(params):
+    assert load(Toy, params("toy: {epochs: 3}\nother: {x: 1}")).epochs == 3
+
+
+def test_a_byte_order_mark_is_harmless(params):
+    assert load(Toy, params("\ufefftoy: {epochs: 3}")).epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("toy: {epohcs: 3, epochs: 1}", "unknown key `toy.epohcs`; did you mean `epochs`"),
+        ("toy: {epohcs: 3}", "unknown key `toy.epohcs`; did you mean `epochs`"),
+        ("toy: {epochs: 3, zzz: 1}", "unknown key `toy.zzz`; known keys: epochs, rate"),
+        ("toy: {}", "`toy.epochs`: Field required"),
+        ("toy: {epochs: many}", "`toy.epochs`.*got 'many'"),
+        ("other: {}", "section `toy` is missing"),
+        ("- a", "expected sections"),
+        ("toy: [", "not valid YAML"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_the_key(params, text, message):
+    with pytest.raises(ParamsError, match=message) as caught:
+        load(Toy, params(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(ParamsError, match="root of the repository"):
+        load(Toy, tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"), [("lefft", "did you mean `left`"), ("zzz", "known keys: left, right")]
+)
+def test_an_unknown_key_below_a_key_is_answered_from_there(params, key, hint):
+    with pytest.raises(ParamsError, match=f"unknown key `deep.shares.{key}`; {hint}"):
+        load(Deep, params(f"deep: {{shares: {{{key}: 1}}}}"))

@@ -1,0 +1,210 @@
+"""The whole report on a made-up study: complete, self-contained, deterministic, short."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+import synthetic_evidence
+
+from medaudit.core.errors import DataError
+from medaudit.report import checklist, figures, render, results
+from medaudit.report.blocks import Context, ReportParams
+from medaudit.report.reproduction import Commit
+from medaudit.report.sections import stress
+
+COMMIT = Commit("0123456789abcdef", dirty=True)
+MEGABYTE = 2**20
+
+
+def context_of(root, **params):
+    return Context(
+        evidence=results.read_results(root),
+        params=ReportParams(title="Test <report>", **params),
+        checklist=checklist.read(root / "report/deployment_checklist.yaml"),
+        commit=COMMIT,
+        source="made here",
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn(study, tmp_path_factory):
+    return figures.draw_all(results.read_results(study), tmp_path_factory.mktemp("figures"))
+
+
+@pytest.fixture(scope="module")
+def report(study, drawn):
+    return render.build(context_of(study), drawn=drawn)
+
+
+@pytest.fixture(scope="module")
+def page(report, study, drawn):
+    return render.render_html(report, figures=drawn, pictures=study / "artifacts/cases")
+
+
+def set_pdf(report, root, drawn, path):
+    render.write_pdf(report, path, figures=drawn, pictures=root / "artifacts/cases")
+    return path.read_bytes()
+
+
+def n_pages(report, root, drawn, room):
+    room.mkdir()
+    render.furnish(room, report, figures=drawn, pictures=root / "artifacts/cases")
+    return render.pages(render.fitting(room))
+
+
+class TestFigures:
+    def test_every_figure_is_drawn(self, drawn):
+        assert set(drawn) == set(figures.FIGURES)
+
+    def test_same_evidence_same_bytes(self, found, drawn, tmp_path):
+        again = figures.draw_all(found, tmp_path)
+        assert all(again[name].read_bytes() == drawn[name].read_bytes() for name in drawn)
+
+    def test_no_date_and_no_font_is_left_in_them(self, drawn):
+        text = "".join(path.read_text() for path in drawn.values())
+        assert "dc:date" not in text
+        assert "<text" not in text
+
+
+class TestHtml:
+    def test_nothing_is_loaded_from_elsewhere(self, page):
+        addresses = re.findall(r"""(?:src|href)=["']([^"']{0,40})""", page)
+        assert addresses
+        assert all(each.startswith(("data:", "#")) for each in addresses)
+        assert "url(" not in page
+        assert "<script" not in page
+
+    def test_it_is_well_formed(self, page):
+        open_tags = []
+
+        class Reader(HTMLParser):
+            def handle_starttag(self, tag, attrs):
+                if tag not in ("meta", "img", "br"):
+                    open_tags.append(tag)
+
+            def handle_endtag(self, tag):
+                assert open_tags.pop() == tag
+
+        Reader().feed(page)
+        assert open_tags == []
+
+    def test_titles_are_escaped(self, page):
+        assert "Test &lt;report&gt;" in page
+        assert "<report>" not in page
+
+    def test_size(self, page):
+        assert len(page) < 3 * MEGABYTE
+
+    def test_all_eight_sections_cases_and_the_warning(self, page, found):
+        assert [int(n) for n in re.findall(r'<section id="s(\d)">', page)] == list(range(1, 9))
+        assert page.count('<article class="case">') == len(found.cases)
+        assert "Not for clinical use" in page
+        assert "0123456789ab with uncommitted changes" in page
+
+    def test_every_image_has_words_for_those_who_cannot_see_it(self, page):
+        tags = re.findall(r"<img [^>]*>", page)
+        assert all(re.search(r'alt="[^"]+"', re.sub(r'src="[^"]*"', "", tag)) for tag in tags)
+
+    def test_undefined_is_said_and_never_nan(self, page):
+        words = re.sub(r'src="[^"]*"', "", page)
+        assert not re.search(r"\bnan\b", words)
+
+    def test_withheld_images_are_nowhere(self, study, drawn):
+        report = render.build(context_of(study, case_images="withhold"), drawn=drawn)
+        page = render.render_html(report, figures=drawn, pictures=study / "artifacts/cases")
+        assert "image/png" not in page
+        assert "Images are withheld" in page
+
+
+class TestPdf:
+    def test_at_most_six_pages_and_the_same_bytes_twice(self, report, study, drawn, tmp_path):
+        first = set_pdf(report, study, drawn, tmp_path / "a.pdf")
+        assert first.startswith(b"%PDF")
+        assert first == set_pdf(report, study, drawn, tmp_path / "b.pdf")
+        assert 2 <= n_pages(report, study, drawn, tmp_path / "room") <= render.MOST_PAGES
+
+    @pytest.mark.slow
+    def test_a_report_that_cannot_fit_is_refused(self, report, study, drawn, tmp_path):
+        section = report["sections"][5]
+        long = {**section, "blocks": section["blocks"] * 20}
+        sections = [long if each is section else each for each in report["sections"]]
+        with pytest.raises(DataError, match="does not fit 6 pages"):
+            set_pdf({**report, "sections": sections}, study, drawn, tmp_path / "a.pdf")
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [{"large": True}, {"critical": False}, {"large": True, "n_labels": 14}]
+)
+def test_large_and_uncritical_studies_are_set_as_well(options, tmp_path):
+    root = synthetic_evidence.write_evidence(tmp_path / "study", **options)
+    drawn = figures.draw_all(results.read_results(root), tmp_path / "figures")
+    report = render.build(context_of(root), drawn=drawn)
+    page = render.render_html(report, figures=drawn, pictures=root / "artifacts/cases")
+    assert "of None" not in page
+    assert n_pages(report, root, drawn, tmp_path / "room") <= render.MOST_PAGES
+
+
+class TestEvidence:
+    @pytest.mark.parametrize(
+        ("missing", "stage"),
+        [
+            ("metrics/stress.json", "stress"),
+            ("plots/slice/slices.csv", "slice"),
+            ("artifacts/cases/cases.json", "cases"),
+            ("artifacts/operating_points.json", "evaluate"),
+            ("artifacts/prepared/manifest.parquet", "prepare"),
+            ("artifacts/model/model.json", "train"),
+        ],
+    )
+    def test_a_missing_file_names_the_stage_to_run(self, study, tmp_path, missing, stage):
+        root = tmp_path / "copy"
+        shutil.copytree(study, root)
+        (root / missing).unlink()
+        with pytest.raises(DataError, match=f"run the {stage} stage"):
+            results.read_results(root)
+
+    @pytest.mark.parametrize(
+        ("held", "words"),
+        [
+            (b"", "lacks the columns slice, metric"),
+            (b"metric,gap\n", "lacks the columns slice, "),
+            (b"slice\n\xff\n", "not a readable table"),
+            (b'slice\n"open', "not a readable table"),
+        ],
+    )
+    def test_a_damaged_table_names_file_and_stage(self, study, tmp_path, held, words):
+        root = tmp_path / "copy"
+        shutil.copytree(study, root)
+        (root / "plots/slice/slices.csv").write_bytes(held)
+        with pytest.raises(DataError, match=rf"slices\.csv: {words}.*run the slice stage again"):
+            results.read_results(root)
+
+    def test_a_study_whose_slices_were_all_refused_is_set_as_well(self, study, tmp_path):
+        root = tmp_path / "copy"
+        shutil.copytree(study, root)
+        path = root / "plots/slice/slices.csv"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+        drawn = figures.draw_all(results.read_results(root), tmp_path / "figures")
+        assert set(figures.FIGURES) - set(drawn) == {"slices"}
+        assert stress.slice_caption(results.read_results(root)) == "Every slice was refused."
+        page = render.render_html(
+            render.build(context_of(root), drawn=drawn),
+            figures=drawn,
+            pictures=root / "artifacts/cases",
+        )
+        assert "Refused slices or measures" in page
+
+    def test_words_that_look_like_gaps_stay_words(self, study, tmp_path):
+        root = tmp_path / "copy"
+        shutil.copytree(study, root)
+        path = root / "plots/prepare/missing.csv"
+        path.write_text("column,missing,unknown\nNA,1,0\nNone,0,\n")
+        table = results.read_results(root).table("prepare", "missing")
+        assert table["column"].tolist() == ["NA", "None"]
+        assert table["unknown"].isna().tolist() == [False, True]
+
+    def test_leaks_are_found_in_the_manifest(self, found):
+        assert found.groups_in_two_roles == ()

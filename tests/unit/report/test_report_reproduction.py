@@ -1,0 +1,183 @@
+"""What the reproduction notes say about code, machines, times and parameters."""
+
+import dataclasses
+import subprocess
+
+import pytest
+import yaml
+
+from medaudit.report import reproduction
+from medaudit.report.reproduction import Commit
+from medaudit.report.sections import deployment
+
+COMMIT = Commit("0123abc", dirty=False)
+PROFILE = {
+    "data": {"dataset": "ham10000", "root": "data/ham10000"},
+    "train": {"epochs": 10, "patience": None, "augment": {"flips": True}},
+    "stress": {"severities": [1, 2]},
+    "report": {"title": "A"},
+}
+EMBEDDED = PROFILE | {"data": {"dataset": "ham10000", "root": "data/phantom"}}
+MACHINE = {"processor": "CPU", "cores": 2, "system": "Linux", "python": "3.11"}
+
+
+def git(folder, *words):
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *author, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_outside_of_a_repository(tmp_path):
+    assert reproduction.commit(tmp_path, PROFILE) == Commit("", dirty=False)
+    assert Commit("", dirty=False).words == "not in a git repository"
+
+
+@pytest.fixture
+def repository(tmp_path):
+    git(tmp_path, "init")
+    for name in ("params.yaml", "data.dvc", "dvc.yaml", "results.json"):
+        (tmp_path / name).write_text("1")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "data.dvc", "dvc.yaml"])
+def test_code_parameters_and_data_make_a_commit_dirty(repository, name):
+    (repository / "results.json").write_text("2")
+    assert not reproduction.commit(repository, EMBEDDED).dirty
+    (repository / name).write_text("2")
+    found = reproduction.commit(repository, EMBEDDED)
+    assert found.dirty
+    assert len(found.sha) == 40
+    assert found.words == f"{found.sha[:12]} with uncommitted changes"
+
+
+def test_what_the_commands_restore_is_no_uncommitted_change(repository):
+    for name in ("params.yaml", "data.dvc"):
+        (repository / name).write_text("2")
+    assert not reproduction.commit(repository, PROFILE).dirty
+    (repository / "dvc.yaml").write_text("2")
+    assert reproduction.commit(repository, PROFILE).dirty
+
+
+def test_stages_without_a_record_came_from_the_cache(found):
+    clock = dict(reproduction.clock(found))
+    assert clock["train"] == "75.2 s"
+    assert clock["stress"] == "restored from cache"
+    assert reproduction.machines(found) == ["Test CPU, 2 cores, Linux, Python 3.11.2"]
+
+
+def test_several_machines_are_told_apart(found):
+    record = {"seconds": 120, "machine": MACHINE, "versions": {"torch": "2.0"}}
+    both = dataclasses.replace(found, runtime={**found.runtime, "stress": record})
+    assert len(reproduction.machines(both)) == 2
+    assert dict(reproduction.clock(both))["stress"] == "2.0 min"
+    assert dict(reproduction.versions(both))["torch"] == "2.13.0, 2.0"
+
+
+def test_parameters_are_flat_and_seeds_are_found():
+    params = {"train": {"seed": 1, "augment": {"flips": True}}, "stress": {"severities": [1, 2]}}
+    assert list(reproduction.flat(params)) == [
+        ("train.seed", "1"),
+        ("train.augment.flips", "True"),
+        ("stress.severities", "1, 2"),
+    ]
+    assert reproduction.seeds(params) == [("train.seed", "1")]
+
+
+@pytest.fixture
+def profiles(tmp_path):
+    """Two profiles: `far`, and `near`, which is `PROFILE`."""
+    far = PROFILE | {"train": {"epochs": 1}, "stress": {"severities": [3]}}
+    for name, content in {"far": far, "near": PROFILE}.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path
+
+
+def commands(profiles, **changes):
+    return reproduction.commands(COMMIT, PROFILE | changes, profiles=profiles)
+
+
+def test_the_embedded_data_need_two_commands(profiles):
+    data = {"dataset": "ham10000", "root": "data/phantom"}
+    assert commands(profiles, data=data) == ["git checkout 0123abc", "make repro"]
+
+
+def test_other_data_are_put_in_place_and_tracked(profiles):
+    expected = [
+        "git checkout 0123abc",
+        "make setup",
+        "source .venv/bin/activate",
+        "# put the data set ham10000 at data/ham10000",
+        "medaudit use near",
+        "dvc add data",
+        "dvc repro",
+    ]
+    assert commands(profiles) == expected
+    assert commands(profiles, report={"title": "B", "case_images": "withhold"}) == expected
+
+
+def test_what_differs_from_the_nearest_profile_is_named(profiles):
+    train = {"epochs": 12, "patience": None, "augment": {"flips": False}}
+    found = commands(profiles, train=train, stress={"severities": [1], "seed": 2})
+    assert found[4:9] == [
+        "medaudit use near",
+        "# in params.yaml set train.epochs: 12",
+        "# in params.yaml set train.augment.flips: false",
+        "# in params.yaml set stress.severities: [1]",
+        "# in params.yaml set stress.seed: 2",
+    ]
+
+
+def test_what_a_profile_has_beyond_is_removed(profiles):
+    assert "# in params.yaml remove train.patience" in commands(
+        profiles, train={"epochs": 10, "augment": {"flips": True}}
+    )
+
+
+def test_data_outside_of_the_repository_are_not_added(profiles):
+    found = commands(profiles, data=PROFILE["data"] | {"root": "/elsewhere/ham"})
+    assert '# in params.yaml set data.root: "/elsewhere/ham"' in found
+    assert not any(line.startswith("dvc add") for line in found)
+
+
+def test_without_profiles_the_parameters_are_those_of_the_commit(tmp_path):
+    assert not any("medaudit use" in line for line in commands(tmp_path))
+
+
+def measured(found, folder, **changes):
+    """The evidence of a run whose spread was measured, with other parameters if asked."""
+    spreads = folder / "profiles/spread"
+    spreads.mkdir(parents=True)
+    (spreads / "study.yaml").write_text(yaml.safe_dump(dict(found.params)))
+    (spreads / "study.csv").write_text(
+        "stage,metric,seeds,mean,sd,low,high\n"
+        "evaluate,macro_auroc,5,0.9,0.0063,0.89,0.91\n"
+        "evaluate,critical_sensitivity,5,0.7,0.051,0.6,0.8\n"
+        "slice,worst_accuracy,5,0.7,0.1,0.6,0.8\n"
+    )
+    params = {**found.params, "train": {**found.params["train"], **changes}}
+    return dataclasses.replace(found, root=folder, params=params)
+
+
+def test_the_report_tells_the_spread_between_seeds(found, tmp_path):
+    said = deployment.uncertainty(measured(found, tmp_path, seed=99))
+    assert said == (
+        "Intervals hold the sampling of the test groups, not the training of the model. Another "
+        "seed, number of threads or kind of processor trains another model; how far that moves "
+        "the numbers was measured with 5 seeds: standard deviation of Macro AUROC 0.006, "
+        f"Sensitivity of {found.critical} 0.051."
+    )
+
+
+def test_a_spread_of_other_parameters_is_not_told(found, tmp_path):
+    said = deployment.uncertainty(measured(found, tmp_path, epochs=77))
+    assert said.endswith("how far that moves the numbers was not measured.")
+
+
+def test_a_model_that_came_trained_has_no_spread_of_training(found, tmp_path):
+    said = deployment.uncertainty(measured(found, tmp_path, epochs=0))
+    assert "rounding" in said
+    assert "seed" not in said
+    elsewhere = dataclasses.replace(found, stages=("evaluate",))
+    assert deployment.uncertainty(elsewhere).endswith("not the training of the model.")
