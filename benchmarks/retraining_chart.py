@@ -26,7 +26,15 @@ HOLLOW = {"markersize": 2.6, "markerfacecolor": "white", "markeredgewidth": 0.8}
 
 # Data and parameters settle these before training, so that they have no spread.
 SETTLED = (
-    *("n", "n_groups", "n_critical", "n_outputs_in_means", "n_train", "n_tune", "n_parameters"),
+    *(
+        "n",
+        "n_groups",
+        "n_critical",
+        "n_outputs_in_means",
+        "n_train",
+        "n_validation",
+        "n_parameters",
+    ),
     *("epochs_run", "coverage_asked", "n_conditions", "n_slices", "n_refused"),
 )
 

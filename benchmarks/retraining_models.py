@@ -60,7 +60,9 @@ def train(prepared: Prepared, params: TrainParams, decays: dict[str, float]) -> 
     for number in range(1, params.epochs + 1):
         record = run.epoch(number)
         for name, model in averages.models(decays).items():
-            own = replace(record, tune=objectives.tune_scores(model, prepared, feed=feed))
+            own = replace(
+                record, validation=objectives.validation_scores(model, prepared, feed=feed)
+            )
             kept[name].add(own, score=loop.score(own, params), model=model)
     return {name: _best(run, progress) for name, progress in kept.items()}
 
@@ -79,8 +81,8 @@ def write(trained: Trained, prepared: Prepared, params: TrainParams, folder: Pat
         folder / "artifacts/model",
         card=train_or_load.card(prepared, params, trained),
     )
-    n_train, n_tune = (len(prepared.positions([role])) for role in ("train", "tune"))
-    found = curves.findings(trained, n_train=n_train, n_tune=n_tune)
+    n_train, n_validation = (len(prepared.positions([role])) for role in ("train", "validation"))
+    found = curves.findings(trained, n_train=n_train, n_validation=n_validation)
     findings.write(found, "train", root=folder)
 
 

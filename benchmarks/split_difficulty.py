@@ -58,7 +58,7 @@ def main():
     print("| test | n | macro AUROC | " + " | ".join(prepared.schema.classes) + " |")
     print("| --- " * (len(prepared.schema.classes) + 3) + "|")
     train = prepared.positions(["train"])
-    for role in ("tune", "calibration", "test"):
+    for role in ("validation", "calibration", "test"):
         row(f"role {role}", found, targets, train, prepared.positions([role]))
     for seed in range(options.splits):
         folds = StratifiedGroupKFold(6, shuffle=True, random_state=seed)

@@ -1,18 +1,14 @@
 """Fit post-hoc calibrators on the calibration role; score them on the test role."""
 
-from pathlib import Path
-
 from medaudit.audits import calibrate
 from medaudit.audits.calibrate import CalibrateParams
 from medaudit.core import findings, runner
 from medaudit.core.files import write_json
+from medaudit.core.layout import CALIBRATORS, CLEAN
 from medaudit.core.params import load
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import predictions
 from medaudit.tables.scoring import ScoredPredictions
-
-CLEAN = Path("artifacts/predictions/clean.parquet")
-CALIBRATORS = Path("artifacts/calibrators.json")
 
 
 def main() -> None:

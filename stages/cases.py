@@ -1,6 +1,5 @@
 """Choose failure cases, test their suspected causes, draw saliency, count failure modes."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +10,7 @@ from medaudit.cases.case_study import CaseRecord, CaseStudyData
 from medaudit.cases.intervention_runner import InterventionRunner
 from medaudit.core import findings, runner
 from medaudit.core.files import write_json
+from medaudit.core.layout import CASES, CLEAN, MODEL, OPERATING_POINTS, PREPARED, STRESS
 from medaudit.core.params import load
 from medaudit.model.compute import ComputeParams
 from medaudit.model.predictions import PredictParams
@@ -19,15 +19,12 @@ from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.scoring import Conditions, ScoredPredictions
 
-MODEL, PREPARED = Path("artifacts/model"), Path("artifacts/prepared")
-CLEAN = Path("artifacts/predictions/clean.parquet")
-STRESS = Path("artifacts/predictions/stress")
-POINTS, CASES = Path("artifacts/operating_points.json"), Path("artifacts/cases")
-
 
 def main() -> None:
     """Write the cases with their pictures, and the findings."""
-    test = ScoredPredictions(predictions.read(CLEAN).role("test"), operating_points.read(POINTS))
+    test = ScoredPredictions(
+        predictions.read(CLEAN).role("test"), operating_points.read(OPERATING_POINTS)
+    )
     corrupted = [predictions.read(path) for path in sorted(STRESS.glob("*.parquet"))]
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
     book = case_study.study(Conditions.aligned(test, corrupted), load(CasesParams), bootstrap)

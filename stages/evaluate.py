@@ -1,10 +1,9 @@
 """Predict calibration and test images once, freeze thresholds, score the clean test role."""
 
-from pathlib import Path
-
 from medaudit.audits import evaluate
 from medaudit.audits.evaluate import EvaluateParams
 from medaudit.core import findings, runner
+from medaudit.core.layout import CLEAN, MODEL, OPERATING_POINTS, PREPARED
 from medaudit.core.params import load
 from medaudit.model.compute import ComputeParams
 from medaudit.model.predictions import (
@@ -17,11 +16,6 @@ from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.predictions import Condition
 from medaudit.tables.scoring import ScoredPredictions
-
-MODEL = Path("artifacts/model")
-PREPARED = Path("artifacts/prepared")
-CLEAN = Path("artifacts/predictions/clean.parquet")
-POINTS = Path("artifacts/operating_points.json")
 
 
 def main() -> None:
@@ -43,7 +37,7 @@ def main() -> None:
     predictions.write(clean, CLEAN)
     for name, (table,) in others.items():
         predictions.write(table, CLEAN.parent / name / CLEAN.name)
-    operating_points.write(points, POINTS)
+    operating_points.write(points, OPERATING_POINTS)
     findings.write(found, "evaluate")
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medaudit.core import findings, runner
+from medaudit.core.layout import PREPARED
 from medaudit.core.params import load
 from medaudit.data import data_summary, datasets, integrity, manifest
 from medaudit.data.manifest import PrepareParams
@@ -14,9 +14,10 @@ from medaudit.pixels.ingest import ingest, sources
 from medaudit.tables.manifest import MASKS, PIXELS, write_manifest, write_preparation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from medaudit.data.datasets.base import RawDataset
 
-PREPARED = Path("artifacts/prepared")
 log = logging.getLogger(__name__)
 
 

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from medaudit.core import runner
+from medaudit.core.layout import REPORT, STAGES
 from medaudit.core.params import load
 from medaudit.report import render
 from medaudit.report.blocks import ReportParams
-from medaudit.report.results import STAGES
 
-REPORT = Path("report")
 SOURCE = "made by this pipeline"
 
 

@@ -1,24 +1,19 @@
 """Rank test cases by confidence, freeze a deferral threshold, and see what the kept ones hold."""
 
-from pathlib import Path
-
 from medaudit.audits import selective
 from medaudit.audits.selective import SelectiveParams
 from medaudit.core import findings, runner
 from medaudit.core.files import write_json
+from medaudit.core.layout import CLEAN, DEFERRAL, OPERATING_POINTS
 from medaudit.core.params import load
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.scoring import ScoredPredictions
 
-CLEAN = Path("artifacts/predictions/clean.parquet")
-POINTS = Path("artifacts/operating_points.json")
-DEFERRAL = Path("artifacts/deferral.json")
-
 
 def main() -> None:
     """Compare confidence scores and apply the frozen deferral threshold."""
-    params, points = load(SelectiveParams), operating_points.read(POINTS)
+    params, points = load(SelectiveParams), operating_points.read(OPERATING_POINTS)
     clean = predictions.read(CLEAN)
     test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))

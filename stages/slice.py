@@ -1,25 +1,22 @@
 """Measure metadata and statistic slices of the test role, and their gap to the rest."""
 
-from pathlib import Path
-
 from medaudit.audits import slices
 from medaudit.audits.slicing import SliceParams
 from medaudit.core import findings, runner
+from medaudit.core.layout import CLEAN, OPERATING_POINTS, PREPARED
 from medaudit.core.params import load
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import manifest, operating_points, predictions
 from medaudit.tables.scoring import ScoredPredictions
-
-PREPARED = Path("artifacts/prepared")
-CLEAN = Path("artifacts/predictions/clean.parquet")
-POINTS = Path("artifacts/operating_points.json")
 
 
 def main() -> None:
     """Cut slices with edges from the train role and score them."""
     params = load(SliceParams)
     rows = manifest.read_manifest(PREPARED)
-    test = ScoredPredictions(predictions.read(CLEAN).role("test"), operating_points.read(POINTS))
+    test = ScoredPredictions(
+        predictions.read(CLEAN).role("test"), operating_points.read(OPERATING_POINTS)
+    )
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
     edges = slices.freeze(rows[rows["role"] == "train"], params)
     found = slices.audit(test, edges, params, bootstrap)

@@ -1,10 +1,9 @@
 """Predict the test images under every corruption and shift; compare with clean."""
 
-from pathlib import Path
-
 from medaudit.audits import stress
 from medaudit.audits.stress import StressParams
 from medaudit.core import findings, runner
+from medaudit.core.layout import CLEAN, MODEL, OPERATING_POINTS, PREPARED, STRESS
 from medaudit.core.params import load
 from medaudit.model.compute import ComputeParams
 from medaudit.model.predictions import (
@@ -18,16 +17,10 @@ from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.scoring import Conditions, ScoredPredictions
 
-MODEL = Path("artifacts/model")
-PREPARED = Path("artifacts/prepared")
-CLEAN = Path("artifacts/predictions/clean.parquet")
-POINTS = Path("artifacts/operating_points.json")
-STRESS = Path("artifacts/predictions/stress")
-
 
 def main() -> None:
     """Write one prediction table per condition, and the findings."""
-    params, points = load(StressParams), operating_points.read(POINTS)
+    params, points = load(StressParams), operating_points.read(OPERATING_POINTS)
     conditions = corruptions.conditions(params.corruptions, params.severities)
     job = PredictionJob(
         stage="stress",

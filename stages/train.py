@@ -1,16 +1,13 @@
-"""Train a classifier and keep its best epoch on the tune role, or record one that came trained."""
-
-from pathlib import Path
+"""Train a classifier and keep its best epoch on validation, or record one that came trained."""
 
 from medaudit.core import findings, keys, runner
+from medaudit.core.layout import LIVE, MODEL, PREPARED
 from medaudit.core.params import load
 from medaudit.model import compute, network
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import read_prepared
 from medaudit.training import curves, train_or_load
 from medaudit.training.loop import TrainParams
-
-PREPARED, MODEL, LIVE = Path("artifacts/prepared"), Path("artifacts/model"), Path("artifacts/live")
 
 
 def main() -> None:
@@ -26,8 +23,8 @@ def main() -> None:
         )
         network.save_model(trained.model, MODEL, card=train_or_load.card(prepared, params, trained))
 
-    n_train, n_tune = (len(prepared.positions([role])) for role in ("train", "tune"))
-    findings.write(curves.findings(trained, n_train=n_train, n_tune=n_tune), "train")
+    n_train, n_validation = (len(prepared.positions([role])) for role in ("train", "validation"))
+    findings.write(curves.findings(trained, n_train=n_train, n_validation=n_validation), "train")
 
 
 if __name__ == "__main__":

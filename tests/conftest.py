@@ -41,7 +41,7 @@ def make_table() -> TableMaker:
         logits = base.normal(size=(n, len(CLASSES)))
         logits[np.arange(n), targets] += signal
         logits += noise * np.random.default_rng(seed).normal(size=logits.shape)
-        roles = np.repeat(["train", "tune", "calibration", "test"], n // 4)
+        roles = np.repeat(["train", "validation", "calibration", "test"], n // 4)
         rows = pd.DataFrame(
             {
                 "sample_id": [f"s{i:04}" for i in range(n)],
@@ -95,7 +95,7 @@ def make_multilabel_table() -> TableMaker:
             {
                 "sample_id": [f"s{i:04}" for i in range(n)],
                 "group_id": [f"g{i // 2:04}" for i in range(n)],
-                "role": np.repeat(["train", "tune", "calibration", "test"], n // 4),
+                "role": np.repeat(["train", "validation", "calibration", "test"], n // 4),
                 "view": base.choice(["AP", "PA"], n),
                 "age": np.where(base.random(n) < 0.1, np.nan, base.integers(20, 80, n)),
             }

@@ -15,19 +15,8 @@ from pathlib import Path
 
 import yaml
 
+from medaudit.core.layout import STAGES
 from medaudit.report import reproduction
-
-STAGES = (
-    "prepare",
-    "train",
-    "evaluate",
-    "stress",
-    "slice",
-    "calibrate",
-    "selective",
-    "cases",
-    "report",
-)
 
 
 def main() -> None:

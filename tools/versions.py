@@ -71,7 +71,7 @@ GUARDS: Mapping[str, Guard] = {
     "training": Guard(
         "medaudit.training",
         ("src/medaudit/training/train_or_load.py",),
-        ("medaudit.training.objectives", "OBJECTIVES", "tune_scores"),
+        ("medaudit.training.objectives", "OBJECTIVES", "validation_scores"),
     ),
 }
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from medaudit.core.errors import DataError
 from medaudit.data.splits import assign_roles, check_roles
 
-FRACTIONS = {"train": 0.70, "tune": 0.05, "calibration": 0.10, "test": 0.15}
+FRACTIONS = {"train": 0.70, "validation": 0.05, "calibration": 0.10, "test": 0.15}
 
 
 @st.composite

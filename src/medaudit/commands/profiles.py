@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import logging
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from medaudit.core.errors import ParamsError, lookup
 from medaudit.core.files import atomic
+from medaudit.core.layout import PARAMS, PROFILES
 
-PROFILES = Path("profiles")
-PARAMS = Path("params.yaml")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 

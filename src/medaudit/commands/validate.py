@@ -72,8 +72,8 @@ class ValidationResult:
         read: probabilities and predictions.
         reasons: why images are deferred.
         drifted: how they differ from the training images.
-        n_learnt_from: new images that also stand in the train, tune or calibration role, to the
-            last bit of the packed pixels; `None` where those pixels are not kept.
+        n_learnt_from: new images that also stand in the train, validation or calibration role,
+            to the last bit of the packed pixels; `None` where those pixels are not kept.
     """
 
     request: Request
@@ -127,8 +127,8 @@ class ValidationResult:
         if not self.n_learnt_from:
             return ()
         return (
-            f"{self.n_learnt_from} of {len(self.seen.facts)} images are also in the train, tune or "
-            f"calibration role, which makes results look better than they are.",
+            f"{self.n_learnt_from} of {len(self.seen.facts)} images are also in the train, "
+            f"validation or calibration role, which makes results look better than they are.",
         )
 
     def notes(self, n: int) -> tuple[str, ...]:

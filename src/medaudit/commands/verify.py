@@ -13,7 +13,8 @@ import typer
 import yaml
 
 from medaudit.core.errors import MedauditError, listed
-from medaudit.core.params import PARAMS_FILE, read_yaml
+from medaudit.core.layout import PARAMS
+from medaudit.core.params import read_yaml
 from medaudit.report import reproduction
 from medaudit.stats.tests import benjamini_hochberg
 
@@ -110,7 +111,7 @@ def differences(rev: str, root: Path) -> tuple[list[Difference], Spread | None]:
     _check_same_question(root, rev)
     committed = _committed(root, rev)
     here = _here(root, dict.fromkeys(name.partition(".")[0] for name in committed))
-    spread = reproduction.measured(read_yaml(root / PARAMS_FILE), root / reproduction.SPREADS)
+    spread = reproduction.measured(read_yaml(root / PARAMS), root / reproduction.SPREADS)
     return compare(committed, here, spread), spread
 
 
@@ -197,8 +198,8 @@ def _check_commit(root: Path, rev: str) -> None:
 
 def _check_same_question(root: Path, rev: str) -> None:
     """Refuse to compare runs of other parameters or other data."""
-    params = yaml.safe_load(_shown(root, rev, str(PARAMS_FILE)))
-    apart = reproduction.unlike(params, read_yaml(root / PARAMS_FILE), free=FREE)
+    params = yaml.safe_load(_shown(root, rev, str(PARAMS)))
+    apart = reproduction.unlike(params, read_yaml(root / PARAMS), free=FREE)
     if apart:
         told = [f"{n} was {_word(old)}, is {_word(new)}" for n, (old, new) in apart.items()]
         raise CannotCompareError(f"parameters differ: {listed(told)}; `git diff {rev} params.yaml`")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medaudit.core.files import atomic, read_json, write_json
+from medaudit.core.layout import METRICS, PLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,12 +42,12 @@ def on_disk(value: Scalar) -> Scalar:
 def write(findings: Findings, stage: str, *, root: Path = Path()) -> None:
     """Write `metrics/<stage>.json` and `plots/<stage>/<name>.csv` below `root`."""
     scalars = {name: on_disk(value) for name, value in findings.scalars.items()}
-    write_json(root / "metrics" / f"{stage}.json", scalars)
+    write_json(root / METRICS / f"{stage}.json", scalars)
     for name, frame in findings.series.items():
-        with atomic(root / "plots" / stage / f"{name}.csv") as part:
+        with atomic(root / PLOTS / stage / f"{name}.csv") as part:
             frame.round(DIGITS).to_csv(part, index=False, lineterminator="\n")
 
 
 def read_scalars(stage: str, *, root: Path = Path()) -> dict[str, Scalar]:
     """The headline scalars that a stage wrote."""
-    return read_json(root / "metrics" / f"{stage}.json", stage=stage)
+    return read_json(root / METRICS / f"{stage}.json", stage=stage)

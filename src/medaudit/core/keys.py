@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from medaudit.core.files import digest, read_json, write_json
+from medaudit.core.layout import RESUME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -271,7 +272,6 @@ def _is_kept(value: object) -> bool:
     return value is not None and value != [] and not isinstance(value, ast.expr_context)
 
 
-ROOT = Path(".resume")
 KEY_LENGTH = 16
 RECORD = "users.json"
 
@@ -279,7 +279,7 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def store(kind: str, key: str, *, root: Path = ROOT) -> Iterator[Path]:
+def store(kind: str, key: str, *, root: Path = RESUME) -> Iterator[Path]:
     """The folder of this kind and key, held alone; older keys go once the block ends well."""
     root.mkdir(parents=True, exist_ok=True)
     with _held(root / f"{kind}.lock"):
@@ -292,7 +292,7 @@ def store(kind: str, key: str, *, root: Path = ROOT) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def entries(kind: str, *, user: str, names: Collection[str], root: Path = ROOT) -> Iterator[Path]:
+def entries(kind: str, *, user: str, names: Collection[str], root: Path = RESUME) -> Iterator[Path]:
     """The folder of finished files of this kind, held alone while the block runs.
 
     Args:

@@ -10,8 +10,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medaudit.core.errors import ParamsError, listed
+from medaudit.core.layout import PARAMS
 
-PARAMS_FILE = Path("params.yaml")
+# Keys of earlier versions, and what they are called now.
+RENAMED = {
+    "prepare.fractions.tune": "prepare.fractions.validation",
+    "train.tune_metric": "train.validation_metric",
+}
 
 
 class Section(BaseModel):
@@ -52,7 +57,7 @@ def parse(model: type[S], content: dict[str, Any], *, source: os.PathLike[str]) 
 
 def load(model: type[S], path: Path | None = None) -> S:
     """Read and validate the section that `model` names, from `params.yaml` by default."""
-    path = path or PARAMS_FILE
+    path = path or PARAMS
     return parse(model, read_yaml(path), source=path)
 
 
@@ -68,6 +73,8 @@ def _explain(model: type[Section], error: ValidationError) -> str:
     # A misspelt key is also a missing one; the misspelling is what the user has to see.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = ".".join([model.section, *(str(part) for part in first["loc"])])
+    if key in RENAMED:
+        return f"`{key}` is now called `{RENAMED[key]}`; rename it"
     if first["type"] == "extra_forbidden":
         known = _keys(model, first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)

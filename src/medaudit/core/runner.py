@@ -15,8 +15,8 @@ from typing import NoReturn
 
 from medaudit.core.errors import MedauditError
 from medaudit.core.files import write_json
+from medaudit.core.layout import RUNTIME
 
-RUNTIME = Path("runtime")
 INTERRUPTED = 130
 VERSIONED = (
     "medaudit",

@@ -342,7 +342,7 @@ def _given_roles(
     words = _present(known, str(columns.role), columns).astype(str)
     roles = splits.roles_of(words, source=str(columns.path))
     if "calibration" not in set(roles):
-        roles = roles.replace({"tune": "calibration"})
+        roles = roles.replace({"validation": "calibration"})
     splits.check_roles(rows.assign(role=roles))
     missing = [role for role in ROLES if role not in set(roles)]
     if missing:

@@ -40,7 +40,7 @@ class Fractions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: float = Field(0.70, gt=0, lt=1)
-    tune: float = Field(0.05, gt=0, lt=1)
+    validation: float = Field(0.05, gt=0, lt=1)
     calibration: float = Field(0.10, gt=0, lt=1)
     test: float = Field(0.15, gt=0, lt=1)
 

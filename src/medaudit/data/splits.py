@@ -181,11 +181,11 @@ def _neediest(have: Float64Array, more: int, shares: Float64Array, *, left: int)
 WORDS = {
     "train": "train",
     "training": "train",
-    "val": "tune",
-    "valid": "tune",
-    "validation": "tune",
-    "dev": "tune",
-    "tune": "tune",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "tune": "validation",
     "cal": "calibration",
     "calib": "calibration",
     "calibration": "calibration",
@@ -212,15 +212,15 @@ def roles_of(words: pd.Series[str], *, source: Path | str) -> pd.Series[str]:
 def completed(roles: pd.Series[str]) -> tuple[pd.Series[str], tuple[str, ...]]:
     """Given roles, divided further where a role has no rows, and what was done, for the report.
 
-    Rows of `tune` make a missing `calibration`; rows of `train` make what else is missing.
+    Rows of `validation` make a missing `calibration`; rows of `train` make what else is missing.
     """
     present = set(roles.dropna())
     told = [role for role in ROLES if role in present]
     notes = [f"The split came with the data ({', '.join(told)})."]
     divided: dict[str, tuple[str, ...]] = {}
-    if "tune" in present and "calibration" not in present:
-        divided["tune"] = ("tune", "calibration")
-    lacking = {"tune", "calibration", "test"} - present - set(divided.get("tune", ()))
+    if "validation" in present and "calibration" not in present:
+        divided["validation"] = ("validation", "calibration")
+    lacking = {"validation", "calibration", "test"} - present - set(divided.get("validation", ()))
     if lacking:
         divided["train"] = tuple(role for role in ROLES if role in {"train", *lacking})
     for role, parts in divided.items():

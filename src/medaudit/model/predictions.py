@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 from medaudit.core import keys
 from medaudit.core.errors import ModelError, listed, lookup
 from medaudit.core.files import atomic, file_digest
+from medaudit.core.layout import RESUME
 from medaudit.core.params import Section, each_once
 from medaudit.model import VERSION
 from medaudit.model.model_config import engine_versions, read_card
@@ -103,7 +104,7 @@ class Kept(NamedTuple):
 
 
 def cached_predictions(
-    job: PredictionJob, conditions: Sequence[Condition], *, root: Path = keys.ROOT
+    job: PredictionJob, conditions: Sequence[Condition], *, root: Path = RESUME
 ) -> Generator[PredictionTable]:
     """One table per predictor and condition, in that order; each is on disk before the next."""
     inputs = _Inputs(job)

@@ -70,13 +70,13 @@ def rows_digest(prepared: Prepared, positions: IntArray) -> str:
 
 
 def training_digest(prepared: Prepared) -> str:
-    """SHA-256 over all that training sees: pixels and targets of the roles train and tune.
+    """SHA-256 over all that training sees: pixels and targets of the roles train and validation.
 
     Positions count, since augmentation draws by them; ids, groups and slice columns do not.
     """
     head = [prepared.schema.task, prepared.schema.classes, prepared.image_size]
     parts = [json.dumps(head)]
-    for role in ("train", "tune"):
+    for role in ("train", "validation"):
         positions = prepared.positions([role])
         truth = prepared.targets(positions)
         seen = (positions.tobytes(), truth.tobytes())

@@ -268,7 +268,7 @@ SHORT: Mapping[str, str] = {
     "majority_share": "Most frequent called",
 }
 EVENTS: Mapping[str, str] = {"top_label": "called class", "mean": "mean"}
-ROLES = ("train", "tune", "calibration", "test")
+ROLES = ("train", "validation", "calibration", "test")
 
 
 def words(name: str) -> str:

@@ -17,10 +17,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medaudit.core.errors import DataError
 from medaudit.core.files import atomic, write_json, write_text
+from medaudit.core.layout import CASES, CHECKLIST, STAGES
 from medaudit.report import checklist, figures, interval_warnings, narrative, reproduction, results
 from medaudit.report.blocks import Context, ReportParams, pruned
 from medaudit.report.interval_warnings import explained, footnotes
-from medaudit.report.results import STAGES
 from medaudit.report.sections import SECTIONS
 
 if TYPE_CHECKING:
@@ -172,8 +172,6 @@ def sections(context: Context, drawn: Collection[str]) -> Iterator[Block]:
         yield explained({**found, "blocks": blocks}, context.evidence, each.rests_on)
 
 
-CHECKLIST = Path("report/deployment_checklist.yaml")
-
 log = logging.getLogger(__name__)
 
 
@@ -202,7 +200,7 @@ def report(
     drawn = figures.draw_all(found, out / "figures")
     log.info("drew %d figures", len(drawn))
     written = build(context, drawn=drawn)
-    pictures = root / results.CASES
+    pictures = root / CASES
     write_html(written, out / "report.html", figures=drawn, pictures=pictures)
     try:
         write_pdf(written, out / "report.pdf", figures=drawn, pictures=pictures)

@@ -14,8 +14,8 @@ import pandas as pd
 from scipy import stats
 
 from medaudit.core.errors import DataError
+from medaudit.core.layout import PROFILES, STAGES
 from medaudit.core.params import read_yaml
-from medaudit.report.results import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,6 @@ CODE = ("src", "stages", "dvc.yaml", "pyproject.toml", "report")
 # What a run on other data has to change; its commands say how, those of the embedded data do not.
 CHOICE = ("params.yaml", "data.dvc")
 EMBEDDED = Path("data/phantom")
-PROFILES = Path("profiles")
 WORDS = "report."  # the section that changes no number
 
 
@@ -167,7 +166,7 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-SPREADS = Path("profiles/spread")
+SPREADS = PROFILES / "spread"
 COLUMNS = ("stage", "metric", "seeds", "mean", "sd", "low", "high")
 # Words, the seed that was varied, and the threads, which do what another seed does.
 FREE = ("report.", "train.seed", "compute.")

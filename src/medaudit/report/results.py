@@ -11,6 +11,7 @@ import pandas as pd
 from medaudit.core import findings
 from medaudit.core.errors import DataError, listed, lookup
 from medaudit.core.files import read_json
+from medaudit.core.layout import CASES, MODEL, OPERATING_POINTS, PLOTS, PREPARED, STAGES
 from medaudit.core.params import read_yaml
 from medaudit.report.formatting import Number, number
 from medaudit.tables import manifest, operating_points, tasks
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
     from medaudit.tables.manifest import Preparation
     from medaudit.tables.operating_points import OperatingPoints
 
-STAGES = (
-    "prepare",
-    "train",
-    "evaluate",
-    "stress",
-    "slice",
-    "calibrate",
-    "selective",
-    "cases",
-)
 _ESTIMATE = "value low high n n_positive n_positive_groups undefined_share caution"
 NEEDED: dict[str, dict[str, str]] = {
     "prepare": {
@@ -76,7 +67,7 @@ NEEDED: dict[str, dict[str, str]] = {
 
 def read_series(stage: str, root: Path) -> dict[str, pd.DataFrame]:
     """Every table that a stage wrote, by file stem."""
-    folder = root / "plots" / stage
+    folder = root / PLOTS / stage
     for name in NEEDED[stage]:
         if not (folder / f"{name}.csv").exists():
             raise DataError(
@@ -106,10 +97,7 @@ def _csv(path: Path, *, stage: str) -> pd.DataFrame:
         ) from None
 
 
-PREPARED = Path("artifacts/prepared")
-POINTS = Path("artifacts/operating_points.json")
-MODEL_CARD = Path("artifacts/model/model.json")
-CASES = Path("artifacts/cases")
+MODEL_CARD = MODEL / "model.json"
 
 Records = list[dict[str, Any]]
 
@@ -230,7 +218,7 @@ def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) ->
         root=root,
         stages=stages,
         preparation=manifest.read_preparation(root / PREPARED),
-        points=operating_points.read(root / POINTS),
+        points=operating_points.read(root / OPERATING_POINTS),
         backbone=backbone_or_file(card) if card else "",
         exported=card.get("kind") == "exported",
         params=_params(root, strict=only is None),

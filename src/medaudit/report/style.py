@@ -31,7 +31,12 @@ CLASS_COLOURS = (
     *("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#9A9A9A"),
     *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255"),
 )
-ROLE_COLOURS = {"train": "#33638d", "tune": "#7aa6c9", "calibration": "#e0b04a", "test": "#c1433c"}
+ROLE_COLOURS = {
+    "train": "#33638d",
+    "validation": "#7aa6c9",
+    "calibration": "#e0b04a",
+    "test": "#c1433c",
+}
 SEVERITY_COLOURS = ("#e6b8a2", "#cf7a55", "#8c2f1b", "#4f130a", "#24060a")
 
 STYLE: Mapping[Any, Any] = {

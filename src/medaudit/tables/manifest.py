@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-ROLES = ("train", "tune", "calibration", "test")
+ROLES = ("train", "validation", "calibration", "test")
 COLUMNS = ("sample_id", "group_id", "role", "target")
 PIXELS, MASKS = "pixels", "masks.npy"
 _MANIFEST, _SCHEMA = "manifest.parquet", "schema.json"

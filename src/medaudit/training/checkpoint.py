@@ -41,7 +41,7 @@ class EpochRecord:
     epoch: int
     learning_rate: float
     train_loss: float
-    tune: dict[str, float]
+    validation: dict[str, float]
 
 
 @dataclass

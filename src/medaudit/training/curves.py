@@ -40,19 +40,19 @@ def live(folder: Path) -> Iterator[Callable[[EpochRecord], None]]:
         yield add
 
 
-def findings(trained: Trained, *, n_train: int, n_tune: int) -> Findings:
+def findings(trained: Trained, *, n_train: int, n_validation: int) -> Findings:
     """Headline numbers of the kept epoch, and the curves.
 
-    Tune scores are optimistic where they chose the epoch, so they come without intervals.
+    Validation scores are optimistic where they chose the epoch, so they come without intervals.
     """
     best = trained.best
     scalars: dict[str, Scalar] = {
         "best_epoch": best.epoch,
         "epochs_run": trained.history[-1].epoch,
         "train_loss": best.train_loss,
-        **{f"tune_{name}": value for name, value in best.tune.items()},
+        **{f"validation_{name}": value for name, value in best.validation.items()},
         "n_train": n_train,
-        "n_tune": n_tune,
+        "n_validation": n_validation,
         "n_parameters": n_parameters(trained.model),
         "precision": trained.precision,
     }
@@ -67,15 +67,18 @@ def n_parameters(model: ImageModel) -> int | None:
 
 
 def curves_table(trained: Trained) -> pd.DataFrame:
-    """One row per epoch and split; scores of the tune role stand beside its loss.
+    """One row per epoch and split; scores of the validation role stand beside its loss.
 
-    The train loss is under augmentation, smoothing, weights and mixing; the tune loss is plain. A
-    model that came trained has epoch 0, with an empty train loss.
+    The train loss is under augmentation, smoothing, weights and mixing; the validation loss is
+    plain. A model that came trained has epoch 0, with an empty train loss.
     """
     rows = [
         {"epoch": record.epoch, "split": split, **scores}
         for record in trained.history
-        for split, scores in (("train", {"loss": record.train_loss}), ("tune", record.tune))
+        for split, scores in (
+            ("train", {"loss": record.train_loss}),
+            ("validation", record.validation),
+        )
     ]
     return pd.DataFrame(rows)
 
@@ -93,6 +96,6 @@ def _open(folder: Path) -> Live:
 
 
 def _flat(record: EpochRecord) -> dict[str, float]:
-    tune = {f"tune/{name}": value for name, value in record.tune.items()}
+    validation = {f"validation/{name}": value for name, value in record.validation.items()}
     train = {"train/loss": record.train_loss, "train/learning_rate": record.learning_rate}
-    return {name: value for name, value in (train | tune).items() if math.isfinite(value)}
+    return {name: value for name, value in (train | validation).items() if math.isfinite(value)}

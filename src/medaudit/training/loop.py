@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from medaudit.model.network import AuditModel
     from medaudit.model.prepared import Prepared
 
-TuneMetric = Literal["macro_auroc", "macro_auprc", "macro_f1", "balanced_accuracy", "loss"]
+ValidationMetric = Literal["macro_auroc", "macro_auprc", "macro_f1", "balanced_accuracy", "loss"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=1)]
 
@@ -52,8 +52,8 @@ class TrainParams(Section):
         std: of the channels, by which images are divided; `null` likewise, and (1, 1, 1).
         outputs: what an exported model gives, which has to be said; backbones give logits.
         dropout: in front of the linear layer.
-        epochs: at most; 0 checks the model in `weights`, scores it on the tune role and records it
-            unchanged.
+        epochs: at most; 0 checks the model in `weights`, scores it on the validation role and
+            records it unchanged.
         batch_size: images per step.
         learning_rate: of AdamW, at its peak.
         weight_decay: of AdamW, on weights with two or more dimensions.
@@ -65,11 +65,12 @@ class TrainParams(Section):
         mixup: alpha of the Beta distribution that mixes pairs of images (Zhang et al. 2018);
             0 turns it off.
         ema: decay per step of an exponential moving average of the weights, e.g. 0.98, which is
-            then what is scored on the tune role and kept; 0 turns it off. Running statistics of
-            batch normalisation are averaged as the weights are.
+            then what is scored on the validation role and kept; 0 turns it off. Running
+            statistics of batch normalisation are averaged as the weights are.
         augment: changes of training images.
-        tune_metric: chooses the epoch that is kept, on the tune role.
-        patience: epochs without a better tune metric before training ends; `null` for all epochs.
+        validation_metric: chooses the epoch that is kept, on the validation role.
+        patience: epochs without a better validation metric before training ends; `null` for
+            all epochs.
         precision: `auto` takes bfloat16 where it is faster (CUDA; dense convolutions on a CPU that
             has it). Evaluation is float32 always.
         seed: of first weights, order, dropout, mixing and augmentation.
@@ -93,7 +94,7 @@ class TrainParams(Section):
     mixup: float = Field(default=0.0, ge=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
     augment: AugmentParams = AugmentParams()
-    tune_metric: TuneMetric = "macro_auroc"
+    validation_metric: ValidationMetric = "macro_auroc"
     patience: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
@@ -145,7 +146,7 @@ def fit(
     store: Path,
     on_epoch: Callable[[EpochRecord], None],
 ) -> Trained:
-    """Train on the role `train` and keep the epoch that is best on the role `tune`.
+    """Train on the role `train` and keep the epoch that is best on the role `validation`.
 
     Args:
         prepared: data.
@@ -213,19 +214,19 @@ class TrainingRun:
         return self.model if self.average is None else cast("AuditModel", self.average.module)
 
     def epoch(self, number: int) -> EpochRecord:
-        """Train one epoch, then score the tune role."""
+        """Train one epoch, then score the validation role."""
         started = time.perf_counter()
         train_loss = self._train_epoch(number)
-        tune = self._tune_scores()
-        record = EpochRecord(number, self.optimizer.param_groups[0]["lr"], train_loss, tune)
+        validation = self._validation_scores()
+        record = EpochRecord(number, self.optimizer.param_groups[0]["lr"], train_loss, validation)
         log.info(
             "epoch %d/%d: train loss %.4f, %s (%.1f s)",
             number,
             self.params.epochs,
             train_loss,
             ", ".join(
-                f"tune {name} {tune[name]:.4f}"
-                for name in dict.fromkeys(("loss", self.params.tune_metric))
+                f"validation {name} {validation[name]:.4f}"
+                for name in dict.fromkeys(("loss", self.params.validation_metric))
             ),
             time.perf_counter() - started,
         )
@@ -274,9 +275,9 @@ class TrainingRun:
         )
         return Batch(images, targets)
 
-    def _tune_scores(self) -> dict[str, float]:
+    def _validation_scores(self) -> dict[str, float]:
         feed = inference.LoaderConfig(self.params.batch_size, self.loader_threads, self.device)
-        return objectives.tune_scores(self.scored, self.prepared, feed=feed)
+        return objectives.validation_scores(self.scored, self.prepared, feed=feed)
 
     def _set_rate(self, done: float) -> None:
         share = rate_factor(done, epochs=self.params.epochs, warmup=self.params.warmup_epochs)
@@ -322,14 +323,14 @@ def mixup(x: Tensor, y: Tensor, *, alpha: float, rng: np.random.Generator) -> tu
 
 
 def score(record: EpochRecord, params: TrainParams) -> float:
-    """The tune metric of an epoch, higher is better; an error where it is undefined."""
-    value = record.tune[params.tune_metric]
+    """The validation metric of an epoch, higher is better; an error where it is undefined."""
+    value = record.validation[params.validation_metric]
     if not math.isfinite(value):
         raise DataError(
-            f"train.tune_metric `{params.tune_metric}` is undefined on the tune role, which may "
-            f"lack classes; choose another metric or a larger tune role"
+            f"train.validation_metric `{params.validation_metric}` is undefined on the "
+            f"validation role, which may lack classes; choose another metric or a larger role"
         )
-    return -value if params.tune_metric == "loss" else value
+    return -value if params.validation_metric == "loss" else value
 
 
 def _check_rows(n_train: int) -> None:

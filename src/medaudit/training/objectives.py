@@ -32,7 +32,7 @@ POWERS = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}
 
 
 class Objective(Protocol):
-    """Encoding of targets, loss, weights and tune scores of one kind of task."""
+    """Encoding of targets, loss, weights and validation scores of one kind of task."""
 
     def encode(self, targets: IntArray, *, n_outputs: int, smoothing: float) -> Tensor:
         """Targets as float32 (n, outputs), which mixing may blend."""
@@ -47,9 +47,9 @@ class Objective(Protocol):
         """Mean weighted loss over the batch, of logits that leave the model: without a shift."""
 
     def undefined(self, targets: IntArray, *, classes: Sequence[str]) -> list[str]:
-        """Classes that macro means of the tune scores leave out, since they are not there."""
+        """Classes that macro means of the validation scores leave out, since they are not there."""
 
-    def tune_scores(self, logits: Floats, targets: IntArray) -> dict[str, float]:
+    def validation_scores(self, logits: Floats, targets: IntArray) -> dict[str, float]:
         """`loss` and the scores that may choose the epoch; NaN where there is no class to score."""
 
 
@@ -109,8 +109,8 @@ class MulticlassObjective:
         counts = np.bincount(targets, minlength=len(classes))
         return [name for name, count in zip(classes, counts, strict=True) if count == 0]
 
-    def tune_scores(self, logits: Floats, targets: IntArray) -> dict[str, float]:
-        """Unsmoothed, unweighted scores; classes that the tune role lacks are left out of means."""
+    def validation_scores(self, logits: Floats, targets: IntArray) -> dict[str, float]:
+        """Unsmoothed, unweighted scores; means leave out classes that the role lacks."""
         wide = logits.astype(np.float64)
         truth = -log_softmax(wide, axis=1)[np.arange(len(targets)), targets]
         present = [int(c) for c in np.unique(targets)]
@@ -172,7 +172,7 @@ class MultilabelObjective:
         scored = both_kinds(targets == 1)
         return [name for k, name in enumerate(classes) if k not in scored]
 
-    def tune_scores(self, logits: Floats, targets: IntArray) -> dict[str, float]:
+    def validation_scores(self, logits: Floats, targets: IntArray) -> dict[str, float]:
         """Unsmoothed, unweighted scores; means over labels that have positives and negatives.
 
         A label is called at a probability of 1/2: only calibration may choose thresholds.
@@ -207,28 +207,32 @@ def get(task: str) -> Objective:
 __all__ = ["OBJECTIVES", "Objective", "get"]
 
 
-def tune_scores(model: ImageModel, prepared: Prepared, *, feed: LoaderConfig) -> dict[str, float]:
-    """Scores of a model on the role `tune`."""
-    return scores_of(tune_logits(model, prepared, feed=feed), prepared)
+def validation_scores(
+    model: ImageModel, prepared: Prepared, *, feed: LoaderConfig
+) -> dict[str, float]:
+    """Scores of a model on the role `validation`."""
+    return scores_of(validation_logits(model, prepared, feed=feed), prepared)
 
 
-def tune_logits(model: ImageModel, prepared: Prepared, *, feed: LoaderConfig) -> Float32Array:
-    """Logits (n, outputs) of the role `tune`."""
-    tune = prepared.positions(["tune"])
-    (logits,) = inference.run(model, prepared.reader.take, tune, feed=feed, label="tune").logits
+def validation_logits(model: ImageModel, prepared: Prepared, *, feed: LoaderConfig) -> Float32Array:
+    """Logits (n, outputs) of the role `validation`."""
+    validation = prepared.positions(["validation"])
+    (logits,) = inference.run(
+        model, prepared.reader.take, validation, feed=feed, label="validation"
+    ).logits
     return np.asarray(logits)
 
 
 def scores_of(logits: Float32Array, prepared: Prepared) -> dict[str, float]:
-    """Scores of logits of the role `tune`."""
-    targets = prepared.targets(prepared.positions(["tune"]))
-    return get(prepared.schema.task).tune_scores(logits, targets)
+    """Scores of logits of the role `validation`."""
+    targets = prepared.targets(prepared.positions(["validation"]))
+    return get(prepared.schema.task).validation_scores(logits, targets)
 
 
 def warn_of_gaps(prepared: Prepared) -> None:
-    """Name the classes that the tune scores cannot see."""
-    targets = prepared.targets(prepared.positions(["tune"]))
+    """Name the classes that the validation scores cannot see."""
+    targets = prepared.targets(prepared.positions(["validation"]))
     asked = get(prepared.schema.task)
     absent = asked.undefined(targets, classes=prepared.schema.classes)
     if absent:
-        log.warning("tune role: %s left out of mean scores, too few cases", listed(absent))
+        log.warning("validation role: %s left out of mean scores, too few cases", listed(absent))

@@ -148,21 +148,23 @@ def _warn_of_raw_input(params: TrainParams) -> None:
 
 
 def verify(model: ImageModel, prepared: Prepared, *, feed: LoaderConfig) -> Trained:
-    """Score a model on the tune role, as epoch 0 of a training that never was.
+    """Score a model on the validation role, as epoch 0 of a training that never was.
 
     A file does not say in which order its outputs stand, nor what they are; they are taken as
     declared, and what speaks against that is pointed out.
     """
     log.info("outputs are taken as %s, in this order", listed(prepared.schema.classes, limit=20))
     objectives.warn_of_gaps(prepared)
-    logits = objectives.tune_logits(model, prepared, feed=feed)
+    logits = objectives.validation_logits(model, prepared, feed=feed)
     scores = objectives.scores_of(logits, prepared)
-    log.info("as it came: tune loss %.4f, macro AUROC %.4f", scores["loss"], scores["macro_auroc"])
+    log.info(
+        "as it came: validation loss %.4f, macro AUROC %.4f", scores["loss"], scores["macro_auroc"]
+    )
     if scores["macro_auroc"] < CHANCE:
-        log.warning("the tune role is ranked below chance; check the order of the outputs")
+        log.warning("the validation role is ranked below chance; check the order of the outputs")
     if logits.min() >= 0 and logits.max() <= 1:
         log.warning("all logits lie in [0, 1], as probabilities do; check `train.outputs`")
-    record = EpochRecord(0, learning_rate=0.0, train_loss=math.nan, tune=scores)
+    record = EpochRecord(0, learning_rate=0.0, train_loss=math.nan, validation=scores)
     return Trained(model, 0, (record,), precision="fp32")
 
 

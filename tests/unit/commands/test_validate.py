@@ -404,7 +404,7 @@ def test_images_that_the_model_has_learnt_from_are_counted(root, tmp_path):
     pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
     validate(asked(root, tmp_path / "out", images=images, table=tmp_path / "labels.csv"))
     told = summary(tmp_path / "out")
-    note = "2 of 5 images are also in the train, tune or calibration role"
+    note = "2 of 5 images are also in the train, validation or calibration role"
     assert told["n_learnt_from"] == 2
     assert any(note in each for each in told["cautions"])
     assert note in (tmp_path / "out/report/report.html").read_text()

@@ -207,11 +207,11 @@ def test_the_official_split_is_kept_and_divided_by_patient(project: Project, roo
     # 60 images in 30 patients divide as 0.70 : 0.05 : 0.10, that is 49.4 : 3.5 : 7.1
     assert counts["test"] == 20
     assert abs(counts["train"] - 49.4) <= 4
-    assert counts["tune"] >= 2
+    assert counts["validation"] >= 2
     assert rows.groupby("group_id")["role"].nunique().max() == 1
     notes = read_preparation(folder / "artifacts/prepared").notes
     assert "The split came with the data (train, test)." in notes
-    assert "Its train rows were divided by group into train, tune and calibration." in notes
+    assert "Its train rows were divided by group into train, validation and calibration." in notes
 
 
 def test_errors_of_the_official_split(root: Path) -> None:
@@ -253,7 +253,7 @@ def test_prepared_data_of_several_labels(
     assert targets(rows).sum(axis=0).tolist() == [16, 32, 32, 0]
     facts = read_preparation(folder / "artifacts/prepared")
     assert facts.schema.critical_class is None
-    absent = "No positive image of Pneumonia in train, tune, calibration, test"
+    absent = "No positive image of Pneumonia in train, validation, calibration, test"
     assert any(note.startswith(absent) for note in facts.notes)
     assert absent in caplog.text
     assert read_scalars("prepare", root=folder)["imbalance_ratio"] is None

@@ -306,9 +306,9 @@ def test_the_split_of_the_table_is_kept_and_val_is_divided(project: Project, roo
     assert (rows["role"][given == "train"] == "train").all()
     assert (rows["role"][given == "test"] == "test").all()
     held = rows[given == "val"]
-    assert set(held["role"]) == {"tune", "calibration"}
+    assert set(held["role"]) == {"validation", "calibration"}
     assert held.groupby("group_id")["role"].nunique().max() == 1
     assert 8 <= (held["role"] == "calibration").sum() <= 14
     notes = read_preparation(folder / "artifacts/prepared").notes
-    assert "The split came with the data (train, tune, test)." in notes
-    assert "Its tune rows were divided by group into tune and calibration." in notes
+    assert "The split came with the data (train, validation, test)." in notes
+    assert "Its validation rows were divided by group into validation and calibration." in notes

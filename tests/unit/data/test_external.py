@@ -501,7 +501,7 @@ class TestRoles:
         _, table = joined(
             outputs, truth, metadata(save(frame, "m.csv"), group="patient", role="split")
         )
-        assert set(table.rows["role"]) == {"calibration", "tune", "test"}
+        assert set(table.rows["role"]) == {"calibration", "validation", "test"}
 
     def test_a_group_in_two_roles_is_named(self, outputs, truth, truth_file, save):
         frame = pd.read_csv(truth_file)

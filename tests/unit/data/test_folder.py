@@ -81,9 +81,9 @@ def test_splits_are_folders_above(project: Project, root: Path, draw: Draw) -> N
     assert (rows["role"] == "train").sum() == 16
     assert set(rows.loc[rows["sample_id"].str.startswith("test/"), "role"]) == {"test"}
     held = rows.loc[rows["sample_id"].str.startswith("Valid/"), "role"]
-    assert set(held) == {"tune", "calibration"}
+    assert set(held) == {"validation", "calibration"}
     notes = read_preparation(work / "artifacts/prepared").notes
-    assert notes[:2] == (base.NO_GROUPS, "The split came with the data (train, tune, test).")
+    assert notes[:2] == (base.NO_GROUPS, "The split came with the data (train, validation, test).")
 
 
 def test_splits_beside_classes(root: Path, draw: Draw) -> None:

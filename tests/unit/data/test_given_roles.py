@@ -19,15 +19,18 @@ from stages import prepare
 
 Draw = Callable[[Path, int], None]
 Project = Callable[..., Path]
-FRACTIONS = {"train": 0.70, "tune": 0.05, "calibration": 0.10, "test": 0.15}
-ANY = "train/tune/calibration/test"
+FRACTIONS = {"train": 0.70, "validation": 0.05, "calibration": 0.10, "test": 0.15}
+ANY = "train/validation/calibration/test"
 
 
 def test_words_for_roles_in_any_case() -> None:
     words = pd.Series(["Train", "VAL", "valid", "validation", "tune", "Cal", "calibration", "TEST"])
     assert splits.roles_of(words, source="t").tolist() == [
-        "train", "tune", "tune", "tune", "tune", "calibration", "calibration", "test",
-    ]  # fmt: skip
+        "train",
+        *["validation"] * 4,
+        *["calibration"] * 2,
+        "test",
+    ]
     with pytest.raises(DataError, match=r"t\.csv: unknown splits holdout, 3; known: train, "):
         splits.roles_of(pd.Series(["train", "holdout", "3", None]), source="t.csv")
 
@@ -35,12 +38,15 @@ def test_words_for_roles_in_any_case() -> None:
 @pytest.mark.parametrize(
     ("roles", "completed"),
     [
-        (["train", "tune", "calibration", "test"], ["train", "tune", "calibration", "test"]),
-        (["train", "tune", "test"], ["train", "tune/calibration", "test"]),
-        (["train", "test"], ["train/tune/calibration", "test"]),
-        (["train", "calibration", "test"], ["train/tune", "calibration", "test"]),
-        (["train", "tune"], ["train/test", "tune/calibration"]),
-        (["train"], ["train/tune/calibration/test"]),
+        (
+            ["train", "validation", "calibration", "test"],
+            ["train", "validation", "calibration", "test"],
+        ),
+        (["train", "validation", "test"], ["train", "validation/calibration", "test"]),
+        (["train", "test"], ["train/validation/calibration", "test"]),
+        (["train", "calibration", "test"], ["train/validation", "calibration", "test"]),
+        (["train", "validation"], ["train/test", "validation/calibration"]),
+        (["train"], ["train/validation/calibration/test"]),
     ],
 )
 def test_roles_that_no_row_has_are_made_by_dividing(roles: list[str], completed: list[str]) -> None:
@@ -50,7 +56,7 @@ def test_roles_that_no_row_has_are_made_by_dividing(roles: list[str], completed:
 
 
 def test_empty_cells_stay_empty() -> None:
-    found, _ = splits.completed(pd.Series(["train", None, "tune", "calibration", "test"]))
+    found, _ = splits.completed(pd.Series(["train", None, "validation", "calibration", "test"]))
     assert found.isna().tolist() == [False, True, False, False, False]
 
 
@@ -68,7 +74,7 @@ def test_given_roles_are_kept_and_count_when_others_are_filled_up() -> None:
     )
     assert (found[:40] == "test").all()
     assert (found[40:] == "train").sum() == pytest.approx(49, abs=1)
-    assert (found[40:] == "tune").sum() == pytest.approx(3.5, abs=1)
+    assert (found[40:] == "validation").sum() == pytest.approx(3.5, abs=1)
     assert (found[40:] == "calibration").sum() == pytest.approx(7, abs=1)
     assert "test" not in found[40:]
 
@@ -83,10 +89,10 @@ def test_rows_are_divided_among_their_roles_alone_with_every_label_in_each() -> 
         classes=["a", "b"],
         fractions=FRACTIONS,
         seed=3,
-        given=["tune/calibration"] * 40,
+        given=["validation/calibration"] * 40,
         scarce="allow",
     )
-    assert set(found) == set(found[truth[:, 1]]) == {"tune", "calibration"}
+    assert set(found) == set(found[truth[:, 1]]) == {"validation", "calibration"}
     assert (found[::2] == found[1::2]).all()
 
 
@@ -106,11 +112,12 @@ def test_a_group_in_two_given_roles_is_named() -> None:
     rows = pd.DataFrame(
         {
             "group_id": ["a", "a", "b", "b", "c", "c"],
-            "role": ["train", "test", "tune/calibration", "train", "test", None],
+            "role": ["train", "test", "validation/calibration", "train", "test", None],
         }
     )
     with pytest.raises(
-        DataError, match=r"2 groups stand in two roles .*: a \(test and train\), b \(train and tune"
+        DataError,
+        match=r"2 groups stand in two roles .*: a \(test and train\), b \(train and validation",
     ):
         given_to_groups(rows)
     assert given_to_groups(rows[4:]).to_dict() == {"c": "test"}
@@ -154,7 +161,10 @@ def test_copies_across_given_roles_are_reported_and_not_moved(
 ) -> None:
     folder = run(project, table)
     rows = read_manifest(folder / "artifacts/prepared").set_index("sample_id")
-    assert rows["role"].tolist() == np.repeat(["train", "tune", "calibration", "test"], 10).tolist()
+    assert (
+        rows["role"].tolist()
+        == np.repeat(["train", "validation", "calibration", "test"], 10).tolist()
+    )
     assert rows["group_id"].tolist() == table["patient"].tolist()
     duplicates = pd.read_csv(folder / "plots/prepare/duplicates.csv")
     assert duplicates[["pair", "across_roles"]].to_numpy().tolist() == [["00.png 39.png", True]]
@@ -194,10 +204,10 @@ def test_a_group_in_two_roles_of_the_table(project: Project, table: pd.DataFrame
 def test_a_role_that_cannot_be_made(project: Project, table: pd.DataFrame) -> None:
     table["split"] = table["split"].replace({"cal": "val"})
     table.loc[table["split"] == "val", "patient"] = "one"
-    with pytest.raises(DataError, match="no group of images is left for the role tune"):
+    with pytest.raises(DataError, match="no group of images is left for the role validation"):
         run(project, table)
     table["split"] = "test"
-    with pytest.raises(DataError, match="for the role train, tune, calibration"):
+    with pytest.raises(DataError, match="for the role train, validation, calibration"):
         run(project, table)
 
 

@@ -23,7 +23,9 @@ def make_prepared(folder: Path, *, n: int = 48, seed: int = 0) -> Path:
     images = rng.integers(60, 160, (n, SIZE, SIZE, 3)).astype(np.uint8)
     images[targets == 0, :, :, 0] += 60
     images[targets == 1, :, :, 2] += 60
-    roles = np.array(["train", "train", "train", "train", "tune", "tune", "calibration", "test"])
+    roles = np.array(
+        ["train", "train", "train", "train", "validation", "validation", "calibration", "test"]
+    )
     manifest = pd.DataFrame(
         {
             "sample_id": [f"s{i:03d}" for i in range(n)],
@@ -54,7 +56,9 @@ def make_multilabel(folder: Path, *, n: int = 64, seed: int = 0) -> Path:
     images = rng.integers(60, 160, (n, SIZE, SIZE, 3))
     images[..., 0] += 60 * targets[:, 0, None, None]
     images[..., 2] += 60 * targets[:, 1, None, None]
-    roles = np.array(["train", "train", "train", "train", "tune", "tune", "calibration", "test"])
+    roles = np.array(
+        ["train", "train", "train", "train", "validation", "validation", "calibration", "test"]
+    )
     manifest = pd.DataFrame(
         {
             "sample_id": [f"s{i:03d}" for i in range(n)],

@@ -44,7 +44,7 @@ def test_from_parameters_to_predictions(
     folder = tmp_path / "model"
     network.save_model(trained.model, folder, card=train_or_load.card(prepared, params, trained))
     assert (folder / f"model.{suffix}").read_bytes() == source.read_bytes()
-    assert curves.findings(trained, n_train=1, n_tune=1).scalars["n_parameters"] is None
+    assert curves.findings(trained, n_train=1, n_validation=1).scalars["n_parameters"] is None
 
     job = PredictionJob(
         stage="evaluate",

@@ -121,13 +121,13 @@ def test_probabilities_that_leave_the_model_are_those_of_the_data() -> None:
     assert model.bias.item() == pytest.approx(-2.3, abs=0.2)
 
 
-def test_tune_scores_by_hand() -> None:
+def test_validation_scores_by_hand() -> None:
     # red: p = .9 .4 .2 .3 against 1 1 0 0: AUROC 1, AP 1; called 1 0 0 0: F1 2/3, recalls 1/2 and 1
     # blue: p = .8 .6 .4 .2 against 0 1 0 0: AUROC 2/3, AP 1/2; called 1 1 0 0: F1 2/3, 1 and 2/3
     # none: nobody has it, so it stands in the loss alone
     p = np.array([[0.9, 0.8, 0.1], [0.4, 0.6, 0.1], [0.2, 0.4, 0.1], [0.3, 0.2, 0.1]])
     y = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0]])
-    scores = MULTILABEL.tune_scores(np.log(p / (1 - p)), y)
+    scores = MULTILABEL.validation_scores(np.log(p / (1 - p)), y)
     truth = [0.9, 0.4, 0.8, 0.7, 0.2, 0.6, 0.6, 0.8, 0.9, 0.9, 0.9, 0.9]
     assert scores["loss"] == pytest.approx(-np.log(truth).mean())
     assert scores["macro_auroc"] == pytest.approx((1 + 2 / 3) / 2)
@@ -138,7 +138,7 @@ def test_tune_scores_by_hand() -> None:
 
 
 def test_without_any_label_to_rank_the_means_are_undefined() -> None:
-    scores = MULTILABEL.tune_scores(np.zeros((3, 1)), np.zeros((3, 1), dtype=np.int64))
+    scores = MULTILABEL.validation_scores(np.zeros((3, 1)), np.zeros((3, 1), dtype=np.int64))
     assert scores["loss"] == pytest.approx(np.log(2))
     assert all(np.isnan(value) for name, value in scores.items() if name != "loss")
 
@@ -149,14 +149,16 @@ def test_labels_are_learnt_and_the_card_notes_the_shift(
     trained = make(multilabel, tmp_path / "store", BASE)
     losses = [record.train_loss for record in trained.history]
     assert losses[-1] < 0.9 * losses[0]
-    assert trained.best.tune["macro_auroc"] > 0.8
+    assert trained.best.validation["macro_auroc"] > 0.8
     card = train_or_load.card(multilabel, BASE, trained)
     truth = multilabel.targets(multilabel.positions(["train"]))
     ratios = (1 - truth.mean(axis=0)) / truth.mean(axis=0)
     assert card.logit_shift == pytest.approx(np.log(ratios), abs=1e-5)
     network.save_model(trained.model, tmp_path / "model", card=card)
     again = network.load_model(tmp_path / "model")
-    assert objectives.tune_scores(again, multilabel, feed=FEED) == pytest.approx(trained.best.tune)
+    assert objectives.validation_scores(again, multilabel, feed=FEED) == pytest.approx(
+        trained.best.validation
+    )
 
 
 def test_a_new_head_begins_where_unshifted_training_would(multilabel: Prepared) -> None:
@@ -174,17 +176,21 @@ def test_equal_weights_leave_no_shift_to_note(multilabel: Prepared, tmp_path: Pa
 
 
 @pytest.mark.parametrize("metric", ["macro_auprc", "macro_f1", "balanced_accuracy", "loss"])
-def test_every_tune_metric_can_choose(multilabel: Prepared, tmp_path: Path, metric: str) -> None:
-    params = BASE.model_copy(update={"tune_metric": metric, "epochs": 1})
+def test_every_validation_metric_can_choose(
+    multilabel: Prepared, tmp_path: Path, metric: str
+) -> None:
+    params = BASE.model_copy(update={"validation_metric": metric, "epochs": 1})
     assert make(multilabel, tmp_path / "store", params).best_epoch == 1
 
 
-def test_a_label_that_the_tune_role_lacks_is_named(
+def test_a_label_that_the_validation_role_lacks_is_named(
     multilabel: Prepared, caplog: pytest.LogCaptureFixture
 ) -> None:
     manifest = multilabel.manifest
     blue = np.stack(manifest["target"].to_numpy())[:, 1] == 1
-    moved = manifest.assign(role=manifest["role"].mask(blue & (manifest["role"] == "tune"), "test"))
+    moved = manifest.assign(
+        role=manifest["role"].mask(blue & (manifest["role"] == "validation"), "test")
+    )
     objectives.warn_of_gaps(Prepared(**{**vars(multilabel), "manifest": moved}))
     assert "blue left out of mean scores" in caplog.text
 

@@ -79,20 +79,20 @@ def test_class_without_training_image_is_named() -> None:
         MULTICLASS.weights(np.array([0, 0]), classes=("nv", "mel"), kind="none")
 
 
-def test_tune_scores_by_hand() -> None:
+def test_validation_scores_by_hand() -> None:
     # decisions 0 0 1 0 against 0 0 1 1: recalls 1 and 1/2; F1 4/5 and 2/3
     # class 1 against the rest: positives score .9 and .4, negatives .2 and .3: AUROC 1
     p = np.array([0.2, 0.3, 0.9, 0.4])
     logits = np.log(np.stack([1 - p, p], axis=1))
-    scores = MULTICLASS.tune_scores(logits, np.array([0, 0, 1, 1]))
+    scores = MULTICLASS.validation_scores(logits, np.array([0, 0, 1, 1]))
     assert scores["balanced_accuracy"] == pytest.approx(0.75)
     assert scores["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
     assert scores["macro_auroc"] == pytest.approx(1.0)
     assert scores["loss"] == pytest.approx(-np.log([0.8, 0.7, 0.9, 0.4]).mean())
 
 
-def test_tune_auroc_of_one_class_is_undefined() -> None:
-    scores = MULTICLASS.tune_scores(np.zeros((3, 2)), np.zeros(3, dtype=np.int64))
+def test_validation_auroc_of_one_class_is_undefined() -> None:
+    scores = MULTICLASS.validation_scores(np.zeros((3, 2)), np.zeros(3, dtype=np.int64))
     assert np.isnan(scores["macro_auroc"])
 
 

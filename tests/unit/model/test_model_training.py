@@ -46,7 +46,7 @@ def test_toy_data_is_learnt_and_thread_count_of_the_loader_changes_nothing(
     trained = fit(prepared, tmp_path / "one", BASE)
     losses = [record.train_loss for record in trained.history]
     assert losses[-1] < 0.8 * losses[0]
-    assert trained.history[-1].tune["macro_auroc"] > 0.95
+    assert trained.history[-1].validation["macro_auroc"] > 0.95
     assert not trained.model.training
     again = fit(prepared, tmp_path / "two", BASE, loader_threads=3)
     assert same(trained.model, again.model)
@@ -107,28 +107,28 @@ def test_the_decay_bounds_the_memory_of_the_moving_average() -> None:
 
 
 def test_the_average_is_what_is_scored_and_kept(prepared: Prepared, tmp_path: Path) -> None:
-    params = BASE.model_copy(update={"tune_metric": "loss"})
+    params = BASE.model_copy(update={"validation_metric": "loss"})
     plain = fit(prepared, tmp_path / "plain", params)
     averaged = fit(prepared, tmp_path / "averaged", params.model_copy(update={"ema": 0.9}))
     # The average steers no step: training is the same to the bit, what is scored is not.
     pairs = list(zip(plain.history, averaged.history, strict=True))
     assert all(one.train_loss == other.train_loss for one, other in pairs)
-    assert all(one.tune["loss"] != other.tune["loss"] for one, other in pairs)
+    assert all(one.validation["loss"] != other.validation["loss"] for one, other in pairs)
     feed = inference.LoaderConfig(params.batch_size, 1, CPU)
-    scores = objectives.tune_scores(averaged.model, prepared, feed=feed)
-    assert scores == averaged.best.tune
+    scores = objectives.validation_scores(averaged.model, prepared, feed=feed)
+    assert scores == averaged.best.validation
 
 
 @pytest.mark.parametrize(("metric", "told"), [("loss", 1), ("macro_auroc", 2)])
 def test_the_log_names_every_score_once(
     prepared: Prepared, tmp_path: Path, caplog: pytest.LogCaptureFixture, metric: str, told: int
 ) -> None:
-    params = BASE.model_copy(update={"epochs": 1, "tune_metric": metric})
+    params = BASE.model_copy(update={"epochs": 1, "validation_metric": metric})
     with caplog.at_level("INFO"):
         fit(prepared, tmp_path / "s", params)
     (line,) = (text for text in caplog.messages if text.startswith("epoch 1/1"))
-    assert line.count("tune ") == told
-    assert f"tune {metric} " in line
+    assert line.count("validation ") == told
+    assert f"validation {metric} " in line
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "words", "other keys"])
@@ -156,13 +156,13 @@ def test_an_unreadable_checkpoint_starts_again(
 
 
 def test_early_stopping_keeps_the_first_best_epoch(prepared: Prepared, tmp_path: Path) -> None:
-    # a learning rate of next to nothing leaves the decisions of the tune role where they are
+    # a learning rate of next to nothing leaves the decisions of the validation role where they are
     params = BASE.model_copy(
         update={
             "epochs": 9,
             "patience": 2,
             "learning_rate": 1e-12,
-            "tune_metric": "balanced_accuracy",
+            "validation_metric": "balanced_accuracy",
             "backbone": "test_vit",
         }
     )
@@ -183,18 +183,18 @@ def test_progress_keeps_weights_of_the_best_epoch() -> None:
 
 
 def test_findings_and_curves(prepared: Prepared, tmp_path: Path) -> None:
-    params = BASE.model_copy(update={"epochs": 2, "tune_metric": "loss"})
+    params = BASE.model_copy(update={"epochs": 2, "validation_metric": "loss"})
     trained = fit(prepared, tmp_path / "s", params)
-    found = curves.findings(trained, n_train=24, n_tune=12)
-    losses = [record.tune["loss"] for record in trained.history]
+    found = curves.findings(trained, n_train=24, n_validation=12)
+    losses = [record.validation["loss"] for record in trained.history]
     assert found.scalars["best_epoch"] == 1 + int(np.argmin(losses))
-    assert found.scalars["tune_loss"] == min(losses)
+    assert found.scalars["validation_loss"] == min(losses)
     table = found.series["curves"]
     assert table[["epoch", "split"]].to_numpy().tolist() == [
         [1, "train"],
-        [1, "tune"],
+        [1, "validation"],
         [2, "train"],
-        [2, "tune"],
+        [2, "validation"],
     ]
     assert table.loc[table["split"] == "train", "macro_auroc"].isna().all()
 
@@ -209,13 +209,13 @@ def test_live_curves_hold_every_epoch(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not (tmp_path / "dvc.yaml").exists()
 
 
-def test_an_undefined_tune_metric_stops_training(prepared: Prepared, tmp_path: Path) -> None:
-    one_class = (prepared.manifest["role"] == "tune") & (prepared.manifest["target"] == 1)
+def test_an_undefined_validation_metric_stops_training(prepared: Prepared, tmp_path: Path) -> None:
+    one_class = (prepared.manifest["role"] == "validation") & (prepared.manifest["target"] == 1)
     manifest = prepared.manifest.assign(
         role=prepared.manifest["role"].mask(one_class, "calibration")
     )
     cut = Prepared(**{**vars(prepared), "manifest": manifest})
-    with pytest.raises(DataError, match="`macro_auroc` is undefined on the tune role"):
+    with pytest.raises(DataError, match="`macro_auroc` is undefined on the validation role"):
         fit(cut, tmp_path / "s", BASE.model_copy(update={"epochs": 1}))
 
 
@@ -250,13 +250,18 @@ def test_the_key_covers_data_params_and_threads(prepared: Prepared) -> None:
     older = prepared.manifest.assign(age=prepared.manifest["age"] + 1)
     assert base == key(Prepared(**{**vars(prepared), "manifest": older}), BASE)
     target = prepared.manifest["target"]
-    for role, counts in (("train", True), ("tune", True), ("calibration", False), ("test", False)):
+    for role, counts in (
+        ("train", True),
+        ("validation", True),
+        ("calibration", False),
+        ("test", False),
+    ):
         moved = target.mask(prepared.manifest["role"] == role, 1 - target)
         other = Prepared(**{**vars(prepared), "manifest": prepared.manifest.assign(target=moved)})
         assert (base != key(other, BASE)) == counts, role
 
 
-def test_the_key_covers_pixels_of_train_and_tune(prepared: Prepared, tmp_path: Path) -> None:
+def test_the_key_covers_pixels_of_train_and_validation(prepared: Prepared, tmp_path: Path) -> None:
     def digest(role: str) -> str:
         folder = tmp_path / role
         shutil.copytree(prepared.folder, folder)
@@ -267,5 +272,5 @@ def test_the_key_covers_pixels_of_train_and_tune(prepared: Prepared, tmp_path: P
         return training_digest(read_prepared(folder))
 
     base = training_digest(prepared)
-    assert len({base, digest("train"), digest("tune")}) == 3
+    assert len({base, digest("train"), digest("validation")}) == 3
     assert base == digest("test")

@@ -69,13 +69,13 @@ def test_a_model_is_recorded_unchanged(
 
 
 def test_findings_of_epoch_0(prepared: Prepared, weights: Path) -> None:
-    found = curves.findings(take(prepared, weights=str(weights)), n_train=24, n_tune=12)
+    found = curves.findings(take(prepared, weights=str(weights)), n_train=24, n_validation=12)
     assert (found.scalars["best_epoch"], found.scalars["epochs_run"]) == (0, 0)
     assert on_disk(found.scalars["train_loss"]) is None
-    assert math.isfinite(found.scalars["tune_macro_auroc"])
+    assert math.isfinite(found.scalars["validation_macro_auroc"])
     assert found.series["curves"][["epoch", "split"]].to_numpy().tolist() == [
         [0, "train"],
-        [0, "tune"],
+        [0, "validation"],
     ]
 
 
@@ -85,7 +85,7 @@ def test_channel_statistics_can_be_given(prepared: Prepared, weights: Path) -> N
     trained = take(prepared, weights=str(weights), **other)
     card = train_or_load.card(prepared, params, trained)
     assert (card.mean, card.std) == tuple(other.values())
-    assert trained.best.tune != take(prepared, weights=str(weights)).best.tune
+    assert trained.best.validation != take(prepared, weights=str(weights)).best.validation
 
 
 def test_a_ranking_below_chance_is_pointed_out(
@@ -100,7 +100,7 @@ def test_a_ranking_below_chance_is_pointed_out(
         if turned:
             state |= {key: state[key].flip(0) for key in ("fc.weight", "fc.bias")}
         torch.save(state, tmp_path / "w.pt")
-        aurocs.append(take(prepared, weights=str(tmp_path / "w.pt")).best.tune["macro_auroc"])
+        aurocs.append(take(prepared, weights=str(tmp_path / "w.pt")).best.validation["macro_auroc"])
     assert sum(aurocs) == pytest.approx(1)
     assert min(aurocs) < 0.5
     assert caplog.text.count("ranked below chance; check the order of the outputs") == 1

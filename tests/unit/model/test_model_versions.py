@@ -79,7 +79,7 @@ def test_the_choice_of_the_epoch_is_guarded_as_far_as_it_calls_metrics(
         monkeypatch.setattr(classification, "__file__", str(copy))
         versions.keys._source.cache_clear()
         versions.keys._file.cache_clear()
-        return str(versions.current(guard)["source"]["tune_scores of multiclass"])  # type: ignore[index]
+        return str(versions.current(guard)["source"]["validation_scores of multiclass"])  # type: ignore[index]
 
     try:
         text = original.read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ LABELS = {
     "Pneumonia": 0.015,
     "Hernia": 0.008,
 }
-ROLES = {"train": 0.4, "tune": 0.1, "calibration": 0.2, "test": 0.3}
+ROLES = {"train": 0.4, "validation": 0.1, "calibration": 0.2, "test": 0.3}
 STRENGTHS = {
     "gaussian_noise": 1.4,
     "gaussian_blur": 1.0,

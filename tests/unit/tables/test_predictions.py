@@ -84,7 +84,7 @@ def test_align_names_samples_that_stand_in_one_table_only(table):
 
 
 def test_unknown_role_lists_the_known_ones(table):
-    with pytest.raises(DataError, match="calibration, test, train, tune"):
+    with pytest.raises(DataError, match="calibration, test, train, validation"):
         table.role("tset")
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from medaudit.core.errors import ParamsError, lookup
-from medaudit.core.params import PARAMS_FILE, parse, read_yaml
+from medaudit.core.layout import PARAMS
+from medaudit.core.params import parse, read_yaml
 from medaudit.data.datasets import chestxray14, csv_file, folder, ham10000
 from medaudit.data.datasets.base import DataParams, RawDataset
 
@@ -35,7 +36,7 @@ DATASETS: Mapping[str, Adapter[Any]] = {
 
 def read_params(path: Path | None = None) -> DataParams:
     """The `data` section of `params.yaml`, with the options of the adapter that it names."""
-    source = path or PARAMS_FILE
+    source = path or PARAMS
     content = read_yaml(source)
     section = content.get(DataParams.section)
     if not isinstance(section, dict) or not isinstance(section.get("dataset"), str):

@@ -43,7 +43,7 @@ class Params(DataParams):
         classes: the values of `label` in their order; by default all values, sorted.
         critical: the label or class that must not be missed, if any.
         group: column of the patient or lesion; without it every image stands alone.
-        split: column of given roles: train, val (valid, validation, tune), calibration (cal),
+        split: column of given roles: train, val (valid, validation, validation), calibration (cal),
             test. Roles that no row has are made by dividing; empty cells may get any role.
         slices: columns to slice by; by default all others of a few texts or of numbers.
         uncertain: what a label cell that is empty or -1 means: `stop`, count it as `negative`, or

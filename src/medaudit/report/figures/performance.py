@@ -54,7 +54,7 @@ def draw_class_counts(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def training_figure(evidence: Results) -> Figure | None:
-    """Loss of both roles, and the scores of the tune role, over epochs."""
+    """Loss of both roles, and the scores of the validation role, over epochs."""
     table = evidence.table("train", "curves")
     if table.empty:
         return None
@@ -82,7 +82,7 @@ def number_epochs(ax: Axes, epochs: Sequence[int]) -> None:
 
 def draw_loss(table: pd.DataFrame, ax: Axes) -> None:
     """Loss per split."""
-    for split, colour in {"train": style.BLUE, "tune": style.RED}.items():
+    for split, colour in {"train": style.BLUE, "validation": style.RED}.items():
         part = table[table["split"] == split]
         ax.plot(part["epoch"], part["loss"], color=colour, label=split)
     ax.set(xlabel="epoch", ylabel="loss", title="Loss")
@@ -91,12 +91,17 @@ def draw_loss(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def draw_scores(table: pd.DataFrame, ax: Axes) -> None:
-    """Every score of the tune role."""
-    tune = table[table["split"] == "tune"]
-    scores = [name for name in tune if name not in HIDDEN and tune[name].notna().any()]
+    """Every score of the validation role."""
+    validation = table[table["split"] == "validation"]
+    scores = [name for name in validation if name not in HIDDEN and validation[name].notna().any()]
     for name, colour in zip(scores, style.CLASS_COLOURS, strict=False):
-        ax.plot(tune["epoch"], tune[name], color=colour, label=formatting.short(str(name), None))
-    ax.set(xlabel="epoch", ylabel="score", title="Tune role")
+        ax.plot(
+            validation["epoch"],
+            validation[name],
+            color=colour,
+            label=formatting.short(str(name), None),
+        )
+    ax.set(xlabel="epoch", ylabel="score", title="Validation role")
     ax.margins(y=0.12)
     ax.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medaudit.report.results import STAGES
+from medaudit.core.layout import STAGES
 from medaudit.report.sections import (
     calibration_and_selection,
     cases,

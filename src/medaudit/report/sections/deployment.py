@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from medaudit.core.layout import PROFILES
 from medaudit.report import checklist, formatting, reproduction
 from medaudit.report.blocks import Block, pair, table, text
 from medaudit.report.blocks import section as part
@@ -73,7 +74,7 @@ def run_here(context: Context) -> list[Block]:
     """How this pipeline is run again, and what it took."""
     evidence = context.evidence
     machines = "; ".join(reproduction.machines(evidence))
-    profiles = evidence.root / reproduction.PROFILES
+    profiles = evidence.root / PROFILES
     commands = reproduction.commands(context.commit, evidence.params, profiles=profiles)
     return [
         text(f"Commit {context.commit.words}. Machine: {machines}."),
