@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medaudit.core import runner
-from medaudit.core.layout import REPORT, STAGES
+from medaudit.core.layout import MEASURING_STAGES, REPORT
 from medaudit.core.params import load
 from medaudit.report import render
 from medaudit.report.blocks import ReportParams
@@ -13,7 +13,7 @@ SOURCE = "made by this pipeline"
 
 def main() -> None:
     """Read what the stages found and write the report."""
-    render.report(Path(), REPORT, stages=STAGES, params=load(ReportParams), source=SOURCE)
+    render.report(Path(), REPORT, stages=MEASURING_STAGES, params=load(ReportParams), source=SOURCE)
 
 
 if __name__ == "__main__":

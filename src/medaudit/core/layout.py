@@ -16,6 +16,8 @@ STAGES = (
     "cases",
     "report",
 )
+# All that leave metrics and plots, which the report reads.
+MEASURING_STAGES = STAGES[:-1]
 
 PREPARED = Path("artifacts/prepared")
 MODEL = Path("artifacts/model")

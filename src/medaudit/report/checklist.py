@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from medaudit.audits.calibrate import BASELINE, MEAN
 from medaudit.core.errors import DataError, lookup
 from medaudit.core.params import read_yaml
-from medaudit.report import formatting, narrative
+from medaudit.report import formatting, narrative, results
 from medaudit.report.formatting import UNDEFINED, count, difference, estimate, plain, real
 
 if TYPE_CHECKING:
@@ -196,10 +196,10 @@ def against_floor(evidence: Results, row: Mapping[str, Any]) -> str:
 
 def recall_among_kept(item: Item, evidence: Results) -> Answer:
     """The lower end of the critical recall among the kept reaches the bound."""
-    found = narrative.realised(evidence, "critical_recall_kept")
+    found = results.realised_deferral(evidence, "critical_recall_kept")
     if not found.defined:
         return Answer("not measured", "no critical class among the kept")
-    coverage = plain(narrative.realised(evidence, "coverage").value, 2)
+    coverage = plain(results.realised_deferral(evidence, "coverage").value, 2)
     basis = f"{estimate(found)} at coverage {coverage}; lower end asked: {item.bound:g}"
     if not math.isfinite(found.low):
         return Answer("not measured", basis)

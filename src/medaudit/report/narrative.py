@@ -1,4 +1,4 @@
-"""The frozen deferral as the selective stage found it."""
+"""What was found, in sentences that say no more than the intervals do."""
 
 from __future__ import annotations
 
@@ -24,41 +24,13 @@ from medaudit.report.formatting import (
     plain,
     real,
 )
+from medaudit.report.results import primary_score, realised_deferral
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     from medaudit.report.results import Results
-
-MEASURES = {
-    "coverage": "coverage",
-    "selective_risk": "risk among the kept",
-    "critical_recall": "recall of {critical}, all",
-    "critical_recall_kept": "recall of {critical}, kept",
-    "critical_deferred_share": "{critical} deferred",
-    "critical_missed_share": "{critical} kept and missed",
-}
-
-
-def primary(evidence: Results) -> str:
-    """The confidence score that defers; the first one where none is named."""
-    known = evidence.names("selective", "deferral", "score")
-    asked = (evidence.params.get("selective") or {}).get("primary")
-    return str(asked) if asked in known else known[0]
-
-
-def realised(evidence: Results, metric: str, score: str | None = None) -> Number:
-    """A measure of the frozen deferral on test."""
-    name = primary(evidence) if score is None else score
-    return evidence.number("selective", "deferral", score=name, metric=metric)
-
-
-def threshold(evidence: Results) -> float:
-    """The frozen threshold on the primary score."""
-    rows = evidence.rows("selective", "deferral", score=primary(evidence))
-    return real(rows[0]["threshold"]) if rows else math.nan
-
 
 MOST_SLOPES = 3
 
@@ -263,12 +235,12 @@ def calibrator_clause(evidence: Results, calibrator: str) -> str:
 
 def deferral(evidence: Results) -> str:
     """What the frozen deferral leaves, overall and for the critical class."""
-    score = primary(evidence)
+    score = primary_score(evidence)
     risk = evidence.number("selective", "summary", score=score, metric="risk")
-    kept = realised(evidence, "selective_risk")
+    kept = realised_deferral(evidence, "selective_risk")
     loss = "an error" if evidence.exclusive else "a risk (weighted share of wrong calls)"
     return (
-        f"Keeping {percent(realised(evidence, 'coverage'))} of the cases by "
+        f"Keeping {percent(realised_deferral(evidence, 'coverage'))} of the cases by "
         f"{formatting.words(score)} (threshold frozen on calibration) leaves {loss} of "
         f"{estimate(kept)} {compared(kept, risk)} {estimate(risk)} without deferral"
         f"{critical_clause(evidence)}."
@@ -280,8 +252,8 @@ def critical_clause(evidence: Results) -> str:
     critical = evidence.critical
     if critical is None:
         return ""
-    kept, everyone = (realised(evidence, f"critical_recall{end}") for end in ("_kept", ""))
-    deferred = realised(evidence, "critical_deferred_share")
+    kept, everyone = (realised_deferral(evidence, f"critical_recall{end}") for end in ("_kept", ""))
+    deferred = realised_deferral(evidence, "critical_deferred_share")
     return (
         f"; recall of {critical} among the kept is {estimate(kept)} {compared(kept, everyone)} "
         f"{estimate(everyone)} before, with {percent(deferred)} of {critical} deferred"

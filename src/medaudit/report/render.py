@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medaudit.core.errors import DataError
 from medaudit.core.files import atomic, write_json, write_text
-from medaudit.core.layout import CASES, CHECKLIST, STAGES
+from medaudit.core.layout import CASES, CHECKLIST, MEASURING_STAGES
 from medaudit.report import checklist, figures, interval_warnings, narrative, reproduction, results
 from medaudit.report.blocks import Context, ReportParams, pruned
 from medaudit.report.interval_warnings import explained, footnotes
@@ -188,7 +188,7 @@ def report(
         params: title, and what may be shown.
         source: where the predictions came from, for the title block.
     """
-    everything = set(stages) == set(STAGES)
+    everything = set(stages) == set(MEASURING_STAGES)
     found = results.read_results(root, only=None if everything else stages)
     context = Context(
         evidence=found,

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from medaudit.core.errors import DataError
-from medaudit.core.layout import PROFILES, STAGES
+from medaudit.core.layout import MEASURING_STAGES, PROFILES
 from medaudit.core.params import read_yaml
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def different(params: Mapping[str, Any], profile: Mapping[str, Any]) -> list[str
 
 def clock(evidence: Results) -> list[tuple[str, str]]:
     """Wall clock of every stage that ran on this machine."""
-    return [(stage, _seconds(evidence.runtime.get(stage))) for stage in STAGES]
+    return [(stage, _seconds(evidence.runtime.get(stage))) for stage in MEASURING_STAGES]
 
 
 def machines(evidence: Results) -> list[str]:

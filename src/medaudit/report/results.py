@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ import pandas as pd
 from medaudit.core import findings
 from medaudit.core.errors import DataError, listed, lookup
 from medaudit.core.files import read_json
-from medaudit.core.layout import CASES, MODEL, OPERATING_POINTS, PLOTS, PREPARED, STAGES
+from medaudit.core.layout import CASES, MEASURING_STAGES, MODEL, OPERATING_POINTS, PLOTS, PREPARED
 from medaudit.core.params import read_yaml
-from medaudit.report.formatting import Number, number
+from medaudit.report.formatting import Number, number, real
 from medaudit.tables import manifest, operating_points, tasks
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Results:
     @property
     def complete(self) -> bool:
         """Whether every stage is there."""
-        return set(self.stages) == set(STAGES)
+        return set(self.stages) == set(MEASURING_STAGES)
 
     @property
     def cases(self) -> Records:
@@ -212,7 +213,7 @@ def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) ->
         root: folder that holds `metrics`, `plots` and `artifacts`.
         only: the stages that there are, for predictions made elsewhere; all of them by default.
     """
-    stages = STAGES if only is None else _in_order(only)
+    stages = MEASURING_STAGES if only is None else _in_order(only)
     card = read_json(root / MODEL_CARD, stage="train") if "train" in stages else {}
     return Results(
         root=root,
@@ -232,8 +233,8 @@ def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) ->
 
 def _in_order(asked: Iterable[str]) -> tuple[str, ...]:
     for stage in (wanted := tuple(asked)):
-        lookup("stage", stage, dict.fromkeys(STAGES))
-    return tuple(stage for stage in STAGES if stage in wanted)
+        lookup("stage", stage, dict.fromkeys(MEASURING_STAGES))
+    return tuple(stage for stage in MEASURING_STAGES if stage in wanted)
 
 
 def backbone_or_file(card: Mapping[str, Any]) -> str:
@@ -267,3 +268,32 @@ def _runtime(root: Path, stages: Iterable[str]) -> dict[str, dict[str, Any]]:
         for stage, path in paths.items()
         if path.exists()
     }
+
+
+DEFERRAL_MEASURES = {
+    "coverage": "coverage",
+    "selective_risk": "risk among the kept",
+    "critical_recall": "recall of {critical}, all",
+    "critical_recall_kept": "recall of {critical}, kept",
+    "critical_deferred_share": "{critical} deferred",
+    "critical_missed_share": "{critical} kept and missed",
+}
+
+
+def primary_score(results: Results) -> str:
+    """The confidence score that defers; the first one where none is named."""
+    known = results.names("selective", "deferral", "score")
+    asked = (results.params.get("selective") or {}).get("primary")
+    return str(asked) if asked in known else known[0]
+
+
+def realised_deferral(results: Results, metric: str, score: str | None = None) -> Number:
+    """What the frozen deferral rule of a score realises on test, by default of the primary one."""
+    name = primary_score(results) if score is None else score
+    return results.number("selective", "deferral", score=name, metric=metric)
+
+
+def deferral_threshold(results: Results) -> float:
+    """The frozen threshold on the primary score; NaN where there is none."""
+    rows = results.rows("selective", "deferral", score=primary_score(results))
+    return real(rows[0]["threshold"]) if rows else math.nan

@@ -98,14 +98,14 @@ def test_an_interrupt_of_a_running_stage_ends_its_work_in_order(tmp_path):
 import os, signal, sys
 sys.argv[0] = "-m"
 import stages
-from medaudit import stage
+from medaudit.core import runner
 def main():
     try:
         os.kill(os.getpid(), signal.SIGINT)
         signal.pause()
     finally:
         sys.stdout.write("left in order")
-stage.run(main, "toy")
+runner.run(main, "toy")
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -157,10 +157,10 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     code = """
 import resource, sys
 from pathlib import Path
-from medaudit import stage
+from medaudit.core import runner
 from medaudit.core.files import write_text
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-found = stage.outcome(lambda: write_text(Path(sys.argv[1]) / "big.txt", "x" * 5000))
+found = runner.outcome(lambda: write_text(Path(sys.argv[1]) / "big.txt", "x" * 5000))
 print(found)
 """
     done = subprocess.run(

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from medaudit.audits.calibrate import BASELINE
-from medaudit.report import formatting, narrative, style
+from medaudit.report import formatting, results, style
 from medaudit.report.formatting import Number, between, plain, real
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def draw_cross(
     evidence: Results, ax: Axes, metric: str, *, colour: str, score: str | None = None
 ) -> None:
     """The deferral that calibration froze, with its interval."""
-    place = narrative.realised(evidence, "coverage", score).value
-    found: Number = narrative.realised(evidence, metric, score)
+    place = results.realised_deferral(evidence, "coverage", score).value
+    found: Number = results.realised_deferral(evidence, metric, score)
     ax.plot([place] * 2, [found.low, found.high], color=colour, linewidth=0.8)
     ax.plot(place, found.value, "x", color=colour, markersize=4)

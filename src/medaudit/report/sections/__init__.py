@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medaudit.core.layout import STAGES
+from medaudit.core.layout import MEASURING_STAGES
 from medaudit.report.sections import (
     calibration_and_selection,
     cases,
@@ -38,6 +38,6 @@ SECTIONS: tuple[Chapter, ...] = (
     Chapter(stress.section, ("stress", "slice")),
     Chapter(calibration_and_selection.section, ("calibrate", "selective")),
     Chapter(cases.section, ("cases",)),
-    Chapter(deployment.section, STAGES),
+    Chapter(deployment.section, MEASURING_STAGES),
     Chapter(deployment.reproduction_section, ()),
 )

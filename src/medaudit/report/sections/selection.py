@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medaudit.audits.selective import SelectiveParams
-from medaudit.report import formatting, narrative
+from medaudit.report import formatting, results
 from medaudit.report.blocks import Block, details, table, text
 from medaudit.report.formatting import (
     change,
@@ -52,10 +52,10 @@ def realised(evidence: Results) -> Block | None:
     """What the frozen deferral of the primary score realises."""
     if "selective" not in evidence.stages:
         return None
-    score = narrative.primary(evidence)
+    score = results.primary_score(evidence)
     rows = [
         (
-            narrative.MEASURES.get(row["metric"], formatting.words(row["metric"])).format(
+            results.DEFERRAL_MEASURES.get(row["metric"], formatting.words(row["metric"])).format(
                 critical=evidence.critical
             ),
             estimate(number(row)),
@@ -63,7 +63,7 @@ def realised(evidence: Results) -> Block | None:
         )
         for row in evidence.rows("selective", "deferral", score=score)
     ]
-    cut = plain(narrative.threshold(evidence))
+    cut = plain(results.deferral_threshold(evidence))
     caption = f"Deferral at the frozen threshold {cut} on {formatting.words(score)}"
     return table(caption, ("on test", "value (interval)", "n behind it"), rows)
 
@@ -100,7 +100,7 @@ def summed(evidence: Results, score: str, metric: str) -> Number:
 
 def comparison(evidence: Results) -> str:
     """The other scores against the one that defers, paired and Holm-corrected."""
-    first = narrative.primary(evidence)
+    first = results.primary_score(evidence)
     others = [
         row
         for row in evidence.rows("selective", "summary", metric=COMPARED)
