@@ -45,4 +45,6 @@ def plain(
     return model.predict(images)
 
 
-PREDICTORS: Mapping[str, Predictor] = {PLAIN: plain}
+PREDICTORS: Mapping[str, Predictor] = {
+    PLAIN: plain,
+}
