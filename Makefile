@@ -7,10 +7,11 @@ PIP := $(BIN)/python -m pip install -qq --no-compile
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 LOCKED := --no-deps --require-hashes -r requirements.lock
 TORCH := $(shell sed -n 's/^constraint.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+REV ?= HEAD
 SOURCES := src stages tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data repro test check lint types plots clean distclean
+.PHONY: help setup lock data repro verify test check lint types plots clean distclean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +38,16 @@ lock: $(READY)  ## write requirements.lock anew; UPGRADE=--upgrade takes the new
 data: $(READY)  ## draw the embedded data set, unless data/ is there; never changes what lies there
 	@$(RUN) python -m tools.embedded_data
 
+# The verdict says whether this run is the committed one; with data or parameters of your own there is
+# nothing to compare, which is no error.
 repro: data  ## run the whole pipeline: data to report
 	@$(RUN) dvc repro
 	@echo "report: $(abspath report/report.html)"
 	@echo "        $(abspath report/report.pdf)"
+	@$(RUN) medaudit verify --brief || true
+
+verify: $(READY)  ## compare the numbers of this run with those of a commit; REV=HEAD
+	@$(RUN) medaudit verify $(REV)
 
 lint: $(READY)  ## style, spelling
 	@$(RUN) ruff check $(SOURCES)

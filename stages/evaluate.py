@@ -3,7 +3,7 @@
 from medaudit.audits import evaluate
 from medaudit.audits.evaluate import EvaluateParams
 from medaudit.core import findings, runner
-from medaudit.core.layout import CLEAN, MODEL, OPERATING_POINTS, PREPARED
+from medaudit.core.layout import CLEAN, MODEL, OPERATING_POINTS, PREPARED, clean_table
 from medaudit.core.params import load
 from medaudit.model.compute import ComputeParams
 from medaudit.model.predictions import (
@@ -36,7 +36,7 @@ def main() -> None:
     found = evaluate.audit(test, points, params, bootstrap)
     predictions.write(clean, CLEAN)
     for name, (table,) in others.items():
-        predictions.write(table, CLEAN.parent / name / CLEAN.name)
+        predictions.write(table, clean_table(name))
     operating_points.write(points, OPERATING_POINTS)
     findings.write(found, "evaluate")
 

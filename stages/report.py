@@ -1,4 +1,4 @@
-"""Set the report: figures, one HTML page, a short PDF."""
+"""Write the report: figures, one HTML page, a short PDF."""
 
 from pathlib import Path
 

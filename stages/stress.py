@@ -3,7 +3,7 @@
 from medaudit.audits import stress
 from medaudit.audits.stress import StressParams
 from medaudit.core import findings, runner
-from medaudit.core.layout import CLEAN, MODEL, OPERATING_POINTS, PREPARED, STRESS
+from medaudit.core.layout import CLEAN, MODEL, OPERATING_POINTS, PLAIN, PREPARED, stress_table
 from medaudit.core.params import load
 from medaudit.model.compute import ComputeParams
 from medaudit.model.predictions import (
@@ -36,9 +36,9 @@ def main() -> None:
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
     frozen = stress.freeze(points, params)
     found = stress.audit(Conditions.aligned(test, tables), frozen, params, bootstrap)
-    for folder, held in ((STRESS, tables), *((STRESS / name, t) for name, t in others.items())):
+    for predictor, held in {PLAIN: tables, **others}.items():
         for table in held:
-            predictions.write(table, folder / f"{table.condition.name}.parquet")
+            predictions.write(table, stress_table(table.condition.name, predictor))
     findings.write(found, "stress")
 
 

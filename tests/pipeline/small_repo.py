@@ -73,22 +73,17 @@ def tail(done: subprocess.CompletedProcess[str]) -> str:
     return "\n".join((done.stdout + done.stderr).splitlines()[-25:])
 
 
-def copy_tracked(target: Path) -> None:
-    """Copy the working tree's tracked files, without the embedded data and committed results."""
+UNWANTED = ("metrics/", "plots/", "docs/", "tests/", "data.dvc", "dvc.lock")
+
+
+def copy_tracked(target: Path, *, unwanted: tuple[str, ...] = UNWANTED) -> None:
+    """Copy the working tree's tracked files, without those whose names begin so."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
-    )
-    unwanted = (
-        "metrics/",
-        "plots/",
-        "docs/",
-        "tests/",
-        "data.dvc",
-        "dvc.lock",
     )
     for name in filter(None, listed.stdout.split("\0")):
         source = ROOT / name

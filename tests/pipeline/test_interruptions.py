@@ -168,7 +168,7 @@ def test_an_unknown_name_is_one_line(repo, stage, section, values, words):
         ("train", "artifacts/prepared", "prepare"),
         ("evaluate", "artifacts/model", "train"),
         ("stress", "artifacts/operating_points.json", "evaluate"),
-        ("slice", "artifacts/predictions/clean.parquet", "stage"),
+        ("slice", "artifacts/predictions/clean/plain.parquet", "stage"),
         ("report", "metrics/stress.json", "stress"),
     ],
 )

@@ -1,1 +1,1 @@
-"""What the command line does beside the pipeline."""
+"""What the command line does beside the pipeline: audit, validate, verify, profiles."""

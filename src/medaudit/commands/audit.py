@@ -23,6 +23,7 @@ from medaudit.commands.options import check_free, new_folder
 from medaudit.core import findings
 from medaudit.core.errors import ParamsError, listed
 from medaudit.core.files import write_json, write_text
+from medaudit.core.layout import ARTIFACTS, CLEAN
 from medaudit.core.params import Section, parse, read_yaml
 from medaudit.data import external_tables
 from medaudit.data.external_outputs import Kind, Outputs, read_outputs
@@ -293,7 +294,7 @@ def write_facts(
         notes=notes,
     )
     manifest.write_preparation(facts, folder)
-    predictions.write(clean, folder.parent / "predictions/clean.parquet")
+    predictions.write(clean, folder.parent / CLEAN.relative_to(ARTIFACTS))
     write_json(
         folder.parent / "calibrators.json", {name: each.facts() for name, each in fitted.items()}
     )

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from medaudit.commands.new_images import pixel_digests
 from medaudit.core.errors import DataError, ModelError, listed, lookup
 from medaudit.core.files import read_json
+from medaudit.core.layout import ARTIFACTS, CLEAN
 from medaudit.model.model_config import read_card, weights_digest
 from medaudit.pixels.packed import ShardReader
 from medaudit.tables import calibrators, confidence, manifest, operating_points, predictions, tasks
@@ -125,7 +126,7 @@ def read(model_folder: Path) -> DeploymentBundle:
         points=points,
         calibrators=read_calibrators(folder / "calibrators.json", classes=card.classes),
         deferral=read_deferral(folder / "deferral.json"),
-        clean=read_clean(folder / "predictions/clean.parquet", card, model_folder=model_folder),
+        clean=read_clean(folder / CLEAN.relative_to(ARTIFACTS), card, model_folder=model_folder),
     )
 
 

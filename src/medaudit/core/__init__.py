@@ -1,1 +1,1 @@
-"""What every room stands on: parameters, errors, files, layout, arrays, schema, keys."""
+"""What every room stands on: parameters, errors, files, layout, arrays, content keys, findings."""

@@ -19,12 +19,32 @@ STAGES = (
 # All that leave metrics and plots, which the report reads.
 MEASURING_STAGES = STAGES[:-1]
 
+ARTIFACTS = Path("artifacts")
 PREPARED = Path("artifacts/prepared")
 MODEL = Path("artifacts/model")
 LIVE = Path("artifacts/live")
+
+# Each folder of predictions belongs to one stage, and holds a table or a folder for every predictor
+# of `predict.predictors`: one more predictor is one more file, and dvc.yaml stays as it is.
 PREDICTIONS = Path("artifacts/predictions")
-CLEAN = PREDICTIONS / "clean.parquet"
-STRESS = PREDICTIONS / "stress"
+CLEAN_FOLDER = PREDICTIONS / "clean"
+STRESS_FOLDER = PREDICTIONS / "stress"
+PLAIN = "plain"  # the predictor that the audits read
+
+
+def clean_table(predictor: str = PLAIN) -> Path:
+    """Predictions of the calibration and test images by one predictor."""
+    return CLEAN_FOLDER / f"{predictor}.parquet"
+
+
+def stress_table(condition: str, predictor: str = PLAIN) -> Path:
+    """Predictions of the test images under one condition, such as `jpeg-2`, by one predictor."""
+    return STRESS_FOLDER / predictor / f"{condition}.parquet"
+
+
+CLEAN = clean_table()
+STRESS = STRESS_FOLDER / PLAIN
+
 OPERATING_POINTS = Path("artifacts/operating_points.json")
 CALIBRATORS = Path("artifacts/calibrators.json")
 DEFERRAL = Path("artifacts/deferral.json")

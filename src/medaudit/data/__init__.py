@@ -1,1 +1,1 @@
-"""Datasets: adapters, manifest, splits, integrity, and predictions that were made elsewhere."""
+"""Data sets: an adapter each, manifest, splits, integrity; predictions that were made elsewhere."""

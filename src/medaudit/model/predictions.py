@@ -22,11 +22,11 @@ from pydantic import Field, field_validator
 from medaudit.core import keys
 from medaudit.core.errors import ModelError, listed, lookup
 from medaudit.core.files import atomic, file_digest
-from medaudit.core.layout import RESUME
+from medaudit.core.layout import PLAIN, RESUME
 from medaudit.core.params import Section, each_once
 from medaudit.model import VERSION
 from medaudit.model.model_config import engine_versions, read_card
-from medaudit.model.predictors import PLAIN, PREDICTORS
+from medaudit.model.predictors import PREDICTORS
 from medaudit.model.prepared import read_prepared, rows_digest
 from medaudit.pixels import corruptions
 from medaudit.tables.predictions import PredictionTable

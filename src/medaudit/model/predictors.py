@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from medaudit.core.layout import PLAIN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from medaudit.model.inference import ImageModel, Images, Outputs
-
-PLAIN = "plain"
 
 
 class Predictor(Protocol):
@@ -45,4 +45,6 @@ def plain(
     return model.predict(images)
 
 
-PREDICTORS: Mapping[str, Predictor] = {PLAIN: plain}
+PREDICTORS: Mapping[str, Predictor] = {
+    PLAIN: plain,
+}

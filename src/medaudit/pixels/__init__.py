@@ -1,4 +1,4 @@
-"""Images as arrays: decoding, packed shards, statistics, perceptual hashes and corruptions."""
+"""Images as arrays: decoding, packing, statistics, near copies, corruptions, interventions."""
 
 from __future__ import annotations
 

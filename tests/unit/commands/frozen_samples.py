@@ -108,7 +108,7 @@ def freeze(artifacts: Path) -> None:
     fitted = calibrate.freeze(clean.role("calibration"), methods)
     role = ScoredPredictions(clean.role("calibration"), points)
     rule = selective.freeze(role, SelectiveParams(coverage=0.75))
-    predictions.write(clean, artifacts / "predictions/clean.parquet")
+    predictions.write(clean, artifacts / "predictions/clean/plain.parquet")
     operating_points.write(points, artifacts / "operating_points.json")
     write_json(
         artifacts / "calibrators.json", {name: each.facts() for name, each in fitted.items()}
@@ -118,7 +118,7 @@ def freeze(artifacts: Path) -> None:
 
 def truth_of(root: Path, schema: Schema) -> pd.DataFrame:
     """The table that comes with the images of the test role."""
-    clean = predictions.read(root / "repo/artifacts/predictions/clean.parquet").role("test")
+    clean = predictions.read(root / "repo/artifacts/predictions/clean/plain.parquet").role("test")
     table = pd.DataFrame(
         {
             "image_path": [

@@ -127,7 +127,7 @@ class TestFolder:
         assert "nan" not in text.lower().split()
 
     def test_the_predictions_are_kept_as_the_pipeline_keeps_them(self, done):
-        table = predictions.read(done.out / "artifacts/predictions/clean.parquet")
+        table = predictions.read(done.out / "artifacts/predictions/clean/plain.parquet")
         assert len(table) == N
         assert set(table.rows["role"]) == {"calibration", "test"}
         assert table.schema.critical_class == done.critical

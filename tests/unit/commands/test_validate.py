@@ -82,7 +82,7 @@ def test_images_of_the_test_role_get_the_answers_of_the_pipeline(built, tmp_path
     artifacts = built / "repo/artifacts"
     validate(asked(built, tmp_path / "out"))
     found = results(tmp_path / "out")
-    clean = predictions.read(artifacts / "predictions/clean.parquet").role("test")
+    clean = predictions.read(artifacts / "predictions/clean/plain.parquet").role("test")
     found = found.set_index(found["sample_id"].map(lambda each: Path(each).stem))
     found = found.loc[clean.sample_ids]
     task, names = tasks.get(clean.schema.task), clean.schema.classes
@@ -179,7 +179,7 @@ def test_whole_suite_where_labels_exist(built, tmp_path):
         (built / "test/broken.jpg").unlink()
     out, artifacts = tmp_path / "out", built / "repo/artifacts"
     expected = evaluate(
-        predictions.read(artifacts / "predictions/clean.parquet"),
+        predictions.read(artifacts / "predictions/clean/plain.parquet"),
         operating_points.read(artifacts / "operating_points.json"),
         intervals=IntervalParams(replicates=100),
     )
@@ -377,7 +377,7 @@ def test_artefacts_of_another_model_are_refused(copied, tmp_path):
 
 
 def test_without_kept_predictions_there_is_less_to_compare(copied, tmp_path):
-    (copied / "repo/artifacts/predictions/clean.parquet").unlink()
+    (copied / "repo/artifacts/predictions/clean/plain.parquet").unlink()
     validate(asked(copied, tmp_path / "out"))
     assert set(pd.read_csv(tmp_path / "out/prediction_drift.csv")["source"]) == {"new"}
 
@@ -390,7 +390,7 @@ def test_other_weights_than_those_of_the_predictions_are_refused(copied, tmp_pat
     other = network.create("test_resnet", 2, weights="none", dropout=0.0)
     network.save_model(other, folder, card=read_card(folder))
     held = weights_digest(folder)[:12]
-    match = rf"clean.parquet: predictions of the weights {told}, but .*model holds {held}: .*again"
+    match = rf"plain.parquet: predictions of the weights {told}, but .*model holds {held}: .*again"
     refused(ModelError, copied, tmp_path / "out", match)
 
 
@@ -462,7 +462,7 @@ def test_exported_models_need_no_embeddings(copied, tmp_path):
     program = exported_model.read(pt2(tmp_path / "model.pt2"), CARD)
     assert (program.card.classes, program.card.image_size) == (card.classes, card.image_size)
     exported_model.save(program, folder, card=program.card)
-    clean = copied / "repo/artifacts/predictions/clean.parquet"
+    clean = copied / "repo/artifacts/predictions/clean/plain.parquet"
     table = predictions.read(clean)
     predictions.write(replace(table, provenance={"weights": weights_digest(folder)}), clean)
     validate(asked(copied, tmp_path / "out"))
