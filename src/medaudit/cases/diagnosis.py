@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.stats import poisson_binom
 
-from medaudit.cases.evidence import KINDS, UNDO, cause, cause_of
+from medaudit.cases.failure_factors import factor, factor_of
+from medaudit.cases.intervention_effects import KINDS, UNDO
 from medaudit.core.errors import listed
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from medaudit.cases.case_selection import Chosen
+    from medaudit.cases.case_selection import ChosenCase
 
 MOST_CITED = 3
 CHANCE_LEVEL = 0.05  # more interventions turned it than chance would, below this probability
@@ -57,19 +58,19 @@ class Diagnosis:
 
 
 def diagnose(
-    case: Chosen, weighed: pd.DataFrame, taxonomy: pd.DataFrame, *, mode: str
+    case: ChosenCase, weighed: pd.DataFrame, taxonomy: pd.DataFrame, *, mode: str
 ) -> Diagnosis:
     """What the weighed evidence of one case supports; says so plainly where it is nothing.
 
     Args:
         case: the case.
-        weighed: its evidence, from `evidence.weigh`.
+        weighed: its evidence, from `intervention_effects.weigh`.
         taxonomy: how common every mode is.
         mode: the one of the case.
     """
     tested = ranked(weighed[could_speak(weighed)])
     specific = evident(tested)
-    applied = (cause_of(case.condition.corruption),) if flip_holds(case, weighed) else ()
+    applied = (factor_of(case.condition.corruption),) if flip_holds(case, weighed) else ()
     supported = tuple(dict.fromkeys((*applied, *specific["cause"])))
     rates = chance_rates(tested)
     return Diagnosis(
@@ -81,7 +82,7 @@ def diagnose(
         p_turned=p_at_least(known_turned(tested), rates),
         statement=" ".join(sentences(case, weighed, tested)),
         mitigations=mitigations(case, supported),
-        residual_risks=(*(cause(name).residual for name in supported), *common(taxonomy, mode)),
+        residual_risks=(*(factor(name).residual for name in supported), *common(taxonomy, mode)),
     )
 
 
@@ -105,7 +106,7 @@ def ranked(evidence: pd.DataFrame) -> pd.DataFrame:
     return keyed.sort_values(["order", "loss", "intervention"]).drop(columns=["order", "loss"])
 
 
-def sentences(case: Chosen, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iterator[str]:
+def sentences(case: ChosenCase, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iterator[str]:
     """The finding in words: what turned it, what that is worth, and what chance would give."""
     if case.kind == "success":
         yield from contrast_sentences(weighed)
@@ -126,7 +127,7 @@ def sentences(case: Chosen, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iter
         yield chance_sentence(tested)
 
 
-def doses(case: Chosen, weighed: pd.DataFrame) -> pd.DataFrame:
+def doses(case: ChosenCase, weighed: pd.DataFrame) -> pd.DataFrame:
     """What every tested severity of a flip's corruption does to the clean image, mildest first."""
     stem = f"{case.condition.corruption}-"
     applied = weighed[(weighed["kind"] == "apply") & weighed["intervention"].str.startswith(stem)]
@@ -134,13 +135,13 @@ def doses(case: Chosen, weighed: pd.DataFrame) -> pd.DataFrame:
     return applied.assign(severity=severity).set_index("severity").sort_index()
 
 
-def stays_wrong(case: Chosen, weighed: pd.DataFrame) -> bool:
+def stays_wrong(case: ChosenCase, weighed: pd.DataFrame) -> bool:
     """Whether the flip's own dose and every higher one that was tested miss the truth."""
     higher = doses(case, weighed).loc[case.condition.severity :]
     return bool((higher["predicted_after"] != higher["truth"]).all())
 
 
-def flip_holds(case: Chosen, weighed: pd.DataFrame) -> bool:
+def flip_holds(case: ChosenCase, weighed: pd.DataFrame) -> bool:
     """Whether a flip is evidence: it turns few other predictions, and more of it stays wrong."""
     if case.condition.is_clean:
         return False
@@ -148,7 +149,7 @@ def flip_holds(case: Chosen, weighed: pd.DataFrame) -> bool:
     return bool(own["specific"]) and stays_wrong(case, weighed)
 
 
-def flip_sentence(case: Chosen, weighed: pd.DataFrame) -> str:
+def flip_sentence(case: ChosenCase, weighed: pd.DataFrame) -> str:
     """The experiment behind a flip, dose by dose, and whether it is evidence."""
     given = doses(case, weighed)
     own = given.loc[case.condition.severity]
@@ -163,13 +164,13 @@ def flip_sentence(case: Chosen, weighed: pd.DataFrame) -> str:
         f"{case.condition.corruption} of severity (call, probability of {own['truth']}) {curve}."
     )
     if flip_holds(case, weighed):
-        phrase = cause(cause_of(case.condition.corruption)).phrase
+        phrase = factor(factor_of(case.condition.corruption)).phrase
         worth = f"{case.condition.name} turns few other right predictions ({base_rate(own)})."
         return f"Evidence for {phrase}: {seen} {worth}"
     return " ".join([f"Seen, but no evidence: {seen}", *objections(case, weighed, own)])
 
 
-def objections(case: Chosen, weighed: pd.DataFrame, own: pd.Series) -> Iterator[str]:
+def objections(case: ChosenCase, weighed: pd.DataFrame, own: pd.Series) -> Iterator[str]:
     """Why a flip is no evidence for its corruption."""
     if not own["specific"]:
         yield (
@@ -189,7 +190,7 @@ def support_sentence(row: Mapping[Hashable, Any], *, shown: bool) -> str:
             f"{row['intervention']} turns {row['predicted_before']} to {row['predicted_after']} "
             f"({row['truth']} {row['p_true_before']:.2f} to {row['p_true_after']:.2f})"
         )
-    stem = f"Evidence for {cause(row['cause']).phrase}" if shown else "Seen, but no evidence"
+    stem = f"Evidence for {factor(row['cause']).phrase}" if shown else "Seen, but no evidence"
     return f"{stem}: {did}; {base_rate(row)}."
 
 
@@ -259,13 +260,13 @@ def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def mitigations(case: Chosen, supported: Sequence[str]) -> tuple[str, ...]:
+def mitigations(case: ChosenCase, supported: Sequence[str]) -> tuple[str, ...]:
     """What the evidence speaks for; the frozen threshold first where it would flag the case."""
     if case.kind == "success":
         return ()
     flagged = "act on the frozen threshold of the critical class: it flags this image"
     first = (flagged,) if case.critical and case.flagged else ()
-    found = (*first, *(cause(name).mitigation for name in supported))
+    found = (*first, *(factor(name).mitigation for name in supported))
     return found or ("no targeted one is supported by the evidence; defer by confidence",)
 
 

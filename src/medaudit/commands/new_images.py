@@ -112,9 +112,9 @@ def see(
     unreadable = {name: told.removeprefix(place[name]) for name, told in found.unreadable.items()}
     require_some(found, unreadable)
     model = network.load_model(model_folder)
-    feed = LoaderConfig(batch_size, compute.loader_threads, setup(compute))
+    loader = LoaderConfig(batch_size, compute.loader_threads, setup(compute))
     reader = ShardReader(scratch)
-    outputs = run(model, reader.take, np.arange(len(reader)), feed=feed, label="predict")
+    outputs = run(model, reader.take, np.arange(len(reader)), loader=loader, label="predict")
     digests = tuple(pixel_digests(reader, range(len(reader))))
     rmtree(scratch)
     facts = with_aspect(found.table())

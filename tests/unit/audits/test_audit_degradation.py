@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from audit_tables import FEW, at
-from test_cases import CLEAN, MEL, NV, POINTS, make, stressed
+from case_tables import CLEAN, MEL, NV, POINTS, make, stressed
 
 from medaudit.audits import stress as stress_audit
 from medaudit.audits.stress import StressParams

@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-import synthetic_evidence
+import synthetic_results
 
 from medaudit.core.errors import DataError, UnknownNameError
 from medaudit.report import figures, interval_warnings, narrative, render, results
@@ -159,7 +159,7 @@ class TestElsewhere:
         assert len(content_of(root, tmp_path / "figures", AUDITED)["sections"]) == 5
 
     def test_conditions_may_be_given(self, tmp_path):
-        root = synthetic_evidence.write_audit(tmp_path / "audit", n_labels=None, stress=True)
+        root = synthetic_results.write_audit(tmp_path / "audit", n_labels=None, stress=True)
         made = content_of(root, tmp_path / "figures", (*AUDITED, "stress"))
         assert "Conditions are predictions of the same test images" in words_of(made)
 
