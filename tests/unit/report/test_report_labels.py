@@ -20,7 +20,7 @@ SOURCE = "made elsewhere, read from p.csv"
 def content_of(root, folder, only=None):
     found = results.read_results(root, only=only)
     context = Context(
-        evidence=found,
+        results=found,
         params=ReportParams(title="Test"),
         checklist=render.questions(found),
         commit=Commit("", dirty=False),
@@ -104,7 +104,7 @@ class TestLabels:
         found = results.read_results(labelled)
         assert "an illustration" in cases.maps(found)
         bare = [entry | {"images": {"image": "a.png"}} for entry in found.cases]
-        without = dataclasses.replace(found, dossier={"cases": bare})
+        without = dataclasses.replace(found, case_study={"cases": bare})
         assert cases.maps(without).startswith("There is no Grad-CAM")
         exported = dataclasses.replace(without, exported=True)
         assert "an exported model" in cases.maps(exported)

@@ -19,7 +19,7 @@ MEGABYTE = 2**20
 
 def context_of(root, **params):
     return Context(
-        evidence=results.read_results(root),
+        results=results.read_results(root),
         params=ReportParams(title="Test <report>", **params),
         checklist=checklist.read(root / "report/deployment_checklist.yaml"),
         commit=COMMIT,
