@@ -209,7 +209,7 @@ def prediction_rows(
 
 def headline(statistics: pd.DataFrame, drift: pd.DataFrame) -> dict[str, Scalar]:
     """The statistic that is furthest apart, how many differ, and the mean confidence."""
-    furthest = statistics.loc[statistics["ks_distance"].idxmax()]
+    furthest = statistics.iloc[int(statistics["ks_distance"].argmax())]
     new = drift[(drift["source"] == "new") & (drift["quantity"] == "mean confidence")].iloc[0]
     return {
         "n": int(furthest["n_new"]),

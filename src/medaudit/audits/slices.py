@@ -267,7 +267,7 @@ def headline(
         chosen = found[found["metric"] == metric].dropna(subset=["gap", "gap_low"])
         if chosen.empty:
             continue
-        worst = chosen.loc[(chosen["gap"] * chosen["direction"]).idxmin()]
+        worst = chosen.iloc[int((chosen["gap"] * chosen["direction"]).argmin())]
         base = np.float64(worst["n_positive"])
         scalars |= {
             f"worst_{metric}_slice": str(worst["slice"]),

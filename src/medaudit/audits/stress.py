@@ -406,7 +406,7 @@ def headline(conditions: pd.DataFrame, primary: Sequence[str], *, n: int) -> dic
         deltas = every.dropna(subset=["delta", "delta_low"])
         if deltas.empty:
             continue
-        worst = deltas.loc[deltas["delta"].idxmin()]
+        worst = deltas.iloc[int(deltas["delta"].argmin())]
         scalars |= {
             f"worst_{metric}_condition": str(worst["condition"]),
             f"worst_{metric}_delta": float(worst["delta"]),

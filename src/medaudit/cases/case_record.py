@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from medaudit.core.findings import Scalar, on_disk
+from medaudit.core.findings import Scalar, on_disk, row_dicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,7 +130,7 @@ def named(classes: Sequence[str], values: Sequence[float]) -> dict[str, Scalar]:
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table, ready for JSON."""
-    return [jsonable(row) for row in frame.to_dict("records")]
+    return [jsonable(row) for row in row_dicts(frame)]
 
 
 def jsonable(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from medaudit.cases import intervention_effects as effects
 from medaudit.cases.case_selection import CasesParams, ChosenCase, choose, controls
 from medaudit.cases.diagnosis import Diagnosis, diagnose, ranked
 from medaudit.cases.taxonomy import modes, taxonomy
-from medaudit.core.findings import Findings, Scalar
+from medaudit.core.findings import Findings, Scalar, row_dicts
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Bootstrap, Measure
 from medaudit.stats.weighting import weighted_mean
@@ -216,26 +216,27 @@ def case_scalars(case_records: Sequence[CaseRecord]) -> dict[str, Scalar]:
 def mode_scalars(table: pd.DataFrame) -> dict[str, Scalar]:
     """Shares of the modes that matter most."""
     scalars: dict[str, Scalar] = {"n": int(table["n"].sum())}
-    for row in table[table["mode"].isin(HEADLINE_MODES)].itertuples():
+    for row in row_dicts(table[table["mode"].isin(HEADLINE_MODES)]):
+        mode = str(row["mode"])
         scalars |= {
-            f"{row.mode}_n": int(row.n),
-            f"{row.mode}_share": float(row.share),
-            f"{row.mode}_share_ci_low": float(row.share_low),
-            f"{row.mode}_share_ci_high": float(row.share_high),
+            f"{mode}_n": int(row["n"]),
+            f"{mode}_share": float(row["share"]),
+            f"{mode}_share_ci_low": float(row["share_low"]),
+            f"{mode}_share_ci_high": float(row["share_high"]),
         }
     return scalars
 
 
 def rate_scalars(rates: pd.DataFrame) -> dict[str, Scalar]:
     """How often right predictions change when nothing that matters, or all that does, changes."""
-    known = rates.set_index("intervention")
+    by_name = {str(row["intervention"]): row for row in row_dicts(rates)}
     scalars: dict[str, Scalar] = {}
     for name in ("mirrored", "lesion_replaced"):
-        if name in known.index:
+        if name in by_name:
             scalars |= {
-                f"{name}_flip_rate": float(known.loc[name, "flip_rate"]),
-                f"{name}_flip_rate_ci_low": float(known.loc[name, "flip_rate_low"]),
-                f"{name}_flip_rate_ci_high": float(known.loc[name, "flip_rate_high"]),
+                f"{name}_flip_rate": float(by_name[name]["flip_rate"]),
+                f"{name}_flip_rate_ci_low": float(by_name[name]["flip_rate_low"]),
+                f"{name}_flip_rate_ci_high": float(by_name[name]["flip_rate_high"]),
             }
     return scalars
 

@@ -16,9 +16,10 @@ from scipy.stats import poisson_binom
 from medaudit.cases.failure_factors import factor, factor_of
 from medaudit.cases.intervention_effects import KINDS, UNDO
 from medaudit.core.errors import listed
+from medaudit.core.findings import row_dicts
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -114,7 +115,7 @@ def sentences(case: ChosenCase, weighed: pd.DataFrame, tested: pd.DataFrame) -> 
     if not case.condition.is_clean:
         yield flip_sentence(case, weighed)
     found = evident(tested)
-    for row in tested[tested["specific"]].head(MOST_CITED).to_dict("records"):
+    for row in row_dicts(tested[tested["specific"]].head(MOST_CITED)):
         yield support_sentence(row, shown=not found.empty)
     if found.empty and case.condition.is_clean:
         yield f"No tested cause explains it: none of {len(tested)} interventions is evidence."
@@ -135,6 +136,12 @@ def doses(case: ChosenCase, weighed: pd.DataFrame) -> pd.DataFrame:
     return applied.assign(severity=severity).set_index("severity").sort_index()
 
 
+def own_dose(case: ChosenCase, weighed: pd.DataFrame) -> dict[str, Any]:
+    """What the severity of a flip does to the clean image, by column name."""
+    (own,) = row_dicts(doses(case, weighed).loc[[case.condition.severity]])
+    return own
+
+
 def stays_wrong(case: ChosenCase, weighed: pd.DataFrame) -> bool:
     """Whether the flip's own dose and every higher one that was tested miss the truth."""
     higher = doses(case, weighed).loc[case.condition.severity :]
@@ -145,14 +152,14 @@ def flip_holds(case: ChosenCase, weighed: pd.DataFrame) -> bool:
     """Whether a flip is evidence: it turns few other predictions, and more of it stays wrong."""
     if case.condition.is_clean:
         return False
-    own = doses(case, weighed).loc[case.condition.severity]
+    own = own_dose(case, weighed)
     return bool(own["specific"]) and stays_wrong(case, weighed)
 
 
 def flip_sentence(case: ChosenCase, weighed: pd.DataFrame) -> str:
     """The experiment behind a flip, dose by dose, and whether it is evidence."""
     given = doses(case, weighed)
-    own = given.loc[case.condition.severity]
+    own = own_dose(case, weighed)
     curve = ", ".join(
         f"{dose}: {called} {p_true:.2f}"
         for dose, called, p_true in zip(
@@ -170,7 +177,7 @@ def flip_sentence(case: ChosenCase, weighed: pd.DataFrame) -> str:
     return " ".join([f"Seen, but no evidence: {seen}", *objections(case, weighed, own)])
 
 
-def objections(case: ChosenCase, weighed: pd.DataFrame, own: pd.Series) -> Iterator[str]:
+def objections(case: ChosenCase, weighed: pd.DataFrame, own: Mapping[str, Any]) -> Iterator[str]:
     """Why a flip is no evidence for its corruption."""
     if not own["specific"]:
         yield (
@@ -181,7 +188,7 @@ def objections(case: ChosenCase, weighed: pd.DataFrame, own: pd.Series) -> Itera
         yield "Higher severities are right again, so it is not the corruption's strength alone."
 
 
-def support_sentence(row: Mapping[Hashable, Any], *, shown: bool) -> str:
+def support_sentence(row: Mapping[str, Any], *, shown: bool) -> str:
     """What one specific intervention did; evidence only where chance does not explain it."""
     if row["kind"] == "remove":
         did = f"it stays {row['predicted_after']} after {row['intervention']}"
@@ -194,7 +201,7 @@ def support_sentence(row: Mapping[Hashable, Any], *, shown: bool) -> str:
     return f"{stem}: {did}; {base_rate(row)}."
 
 
-def base_rate(row: Mapping[Hashable, Any] | pd.Series) -> str:
+def base_rate(row: Mapping[str, Any]) -> str:
     """How often the intervention does as much to controls, with its 95 % Wilson interval."""
     if not row["n_controls"]:
         return "base rate unknown"
@@ -252,7 +259,7 @@ def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
         changed = part.loc[part["predicted_after"] != part["predicted_before"], "intervention"]
         names = f": {listed(changed.tolist())}" if len(changed) else ""
         yield f"{len(changed)} of {len(part)} {words} change it{names}."
-    for row in weighed[weighed["kind"] == "remove"].to_dict("records"):
+    for row in row_dicts(weighed[weighed["kind"] == "remove"]):
         still = " still" if row["predicted_after"] == row["predicted_before"] else ""
         yield (
             f"Without the masked region it is{still} called {row['predicted_after']}, as are "

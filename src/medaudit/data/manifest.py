@@ -179,7 +179,7 @@ def _grouped(rows: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
     if "role" not in rows:
         return rows.assign(group_id=merge_groups(rows, duplicates))
     given = splits.given_to_groups(rows)
-    pairs = without_conflict(rows, duplicates, given.to_dict())
+    pairs = without_conflict(rows, duplicates, {str(group): role for group, role in given.items()})
     merged = rows.assign(group_id=merge_groups(rows, pairs))
     return merged.assign(role=merged["group_id"].map(splits.given_to_groups(merged)))
 

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from medaudit.core.errors import DataError
+from medaudit.core.findings import row_dicts
 from medaudit.core.layout import MEASURING_STAGES, PROFILES
 from medaudit.core.params import read_yaml
 
@@ -244,9 +245,9 @@ def read(path: Path) -> Spread:
     if lacking or rows.empty:
         raise DataError(f"{path}: expected rows with {', '.join(COLUMNS)}; restore it from git")
     numbers = {
-        f"{row.stage}.{row.metric}": Variation(
-            int(row.seeds), float(row.mean), float(row.sd), float(row.low), float(row.high)
+        f"{row['stage']}.{row['metric']}": Variation(
+            int(row["seeds"]), *(float(row[name]) for name in ("mean", "sd", "low", "high"))
         )
-        for row in rows.itertuples()
+        for row in row_dicts(rows)
     }
     return Spread(max(each.seeds for each in numbers.values()), numbers)

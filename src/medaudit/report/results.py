@@ -181,7 +181,7 @@ class Results:
             if column not in found:
                 return []
             found = found[found[column] == value]
-        return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+        return findings.row_dicts(found)
 
     def number(self, stage: str, name: str, **where: object) -> Number:
         """The first matching row as a number; an undefined one where nothing matches."""

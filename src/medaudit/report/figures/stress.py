@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medaudit.core.findings import row_dicts
 from medaudit.report import formatting, style
 from medaudit.report.figures.performance import draw_interval
 from medaudit.report.formatting import ALPHA
@@ -90,15 +91,15 @@ def title_panels(axes: Sequence[Axes], titles: Sequence[str]) -> None:
 
 def draw_slices(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:
     """A row per slice; red and filled where Holm leaves it worse than the rest of test."""
-    for row in table[table["slice"].isin(order)].itertuples():
-        shown = bool(row.p_holm < ALPHA)
-        worse = shown and float(row.gap) * int(row.direction) < 0
+    for row in row_dicts(table[table["slice"].isin(order)]):
+        shown = bool(row["p_holm"] < ALPHA)
+        worse = shown and float(row["gap"]) * int(row["direction"]) < 0
         draw_interval(
             ax,
-            order.index(str(row.slice)),
-            row.value,
-            row.low,
-            row.high,
+            order.index(str(row["slice"])),
+            row["value"],
+            row["low"],
+            row["high"],
             colour=style.RED if worse else style.BLUE,
             filled=shown,
         )
@@ -110,10 +111,10 @@ def draw_slices(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:
 def _name_rows(
     table: pd.DataFrame, ax: Axes, *, order: Sequence[str], critical: str | None
 ) -> None:
-    counts = table.set_index("slice")
+    counts = {str(row["slice"]): row for row in row_dicts(table)}
     names = []
     for name in order:
-        row = counts.loc[name]
+        row = counts[name]
         positives = row["n_positive"]
         behind = f", {int(positives)} {critical}" if critical and math.isfinite(positives) else ""
         names.append(f"{name.replace('_', ' ')} ({int(row['n']):,}{behind})")
@@ -202,16 +203,16 @@ def delta_figure(results: Results) -> Figure | None:
 def draw_delta(table: pd.DataFrame, ax: Axes, *, names: Sequence[str]) -> None:
     """A row per corruption, a point per severity; filled where Holm leaves a difference."""
     severities = sorted(int(s) for s in table["severity"].unique())
-    for row in table.itertuples():
-        place = severities.index(int(row.severity)) - (len(severities) - 1) / 2
+    for row in row_dicts(table):
+        place = severities.index(int(row["severity"])) - (len(severities) - 1) / 2
         draw_interval(
             ax,
-            names.index(str(row.corruption)) + place * 0.8 / len(severities),
-            row.delta,
-            row.delta_low,
-            row.delta_high,
-            colour=style.severity_colour(int(row.severity)),
-            filled=bool(row.p_holm < ALPHA),
+            names.index(str(row["corruption"])) + place * 0.8 / len(severities),
+            row["delta"],
+            row["delta_low"],
+            row["delta_high"],
+            colour=style.severity_colour(int(row["severity"])),
+            filled=bool(row["p_holm"] < ALPHA),
         )
     ax.axvline(0, color="#222222", linewidth=0.7)
     ax.set_yticks(range(len(names)), [formatting.words(name) for name in names])
