@@ -53,7 +53,7 @@ def train(prepared: Prepared, params: TrainParams, decays: dict[str, float]) -> 
     """Train once; every decay keeps its own best epoch."""
     machine = load(ComputeParams)
     device = compute.setup(machine)
-    feed = LoaderConfig(params.batch_size, machine.loader_threads, device)
+    loader = LoaderConfig(params.batch_size, machine.loader_threads, device)
     run = TrainingRun(prepared, params, loader_threads=machine.loader_threads, device=device)
     run.average = averages = Averages(run.model, decays)
     kept = {name: Progress() for name in decays}
@@ -61,7 +61,7 @@ def train(prepared: Prepared, params: TrainParams, decays: dict[str, float]) -> 
         record = run.epoch(number)
         for name, model in averages.models(decays).items():
             own = replace(
-                record, validation=objectives.validation_scores(model, prepared, feed=feed)
+                record, validation=objectives.validation_scores(model, prepared, loader=loader)
             )
             kept[name].add(own, score=loop.score(own, params), model=model)
     return {name: _best(run, progress) for name, progress in kept.items()}

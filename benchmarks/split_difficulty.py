@@ -35,8 +35,10 @@ def features(prepared):
     )
     model = inference.prepare_model(model, device).eval()
     everything = np.arange(len(prepared.manifest))
-    feed = inference.LoaderConfig(32, 1, device)
-    return inference.run(model, prepared.reader.take, everything, feed=feed, label="probe").features
+    loader = inference.LoaderConfig(32, 1, device)
+    return inference.run(
+        model, prepared.reader.take, everything, loader=loader, label="probe"
+    ).features
 
 
 def row(name, found, targets, train, test):

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from medaudit.cases import case_record, case_study, intervention_runner
-from medaudit.cases.case_selection import CasesParams, Chosen
+from medaudit.cases.case_selection import CasesParams, ChosenCase
 from medaudit.cases.case_study import CaseRecord, CaseStudyData
 from medaudit.cases.intervention_runner import InterventionRunner
 from medaudit.core import findings, runner
@@ -27,31 +27,43 @@ def main() -> None:
     )
     corrupted = [predictions.read(path) for path in sorted(STRESS.glob("*.parquet"))]
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
-    book = case_study.study(Conditions.aligned(test, corrupted), load(CasesParams), bootstrap)
-    lab = intervention_runner.open_runner(MODEL, PREPARED, load(PredictParams), load(ComputeParams))
-    others = lab.subjects(book.controls["sample_id"])
-    tried = case_study.control_evidence(book, *lab.try_edits(others, label="controls"))
-    focus = lab.focus_table(others, book.predicted(book.controls["sample_id"]))
-    pages = [investigate(book, lab, case, tried) for case in book.cases]
-    found = case_study.findings(book, pages, tried, focus)
-    entries = [illustrate(book, lab, page) for page in pages]
-    write_json(CASES / "cases.json", case_record.dossier(book, entries, found, questions=QUESTIONS))
+    study = case_study.build_case_study(
+        Conditions.aligned(test, corrupted), load(CasesParams), bootstrap
+    )
+    interventions = intervention_runner.open_runner(
+        MODEL, PREPARED, load(PredictParams), load(ComputeParams)
+    )
+    others = interventions.samples(study.controls["sample_id"])
+    tried = case_study.control_evidence(study, *interventions.try_edits(others, label="controls"))
+    focus = interventions.focus_table(others, study.predicted(study.controls["sample_id"]))
+    case_records = [investigate(study, interventions, case, tried) for case in study.cases]
+    found = case_study.findings(study, case_records, tried, focus)
+    entries = [illustrate(study, interventions, record) for record in case_records]
+    write_json(
+        CASES / "cases.json", case_record.cases_json(study, entries, found, questions=QUESTIONS)
+    )
     findings.write(found, "cases")
 
 
 def investigate(
-    book: CaseStudyData, lab: InterventionRunner, case: Chosen, tried: pd.DataFrame
+    study: CaseStudyData, interventions: InterventionRunner, case: ChosenCase, tried: pd.DataFrame
 ) -> CaseRecord:
     """Edit the image of a case, and weigh what that does against the controls."""
-    subject = lab.verified(case.sample_id, case.condition, probabilities=case.probabilities)
-    edits = lab.try_edits([subject], label=case.sample_id)
-    return case_study.weigh(book, case, case_study.case_evidence(book, case, *edits), tried)
+    sample = interventions.verified(
+        case.sample_id, case.condition, probabilities=case.probabilities
+    )
+    edits = interventions.try_edits([sample], label=case.sample_id)
+    return case_study.weigh(study, case, case_study.case_evidence(study, case, *edits), tried)
 
 
-def illustrate(book: CaseStudyData, lab: InterventionRunner, page: CaseRecord) -> dict[str, Any]:
+def illustrate(
+    study: CaseStudyData, interventions: InterventionRunner, record: CaseRecord
+) -> dict[str, Any]:
     """Draw a case, and put together all that is known about it."""
-    drawn = lab.draw(*page.shown, classes=page.classes, cited=page.cited, stem=CASES / page.stem)
-    return case_record.entry(book, page, drawn=drawn, questions=QUESTIONS)
+    drawn = interventions.draw(
+        *record.shown, classes=record.classes, cited=record.cited, stem=CASES / record.stem
+    )
+    return case_record.case_json(study, record, drawn=drawn, questions=QUESTIONS)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
-from medaudit.core.findings import Findings, Scalar
+from medaudit.core.findings import Findings, Scalar, row_dicts
 from medaudit.core.params import Section, each_once
 from medaudit.metrics import calibration, calibration_curves, proper
 from medaudit.stats import bootstrap as bootstrap_module
@@ -361,22 +361,22 @@ def summary_table(
 def headline(summary: pd.DataFrame, floors: pd.DataFrame) -> dict[str, Scalar]:
     """ECE with its floor and the proper scores of every calibrator, with intervals."""
     scalars: dict[str, Scalar] = {}
-    for row in summary[summary["metric"].isin(REPORTED)].itertuples():
-        name = f"{row.calibrator}_{row.metric}"
+    for row in row_dicts(summary[summary["metric"].isin(REPORTED)]):
+        name = f"{row['calibrator']}_{row['metric']}"
         scalars |= {
-            name: float(row.value),
-            f"{name}_ci_low": float(row.low),
-            f"{name}_ci_high": float(row.high),
+            name: float(row["value"]),
+            f"{name}_ci_low": float(row["low"]),
+            f"{name}_ci_high": float(row["high"]),
         }
-        if row.metric == COMPARED and row.calibrator != BASELINE:
+        if row["metric"] == COMPARED and row["calibrator"] != BASELINE:
             scalars |= {
-                f"{name}_delta": float(row.delta),
-                f"{name}_delta_ci_low": float(row.delta_low),
-                f"{name}_delta_ci_high": float(row.delta_high),
+                f"{name}_delta": float(row["delta"]),
+                f"{name}_delta_ci_low": float(row["delta_low"]),
+                f"{name}_delta_ci_high": float(row["delta_high"]),
             }
-    for row in floors[floors["event"] == MEAN].itertuples():
-        scalars[f"{row.calibrator}_ece_floor_mean"] = float(row.mean)
-        scalars[f"{row.calibrator}_ece_floor_p95"] = float(row.p95)
+    for row in row_dicts(floors[floors["event"] == MEAN]):
+        scalars[f"{row['calibrator']}_ece_floor_mean"] = float(row["mean"])
+        scalars[f"{row['calibrator']}_ece_floor_p95"] = float(row["p95"])
     return scalars
 
 

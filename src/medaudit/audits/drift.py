@@ -78,7 +78,7 @@ class NewImages:
 
 
 @dataclass(frozen=True, eq=False)
-class FrozenReference:
+class KnownImages:
     """What new images are compared with.
 
     Args:
@@ -95,14 +95,14 @@ def freeze(
     params: DriftParams,
     *,
     predictions: Mapping[str, PredictionSummary],
-) -> FrozenReference:
+) -> KnownImages:
     """The statistics of the train role, and what the model predicted for the known roles."""
     statistics = {name: _numbers(train_rows[name]) for name in params.columns}
-    return FrozenReference(statistics, predictions)
+    return KnownImages(statistics, predictions)
 
 
 def audit(
-    test: NewImages, frozen: FrozenReference, params: DriftParams, bootstrap: Bootstrap
+    test: NewImages, frozen: KnownImages, params: DriftParams, bootstrap: Bootstrap
 ) -> Findings:
     """Compare new images with the train role, and their predictions with those that are known.
 
@@ -124,8 +124,8 @@ def audit(
     statistics["p_holm"] = holm(statistics["p_value"].to_numpy())
     rows = list(prediction_rows("new", test.predictions, bootstrap))
     for role, each in frozen.predictions.items():
-        drawn = Bootstrap.of_groups(each.group_ids, bootstrap.params)
-        rows += prediction_rows(role, each, drawn)
+        role_bootstrap = Bootstrap.of_groups(each.group_ids, bootstrap.params)
+        rows += prediction_rows(role, each, role_bootstrap)
     drift = pd.DataFrame(rows)
     series = {"statistics": statistics, "prediction_drift": drift}
     return Findings(headline(statistics, drift), series)
@@ -193,7 +193,7 @@ def prediction_rows(
         found = bootstrap.share(predictions.predicted[:, k])
         yield {
             "source": source,
-            "quantity": "share called",
+            "quantity": "share predicted",
             "class": name,
             **bootstrap_module.columns(found),
         }
@@ -209,7 +209,7 @@ def prediction_rows(
 
 def headline(statistics: pd.DataFrame, drift: pd.DataFrame) -> dict[str, Scalar]:
     """The statistic that is furthest apart, how many differ, and the mean confidence."""
-    furthest = statistics.loc[statistics["ks_distance"].idxmax()]
+    furthest = statistics.iloc[int(statistics["ks_distance"].argmax())]
     new = drift[(drift["source"] == "new") & (drift["quantity"] == "mean confidence")].iloc[0]
     return {
         "n": int(furthest["n_new"]),
@@ -227,12 +227,12 @@ def headline(statistics: pd.DataFrame, drift: pd.DataFrame) -> dict[str, Scalar]
 
 def sentence(found: Findings) -> str:
     """The headline in words."""
-    told = found.scalars
+    scalars = found.scalars
     return (
-        f"{told['n_significant']} of {told['n_statistics']} statistics of the new images differ "
-        f"from what is known (Holm-corrected, as if images were independent); furthest is "
-        f"{told['furthest_statistic']}, distance {told['furthest_ks_distance']:.2f}; up to "
-        f"{100 * float(told['largest_share_outside'] or 0):.1f} % of the images lie outside the "
+        f"{scalars['n_significant']} of {scalars['n_statistics']} statistics of the new images "
+        f"differ from what is known (Holm-corrected, as if images were independent); furthest is "
+        f"{scalars['furthest_statistic']}, distance {scalars['furthest_ks_distance']:.2f}; up to "
+        f"{100 * float(scalars['largest_share_outside'] or 0):.1f} % of the images lie outside the "
         f"range of 99 % of the known ones."
     )
 

@@ -51,19 +51,19 @@ class EvaluateParams(Section):
 
     Args:
         specificity: at which thresholds are frozen on the calibration role.
-        confidence: with which that specificity is promised for new samples (Clopper-Pearson);
-            `null` freezes the threshold that reaches it on the calibration sample.
+        assurance: one-sided Clopper-Pearson level at which that specificity is promised for new
+            samples; `null` freezes the threshold that reaches it on the calibration sample.
     """
 
     section = "evaluate"
     specificity: float = Field(0.95, gt=0.5, lt=1)
-    confidence: float | None = Field(None, gt=0.5, lt=1)
+    assurance: float | None = Field(None, gt=0.5, lt=1)
 
 
 def freeze(calibration: PredictionTable, params: EvaluateParams) -> OperatingPoints:
     """Thresholds of all outputs, chosen on the calibration role."""
     return operating_points.choose(
-        calibration, specificity=params.specificity, confidence=params.confidence
+        calibration, specificity=params.specificity, assurance=params.assurance
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
-from medaudit.core.findings import Findings, Scalar
+from medaudit.core.findings import Findings, Scalar, row_dicts
 from medaudit.core.params import Section, each_once
 from medaudit.metrics import selective, selective_balanced
 from medaudit.stats import bootstrap as bootstrap_module
@@ -317,10 +317,11 @@ def headline(
     realised = deferral[deferral["score"] == params.primary]
     scalars["threshold"] = float(realised["threshold"].iloc[0])
     for table in (summary[summary["score"] == params.primary], realised):
-        for row in table[table["metric"].isin(REPORTED)].itertuples():
+        for row in row_dicts(table[table["metric"].isin(REPORTED)]):
+            name = str(row["metric"])
             scalars |= {
-                row.metric: float(row.value),
-                f"{row.metric}_ci_low": float(row.low),
-                f"{row.metric}_ci_high": float(row.high),
+                name: float(row["value"]),
+                f"{name}_ci_low": float(row["low"]),
+                f"{name}_ci_high": float(row["high"]),
             }
     return scalars

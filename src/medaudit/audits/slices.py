@@ -80,16 +80,18 @@ def audit(
     """
     absent = absent_columns(test.table.rows, params)
     params = without(params, absent)
-    cut = list(slices(test.table.rows, frozen, params))
-    kept = [each for each in cut if refusal(each.mask, params) is None]
-    cutter = Cutter(test, params, bootstrap)
-    rows = [row for each in kept for row in slice_rows(cutter, each)]
-    if not kept:
+    named = list(slices(test.table.rows, frozen, params))
+    measured = [each for each in named if refusal(each.mask, params) is None]
+    comparison = SliceComparison(test, params, bootstrap)
+    rows = [row for each in measured for row in slice_rows(comparison, each)]
+    if not measured:
         log.warning("no slice is left to measure; plots/slice/refused.csv says why")
     found = adjusted(pd.DataFrame(rows, columns=list(COLUMNS)))
-    refused = refusal_table(test, cut, params, absent=absent)
+    refused = refusal_table(test, named, params, absent=absent)
     series = {"slices": found, "refused": refused, "primary": primary_table(found, params.primary)}
-    scalars = headline(found, primary=params.primary, n_slices=len(kept), n_refused=len(refused))
+    scalars = headline(
+        found, primary=params.primary, n_slices=len(measured), n_refused=len(refused)
+    )
     return Findings(scalars, series)
 
 
@@ -104,11 +106,15 @@ def refusal(mask: BoolArray, params: SliceParams) -> str | None:
 
 
 def refusal_table(
-    test: ScoredPredictions, cut: list[Slice], params: SliceParams, *, absent: tuple[str, ...] = ()
+    test: ScoredPredictions,
+    named: list[Slice],
+    params: SliceParams,
+    *,
+    absent: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """Columns, slices and measures that were left out, each with its reason."""
     rows = [refused_row(name, name, 0, None, "not in this data set") for name in absent]
-    for each in cut:
+    for each in named:
         positives = positives_in(test, each.mask)
         reason = refusal(each.mask, params)
         if reason is None and positives is not None and positives < params.min_positives:
@@ -135,7 +141,7 @@ def positives_in(test: ScoredPredictions, mask: BoolArray) -> int | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Cutter:
+class SliceComparison:
     """The whole test role with what every slice of it shares."""
 
     test: ScoredPredictions
@@ -152,7 +158,7 @@ class Cutter:
         """The measures of a part, computed once: two values of a column are each other's rest."""
         key = mask.tobytes()
         if key not in self.done:
-            self.done[key] = replicated(self.test, mask, self.params, self.bootstrap)
+            self.done[key] = slice_distributions(self.test, mask, self.params, self.bootstrap)
         return self.done[key]
 
     def p_value(
@@ -178,14 +184,14 @@ class Cutter:
         return gap_p_value(self.whole[name].statistic, part.mask, masks)
 
 
-def slice_rows(cutter: Cutter, part: Slice) -> list[dict[str, object]]:
+def slice_rows(comparison: SliceComparison, part: Slice) -> list[dict[str, object]]:
     """One row per measure: inside the slice, and inside minus the rest, both with intervals."""
-    inside, outside = cutter.part(part.mask), cutter.part(~part.mask)
-    drawn = cutter.bootstrap.subset(part.mask)
+    inside, outside = comparison.part(part.mask), comparison.part(~part.mask)
+    inside_bootstrap = comparison.bootstrap.subset(part.mask)
     rows: list[dict[str, object]] = []
     for name, each in inside.items():
-        estimate = drawn.interval(each)
-        gap = cutter.bootstrap.paired(each, outside[name])
+        estimate = inside_bootstrap.interval(each)
+        gap = comparison.bootstrap.paired(each, outside[name])
         defined = np.isfinite(gap.value) and np.isfinite(gap.low)
         rows.append(
             {
@@ -196,7 +202,9 @@ def slice_rows(cutter: Cutter, part: Slice) -> list[dict[str, object]]:
                 "gap": gap.value,
                 "gap_low": gap.low,
                 "gap_high": gap.high,
-                "p_value": cutter.p_value(part, gap, (each, outside[name])) if defined else np.nan,
+                "p_value": comparison.p_value(part, gap, (each, outside[name]))
+                if defined
+                else np.nan,
                 "direction": each.measure.direction,
             }
         )
@@ -208,7 +216,7 @@ def slice_measures(scored: ScoredPredictions) -> list[Measure]:
     return [each for each in measures.measures(scored) if each.name in SLICE_METRICS]
 
 
-def replicated(
+def slice_distributions(
     test: ScoredPredictions, mask: BoolArray, params: SliceParams, bootstrap: Bootstrap
 ) -> dict[str, BootstrapDistribution]:
     """The slice measures of the masked samples on the resamples of the whole test role.
@@ -259,7 +267,7 @@ def headline(
         chosen = found[found["metric"] == metric].dropna(subset=["gap", "gap_low"])
         if chosen.empty:
             continue
-        worst = chosen.loc[(chosen["gap"] * chosen["direction"]).idxmin()]
+        worst = chosen.iloc[int((chosen["gap"] * chosen["direction"]).argmin())]
         base = np.float64(worst["n_positive"])
         scalars |= {
             f"worst_{metric}_slice": str(worst["slice"]),

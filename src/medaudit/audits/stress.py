@@ -156,8 +156,8 @@ def relative_errors(
     """
     values = np.array([each.value for each in errors])
     replicates = np.stack([each.replicates for each in errors], axis=-1)
-    both = {"clean_error": clean.value, "reference_clean_error": known[0]}
-    drawn = {"clean_error": clean.replicates, "reference_clean_error": known[0]}
+    of_value = {"clean_error": clean.value, "reference_clean_error": known[0]}
+    of_replicates = {"clean_error": clean.replicates, "reference_clean_error": known[0]}
     return {
         "corruption_error": replace(
             errors[0],
@@ -166,8 +166,8 @@ def relative_errors(
         ),
         "relative_corruption_error": replace(
             errors[0],
-            value=float(robustness.relative_corruption_error(values, known[1:], **both)),
-            replicates=robustness.relative_corruption_error(replicates, known[1:], **drawn),
+            value=float(robustness.relative_corruption_error(values, known[1:], **of_value)),
+            replicates=robustness.relative_corruption_error(replicates, known[1:], **of_replicates),
         ),
     }
 
@@ -179,7 +179,7 @@ def baseline_errors(
     missing = [name for name in BASELINE_COLUMNS if name not in baseline]
     if missing:
         raise DataError(
-            f"stress.reference: expected the columns of plots/stress/conditions.csv, "
+            f"stress.baseline_model: expected the columns of plots/stress/conditions.csv, "
             f"without {listed(missing)}"
         )
     known = baseline[baseline["metric"] == ERROR].set_index(["corruption", "severity"])["value"]
@@ -187,8 +187,8 @@ def baseline_errors(
     absent = [f"{name}-{severity}" for name, severity in asked if (name, severity) not in known]
     if absent:
         raise DataError(
-            f"stress.reference: no {ERROR} under {listed(absent)}; run the baseline model under "
-            f"the same corruptions and severities"
+            f"stress.baseline_model: no {ERROR} under {listed(absent)}; run the baseline model "
+            f"under the same corruptions and severities"
         )
     return robustness.balanced_error([known[each] for each in asked])
 
@@ -203,14 +203,14 @@ class StressParams(Section):
     Args:
         corruptions: names in `medaudit.pixels.corruptions.CORRUPTIONS`.
         severities: levels of each.
-        reference: `conditions.csv` of the stress stage of another model on the same data, the
-            baseline against which corruption errors are taken; none if `null`.
+        baseline_model: `conditions.csv` of the stress stage of another model on the same data,
+            against which corruption errors are taken; none if `null`.
     """
 
     section = "stress"
     corruptions: tuple[str, ...] = Field(min_length=1)
     severities: tuple[int, ...] = Field((1, 2, 3), min_length=1)
-    reference: Path | None = None
+    baseline_model: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,13 +233,13 @@ def freeze(points: OperatingPoints, params: StressParams) -> FrozenStress:
 
 def read_baseline(params: StressParams) -> pd.DataFrame | None:
     """The table of the baseline model, if one is named."""
-    if params.reference is None:
+    if params.baseline_model is None:
         return None
     try:
-        return pd.read_csv(params.reference)
+        return pd.read_csv(params.baseline_model)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(
-            f"stress.reference: {params.reference} is no readable table "
+            f"stress.baseline_model: {params.baseline_model} is no readable table "
             f"({type(error).__name__}); expected plots/stress/conditions.csv of another run"
         ) from None
 
@@ -406,7 +406,7 @@ def headline(conditions: pd.DataFrame, primary: Sequence[str], *, n: int) -> dic
         deltas = every.dropna(subset=["delta", "delta_low"])
         if deltas.empty:
             continue
-        worst = deltas.loc[deltas["delta"].idxmin()]
+        worst = deltas.iloc[int(deltas["delta"].argmin())]
         scalars |= {
             f"worst_{metric}_condition": str(worst["condition"]),
             f"worst_{metric}_delta": float(worst["delta"]),

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from medaudit.core.findings import Scalar, on_disk
+from medaudit.core.findings import Scalar, on_disk, row_dicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medaudit.cases.case_selection import Chosen
+    from medaudit.cases.case_selection import ChosenCase
     from medaudit.cases.case_study import CaseRecord, CaseStudyData
     from medaudit.core.findings import Findings
 
 OWN_COLUMNS = ("sample_id", "group_id", "role")
 
 
-def dossier(
-    book: CaseStudyData,
+def cases_json(
+    study: CaseStudyData,
     entries: Sequence[Mapping[str, Any]],
     found: Findings,
     *,
@@ -30,34 +30,34 @@ def dossier(
     """Everything that the report needs, ready for JSON.
 
     Args:
-        book: the study.
-        entries: what `entry` made of every case.
+        study: the study.
+        entries: what `case_json` made of every case.
         found: the findings of the stage.
         questions: what every edit asks, by its name, whether it could be tried or not.
     """
     tried = set(found.series["base_rates"]["intervention"])
-    schema = book.test.schema
+    schema = study.test.schema
     return {
         "classes": list(schema.classes),
         "critical_class": schema.critical_class,
-        "params": book.params.model_dump(),
-        "n_test": len(book.test.sample_ids),
+        "params": study.params.model_dump(),
+        "n_test": len(study.test.sample_ids),
         "n_controls": {
-            "right": int(book.controls["right"].sum()),
-            "wrong": int((~book.controls["right"]).sum()),
+            "right": int(study.controls["right"].sum()),
+            "wrong": int((~study.controls["right"]).sum()),
         },
-        "conditions": [each.condition.name for each in book.stressed],
-        "taxonomy": records(found.series["taxonomy"]),
-        "base_rates": records(found.series["base_rates"]),
+        "conditions": [each.condition.name for each in study.stressed],
+        "taxonomy": plain_rows(found.series["taxonomy"]),
+        "base_rates": plain_rows(found.series["base_rates"]),
         "metrics": jsonable(found.scalars),
         "not_testable": {name: "no mask" for name in questions if name not in tried},
         "cases": list(entries),
     }
 
 
-def entry(
-    book: CaseStudyData,
-    page: CaseRecord,
+def case_json(
+    study: CaseStudyData,
+    record: CaseRecord,
     *,
     drawn: tuple[Mapping[str, str], Mapping[str, float]],
     questions: Mapping[str, str],
@@ -65,18 +65,18 @@ def entry(
     """One case, ready for JSON.
 
     Args:
-        book: the study.
-        page: the case.
+        study: the study.
+        record: the case.
         drawn: file names of the pictures by what they show, and numbers about the maps.
         questions: what every edit asks, by its name.
     """
     images, focus = drawn
-    case, classes = page.case, book.test.schema.classes
-    asked = [questions.get(str(name), "") for name in page.evidence["intervention"]]
+    case, classes = record.case, study.test.schema.classes
+    asked = [questions.get(str(name), "") for name in record.evidence["intervention"]]
     return {
-        "number": page.number,
+        "number": record.number,
         "kind": case.kind,
-        "mode": book.mode(case),
+        "mode": study.mode(case),
         "sample_id": case.sample_id,
         "group_id": case.group_id,
         "condition": case.condition.name,
@@ -90,27 +90,27 @@ def entry(
         "reason": case.reason,
         "probabilities": named(classes, case.probabilities),
         "clean_probabilities": named(classes, case.clean_probabilities),
-        "facts": facts(book, case),
+        "facts": facts(study, case),
         "images": dict(images),
         "focus": {name: on_disk(value) for name, value in focus.items()},
-        "dose_response": dose_response(book, case),
-        "evidence": records(page.evidence.assign(question=asked)),
-        "diagnosis": jsonable(asdict(page.diagnosis)),
+        "dose_response": dose_response(study, case),
+        "evidence": plain_rows(record.evidence.assign(question=asked)),
+        "diagnosis": jsonable(asdict(record.diagnosis)),
     }
 
 
-def facts(book: CaseStudyData, case: Chosen) -> dict[str, Any]:
+def facts(study: CaseStudyData, case: ChosenCase) -> dict[str, Any]:
     """The slice columns of a case."""
-    table = book.test.table
-    (row,) = book.test.rows_of([case.sample_id])
+    table = study.test.table
+    (row,) = study.test.rows_of([case.sample_id])
     return jsonable(table.rows.iloc[row].drop(list(OWN_COLUMNS)).to_dict())
 
 
-def dose_response(book: CaseStudyData, case: Chosen) -> list[dict[str, Any]]:
+def dose_response(study: CaseStudyData, case: ChosenCase) -> list[dict[str, Any]]:
     """Call and probability of the truth from clean over the severities of a case's corruption."""
-    (row,) = book.test.rows_of([case.sample_id])
+    (row,) = study.test.rows_of([case.sample_id])
     corruption = case.condition.corruption
-    same = [each for each in book.stressed if each.condition.corruption == corruption]
+    same = [each for each in study.stressed if each.condition.corruption == corruption]
     doses = sorted(same, key=lambda each: each.condition.severity)
     return [
         {
@@ -119,7 +119,7 @@ def dose_response(book: CaseStudyData, case: Chosen) -> list[dict[str, Any]]:
             "predicted": str(each.predicted_names[row]),
             "p_true": on_disk(float(each.probabilities[row, case.true_index])),
         }
-        for each in (book.test, *doses)
+        for each in (study.test, *doses)
     ]
 
 
@@ -128,9 +128,9 @@ def named(classes: Sequence[str], values: Sequence[float]) -> dict[str, Scalar]:
     return {name: on_disk(value) for name, value in zip(classes, values, strict=True)}
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table, ready for JSON."""
-    return [jsonable(row) for row in frame.to_dict("records")]
+    return [jsonable(row) for row in row_dicts(frame)]
 
 
 def jsonable(row: Mapping[Any, Any]) -> dict[str, Any]:

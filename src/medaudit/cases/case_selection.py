@@ -43,7 +43,7 @@ class CasesParams(Section):
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenCase:
     """A test sample to explain, under the condition in which it is shown.
 
     Args:
@@ -79,7 +79,7 @@ class Chosen:
     reason: str
 
 
-def choose(conditions: Conditions, params: CasesParams) -> tuple[Chosen, ...]:
+def choose(conditions: Conditions, params: CasesParams) -> tuple[ChosenCase, ...]:
     """The cases to explain: failures first, then one success for contrast.
 
     Samples and groups are distinct, and so are the corruptions of flips. Equal candidates are
@@ -87,20 +87,20 @@ def choose(conditions: Conditions, params: CasesParams) -> tuple[Chosen, ...]:
     exists, errors of any class take its place under their own name.
     """
     test, stressed = conditions.clean, conditions.corrupted
-    wishes: list[tuple[Iterable[Chosen], int]] = [
+    quotas: list[tuple[Iterable[ChosenCase], int]] = [
         (misses(test, params), params.per_kind),
         (flips(test, stressed, params), params.per_kind),
         (false_alarms(test, params), N_CONTRAST),
         (successes(test, stressed), N_CONTRAST),
     ]
-    taken: list[Chosen] = []
-    for candidates, count in wishes:
+    taken: list[ChosenCase] = []
+    for candidates, count in quotas:
         fresh = distinct(candidates, taken)
         taken += itertools.islice(fresh, count)
     return tuple(taken)
 
 
-def distinct(candidates: Iterable[Chosen], taken: Sequence[Chosen]) -> Iterator[Chosen]:
+def distinct(candidates: Iterable[ChosenCase], taken: Sequence[ChosenCase]) -> Iterator[ChosenCase]:
     """Candidates of groups and corruptions that no earlier case shows."""
     groups = {case.group_id for case in taken}
     corruptions = {case.condition.corruption for case in taken if not case.condition.is_clean}
@@ -113,7 +113,7 @@ def distinct(candidates: Iterable[Chosen], taken: Sequence[Chosen]) -> Iterator[
         yield case
 
 
-def misses(test: ScoredPredictions, params: CasesParams) -> Iterator[Chosen]:
+def misses(test: ScoredPredictions, params: CasesParams) -> Iterator[ChosenCase]:
     """Critical samples called something else, confident ones first; then errors of any class."""
     confident = test.confidence_score() >= params.confident
     missed = test.critical & ~test.predicted_critical
@@ -126,14 +126,16 @@ def misses(test: ScoredPredictions, params: CasesParams) -> Iterator[Chosen]:
         yield from most_confident(test, members, kind)
 
 
-def false_alarms(test: ScoredPredictions, params: CasesParams) -> Iterator[Chosen]:
+def false_alarms(test: ScoredPredictions, params: CasesParams) -> Iterator[ChosenCase]:
     """Samples without the critical class that are confidently called critical."""
     confident = test.confidence_score() >= params.confident
     members = ~test.critical & test.predicted_critical & confident
     return most_confident(test, members, "confident_false_alarm")
 
 
-def successes(test: ScoredPredictions, stressed: Sequence[ScoredPredictions]) -> Iterator[Chosen]:
+def successes(
+    test: ScoredPredictions, stressed: Sequence[ScoredPredictions]
+) -> Iterator[ChosenCase]:
     """Right calls, best those of the critical class that no condition turns."""
     stable = test.correct & np.all([each.correct for each in (test, *stressed)], axis=0)
     for members in (
@@ -144,21 +146,23 @@ def successes(test: ScoredPredictions, stressed: Sequence[ScoredPredictions]) ->
         yield from most_confident(test, members, "success")
 
 
-def most_confident(judged: ScoredPredictions, members: BoolArray, kind: str) -> Iterator[Chosen]:
+def most_confident(
+    scored: ScoredPredictions, members: BoolArray, kind: str
+) -> Iterator[ChosenCase]:
     """Members by falling confidence, then by id."""
     rows = np.flatnonzero(members)
-    order = rows[np.lexsort((judged.sample_ids[rows], -judged.confidence_score()[rows]))]
+    order = rows[np.lexsort((scored.sample_ids[rows], -scored.confidence_score()[rows]))]
     for place, row in enumerate(order.tolist(), start=1):
         reason = (
-            f"{in_words(judged, row)}; number {place} by confidence of {len(rows)} such cases "
+            f"{in_words(scored, row)}; number {place} by confidence of {len(rows)} such cases "
             f"among {len(members)} test samples"
         )
-        yield record(judged, judged, row, kind=kind, reason=reason)
+        yield to_case(scored, scored, row, kind=kind, reason=reason)
 
 
 def flips(
     test: ScoredPredictions, stressed: Sequence[ScoredPredictions], params: CasesParams
-) -> Iterator[Chosen]:
+) -> Iterator[ChosenCase]:
     """Right when clean and wrong under a condition.
 
     Confident clean calls come first, then the critical class, then the mildest severity, then
@@ -184,37 +188,37 @@ def flips(
             f"clean: {in_words(test, row)}; {each.condition.name}: {in_words(each, row)}; one of "
             f"{n_turned} right calls of {int(test.correct.sum())} that {each.condition.name} turns"
         )
-        yield record(each, test, row, kind="corruption_flip", reason=reason)
+        yield to_case(each, test, row, kind="corruption_flip", reason=reason)
 
 
-def in_words(judged: ScoredPredictions, row: int) -> str:
+def in_words(scored: ScoredPredictions, row: int) -> str:
     """What is true and what is called, in words."""
-    truth, call = judged.truth_names[row], judged.predicted_names[row]
-    stated = f"called {call} with probability {judged.confidence_score()[row]:.2f}"
+    truth, call = scored.truth_names[row], scored.predicted_names[row]
+    stated = f"called {call} with probability {scored.confidence_score()[row]:.2f}"
     if truth == call:
         return f"true {truth}, {stated}"
-    name = judged.schema.classes[judged.true_output[row]]
-    return f"true {truth}, {stated} ({name} {judged.p_true[row]:.2f})"
+    name = scored.schema.classes[scored.true_output[row]]
+    return f"true {truth}, {stated} ({name} {scored.p_true[row]:.2f})"
 
 
-def record(
-    judged: ScoredPredictions, clean: ScoredPredictions, row: int, *, kind: str, reason: str
-) -> Chosen:
+def to_case(
+    scored: ScoredPredictions, clean: ScoredPredictions, row: int, *, kind: str, reason: str
+) -> ChosenCase:
     """One row as a case."""
-    return Chosen(
-        sample_id=str(judged.sample_ids[row]),
-        group_id=str(judged.group_ids[row]),
+    return ChosenCase(
+        sample_id=str(scored.sample_ids[row]),
+        group_id=str(scored.group_ids[row]),
         kind=kind,
-        condition=judged.condition,
-        true_index=int(judged.true_output[row]),
-        predicted_index=int(judged.predicted_output[row]),
-        truth=str(judged.truth_names[row]),
-        predicted=str(judged.predicted_names[row]),
-        probabilities=tuple(judged.probabilities[row].tolist()),
+        condition=scored.condition,
+        true_index=int(scored.true_output[row]),
+        predicted_index=int(scored.predicted_output[row]),
+        truth=str(scored.truth_names[row]),
+        predicted=str(scored.predicted_names[row]),
+        probabilities=tuple(scored.probabilities[row].tolist()),
         clean_probabilities=tuple(clean.probabilities[row].tolist()),
-        confidence=float(judged.confidence_score()[row]),
-        critical=bool(judged.critical[row]),
-        flagged=bool(judged.flagged[row]),
+        confidence=float(scored.confidence_score()[row]),
+        critical=bool(scored.critical[row]),
+        flagged=bool(scored.flagged[row]),
         reason=reason,
     )
 

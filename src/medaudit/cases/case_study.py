@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medaudit.cases import evidence
-from medaudit.cases.case_selection import CasesParams, Chosen, choose, controls
+from medaudit.cases import intervention_effects as effects
+from medaudit.cases.case_selection import CasesParams, ChosenCase, choose, controls
 from medaudit.cases.diagnosis import Diagnosis, diagnose, ranked
 from medaudit.cases.taxonomy import modes, taxonomy
-from medaudit.core.findings import Findings, Scalar
+from medaudit.core.findings import Findings, Scalar, row_dicts
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Bootstrap, Measure
 from medaudit.stats.weighting import weighted_mean
@@ -49,7 +49,7 @@ class CaseStudyData:
     bootstrap: Bootstrap
     test: ScoredPredictions
     stressed: tuple[ScoredPredictions, ...]
-    cases: tuple[Chosen, ...]
+    cases: tuple[ChosenCase, ...]
     controls: pd.DataFrame
     taxonomy: pd.DataFrame
 
@@ -57,13 +57,13 @@ class CaseStudyData:
         """The output that is predicted for clean images."""
         return [int(index) for index in self.test.predicted_output[self.test.rows_of(sample_ids)]]
 
-    def mode(self, case: Chosen) -> str:
+    def mode(self, case: ChosenCase) -> str:
         """The mode of the taxonomy that holds a case."""
         (row,) = self.test.rows_of([case.sample_id])
         found = modes(self.test, self.stressed, confident=self.params.confident)
         return next(each.name for each in found if each.members[row])
 
-    def before(self, case: Chosen) -> ScoredPredictions:
+    def before(self, case: ChosenCase) -> ScoredPredictions:
         """The predictions under the condition in which a case is shown."""
         judged = (self.test, *self.stressed)
         return next(each for each in judged if each.condition == case.condition)
@@ -74,7 +74,7 @@ class CaseRecord:
     """One case with its place, from 1, its weighed evidence and its diagnosis."""
 
     number: int
-    case: Chosen
+    case: ChosenCase
     evidence: pd.DataFrame
     diagnosis: Diagnosis
 
@@ -99,11 +99,13 @@ class CaseRecord:
         """The intervention that speaks loudest, where it makes another image than the clean one."""
         specific = ranked(self.evidence[self.evidence["specific"]])
         names = specific.loc[specific["kind"] != "apply", "intervention"]
-        edits = names[~names.str.startswith(evidence.UNDO)]
+        edits = names[~names.str.startswith(effects.UNDO)]
         return None if edits.empty else str(edits.iloc[0])
 
 
-def study(conditions: Conditions, params: CasesParams, bootstrap: Bootstrap) -> CaseStudyData:
+def build_case_study(
+    conditions: Conditions, params: CasesParams, bootstrap: Bootstrap
+) -> CaseStudyData:
     """Choose cases and controls, and count the modes.
 
     Args:
@@ -125,38 +127,40 @@ def study(conditions: Conditions, params: CasesParams, bootstrap: Bootstrap) -> 
 
 
 def control_evidence(
-    book: CaseStudyData, trials: pd.DataFrame, logits: npt.NDArray[np.float32]
+    study: CaseStudyData, trials: pd.DataFrame, logits: npt.NDArray[np.float32]
 ) -> pd.DataFrame:
     """Edits of the controls, and every condition and its undoing on the whole test role."""
-    shown = {case.condition for case in book.cases}
+    shown = {case.condition for case in study.cases}
     undone = [
-        evidence.undo_evidence(book.test, each) for each in book.stressed if each.condition in shown
+        effects.undo_evidence(study.test, each)
+        for each in study.stressed
+        if each.condition in shown
     ]
-    edits = evidence.edit_evidence(trials, logits, book.test)
-    return joined([edits, evidence.stress_evidence(book.test, book.stressed), *undone])
+    edits = effects.edit_evidence(trials, logits, study.test)
+    return joined([edits, effects.stress_evidence(study.test, study.stressed), *undone])
 
 
 def case_evidence(
-    book: CaseStudyData, case: Chosen, trials: pd.DataFrame, logits: npt.NDArray[np.float32]
+    study: CaseStudyData, case: ChosenCase, trials: pd.DataFrame, logits: npt.NDArray[np.float32]
 ) -> pd.DataFrame:
     """Edits of the image as it is shown, every condition on the clean one, and its undoing."""
-    before, ids = book.before(case), [case.sample_id]
+    before, ids = study.before(case), [case.sample_id]
     frames = [
-        evidence.edit_evidence(trials, logits, before),
-        evidence.stress_evidence(book.test, book.stressed, ids),
+        effects.edit_evidence(trials, logits, before),
+        effects.stress_evidence(study.test, study.stressed, ids),
     ]
     if not case.condition.is_clean:
-        frames.append(evidence.undo_evidence(book.test, before, ids))
+        frames.append(effects.undo_evidence(study.test, before, ids))
     return joined(frames)
 
 
 def weigh(
-    book: CaseStudyData, case: Chosen, found: pd.DataFrame, tried: pd.DataFrame
+    study: CaseStudyData, case: ChosenCase, found: pd.DataFrame, tried: pd.DataFrame
 ) -> CaseRecord:
     """Weigh the evidence of a case against that of the controls, and diagnose."""
-    weighed = evidence.weigh(found, tried, max_base_rate=book.params.max_base_rate)
-    number = book.cases.index(case) + 1
-    diagnosis = diagnose(case, weighed, book.taxonomy, mode=book.mode(case))
+    weighed = effects.weigh(found, tried, max_base_rate=study.params.max_base_rate)
+    number = study.cases.index(case) + 1
+    diagnosis = diagnose(case, weighed, study.taxonomy, mode=study.mode(case))
     return CaseRecord(number, case, weighed, diagnosis)
 
 
@@ -170,35 +174,40 @@ HEADLINE_MODES = ("confident_critical_miss", "false_alarm", "fragile")
 
 
 def findings(
-    book: CaseStudyData, pages: Sequence[CaseRecord], tried: pd.DataFrame, focus: pd.DataFrame
+    study: CaseStudyData,
+    case_records: Sequence[CaseRecord],
+    tried: pd.DataFrame,
+    focus: pd.DataFrame,
 ) -> Findings:
     """Headline scalars, and the tables of modes, evidence and base rates.
 
     Args:
-        book: the study.
-        pages: one per case.
+        study: the study.
+        case_records: one per case.
         tried: evidence of the controls.
         focus: `sample_id`, `cam_energy` and `lesion_share` of the controls.
     """
-    rates = evidence.base_rates(tried)
-    rows = [each.evidence.assign(case=each.number, case_kind=each.case.kind) for each in pages]
-    order = ["case", "case_kind", *evidence.EVIDENCE, *evidence.WORTH]
+    rates = effects.base_rates(tried)
+    rows = [
+        each.evidence.assign(case=each.number, case_kind=each.case.kind) for each in case_records
+    ]
+    order = ["case", "case_kind", *effects.EVIDENCE, *effects.WORTH]
     series = {
-        "taxonomy": book.taxonomy,
+        "taxonomy": study.taxonomy,
         "evidence": pd.concat(rows, ignore_index=True)[order]
         if rows
         else pd.DataFrame(columns=order),
         "base_rates": rates,
     }
-    scalars = case_scalars(pages) | mode_scalars(book.taxonomy) | rate_scalars(rates)
-    return Findings(scalars | focus_scalars(book, focus), series)
+    scalars = case_scalars(case_records) | mode_scalars(study.taxonomy) | rate_scalars(rates)
+    return Findings(scalars | focus_scalars(study, focus), series)
 
 
-def case_scalars(pages: Sequence[CaseRecord]) -> dict[str, Scalar]:
+def case_scalars(case_records: Sequence[CaseRecord]) -> dict[str, Scalar]:
     """How many cases there are, and how many failures on clean images evidence explains."""
-    failures = [p for p in pages if p.case.kind != "success" and p.case.condition.is_clean]
+    failures = [p for p in case_records if p.case.kind != "success" and p.case.condition.is_clean]
     return {
-        "n_cases": len(pages),
+        "n_cases": len(case_records),
         "n_clean_failures": len(failures),
         "n_clean_failures_explained": sum(bool(p.diagnosis.supported) for p in failures),
     }
@@ -207,49 +216,52 @@ def case_scalars(pages: Sequence[CaseRecord]) -> dict[str, Scalar]:
 def mode_scalars(table: pd.DataFrame) -> dict[str, Scalar]:
     """Shares of the modes that matter most."""
     scalars: dict[str, Scalar] = {"n": int(table["n"].sum())}
-    for row in table[table["mode"].isin(HEADLINE_MODES)].itertuples():
+    for row in row_dicts(table[table["mode"].isin(HEADLINE_MODES)]):
+        mode = str(row["mode"])
         scalars |= {
-            f"{row.mode}_n": int(row.n),
-            f"{row.mode}_share": float(row.share),
-            f"{row.mode}_share_ci_low": float(row.share_low),
-            f"{row.mode}_share_ci_high": float(row.share_high),
+            f"{mode}_n": int(row["n"]),
+            f"{mode}_share": float(row["share"]),
+            f"{mode}_share_ci_low": float(row["share_low"]),
+            f"{mode}_share_ci_high": float(row["share_high"]),
         }
     return scalars
 
 
 def rate_scalars(rates: pd.DataFrame) -> dict[str, Scalar]:
     """How often right predictions change when nothing that matters, or all that does, changes."""
-    known = rates.set_index("intervention")
+    by_name = {str(row["intervention"]): row for row in row_dicts(rates)}
     scalars: dict[str, Scalar] = {}
     for name in ("mirrored", "lesion_replaced"):
-        if name in known.index:
+        if name in by_name:
             scalars |= {
-                f"{name}_flip_rate": float(known.loc[name, "flip_rate"]),
-                f"{name}_flip_rate_ci_low": float(known.loc[name, "flip_rate_low"]),
-                f"{name}_flip_rate_ci_high": float(known.loc[name, "flip_rate_high"]),
+                f"{name}_flip_rate": float(by_name[name]["flip_rate"]),
+                f"{name}_flip_rate_ci_low": float(by_name[name]["flip_rate_low"]),
+                f"{name}_flip_rate_ci_high": float(by_name[name]["flip_rate_high"]),
             }
     return scalars
 
 
-def focus_scalars(book: CaseStudyData, focus: pd.DataFrame) -> dict[str, Scalar]:
+def focus_scalars(study: CaseStudyData, focus: pd.DataFrame) -> dict[str, Scalar]:
     """Mean share of Grad-CAM on the lesion, of controls called right and wrong, if there are masks.
 
     `lesion_share` is the mean share of the image that is lesion: what a map that looks nowhere in
     particular would reach.
     """
-    known = focus.merge(book.controls, on="sample_id").dropna(subset=["cam_energy", "lesion_share"])
+    known = focus.merge(study.controls, on="sample_id").dropna(
+        subset=["cam_energy", "lesion_share"]
+    )
     right = known["right"].astype(bool)
     scalars: dict[str, Scalar] = {}
     for call, part in (("right", known[right]), ("wrong", known[~right])):
         for column in ("cam_energy", "lesion_share") if len(part) else ():
-            found = control_mean(book, part, column)
+            found = control_mean(study, part, column)
             scalars |= bootstrap_module.with_interval(f"{column}_{call}", found)
     return scalars
 
 
-def control_mean(book: CaseStudyData, part: pd.DataFrame, column: str) -> Estimate:
+def control_mean(study: CaseStudyData, part: pd.DataFrame, column: str) -> Estimate:
     """Mean of a column over controls, with an interval over their groups."""
-    groups = book.test.group_ids[book.test.rows_of(part["sample_id"])]
-    bootstrap = Bootstrap.of_groups(groups, book.bootstrap.params)
+    groups = study.test.group_ids[study.test.rows_of(part["sample_id"])]
+    bootstrap = Bootstrap.of_groups(groups, study.bootstrap.params)
     measure = Measure(column, partial(weighted_mean, part[column].to_numpy(np.float64)), 0)
     return bootstrap.interval(measure)

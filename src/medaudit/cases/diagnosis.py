@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.stats import poisson_binom
 
-from medaudit.cases.evidence import KINDS, UNDO, cause, cause_of
+from medaudit.cases.failure_factors import factor, factor_of
+from medaudit.cases.intervention_effects import KINDS, UNDO
 from medaudit.core.errors import listed
+from medaudit.core.findings import row_dicts
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from medaudit.cases.case_selection import Chosen
+    from medaudit.cases.case_selection import ChosenCase
 
 MOST_CITED = 3
 CHANCE_LEVEL = 0.05  # more interventions turned it than chance would, below this probability
@@ -57,19 +59,19 @@ class Diagnosis:
 
 
 def diagnose(
-    case: Chosen, weighed: pd.DataFrame, taxonomy: pd.DataFrame, *, mode: str
+    case: ChosenCase, weighed: pd.DataFrame, taxonomy: pd.DataFrame, *, mode: str
 ) -> Diagnosis:
     """What the weighed evidence of one case supports; says so plainly where it is nothing.
 
     Args:
         case: the case.
-        weighed: its evidence, from `evidence.weigh`.
+        weighed: its evidence, from `intervention_effects.weigh`.
         taxonomy: how common every mode is.
         mode: the one of the case.
     """
     tested = ranked(weighed[could_speak(weighed)])
     specific = evident(tested)
-    applied = (cause_of(case.condition.corruption),) if flip_holds(case, weighed) else ()
+    applied = (factor_of(case.condition.corruption),) if flip_holds(case, weighed) else ()
     supported = tuple(dict.fromkeys((*applied, *specific["cause"])))
     rates = chance_rates(tested)
     return Diagnosis(
@@ -81,7 +83,7 @@ def diagnose(
         p_turned=p_at_least(known_turned(tested), rates),
         statement=" ".join(sentences(case, weighed, tested)),
         mitigations=mitigations(case, supported),
-        residual_risks=(*(cause(name).residual for name in supported), *common(taxonomy, mode)),
+        residual_risks=(*(factor(name).residual for name in supported), *common(taxonomy, mode)),
     )
 
 
@@ -105,7 +107,7 @@ def ranked(evidence: pd.DataFrame) -> pd.DataFrame:
     return keyed.sort_values(["order", "loss", "intervention"]).drop(columns=["order", "loss"])
 
 
-def sentences(case: Chosen, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iterator[str]:
+def sentences(case: ChosenCase, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iterator[str]:
     """The finding in words: what turned it, what that is worth, and what chance would give."""
     if case.kind == "success":
         yield from contrast_sentences(weighed)
@@ -113,7 +115,7 @@ def sentences(case: Chosen, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iter
     if not case.condition.is_clean:
         yield flip_sentence(case, weighed)
     found = evident(tested)
-    for row in tested[tested["specific"]].head(MOST_CITED).to_dict("records"):
+    for row in row_dicts(tested[tested["specific"]].head(MOST_CITED)):
         yield support_sentence(row, shown=not found.empty)
     if found.empty and case.condition.is_clean:
         yield f"No tested cause explains it: none of {len(tested)} interventions is evidence."
@@ -126,7 +128,7 @@ def sentences(case: Chosen, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iter
         yield chance_sentence(tested)
 
 
-def doses(case: Chosen, weighed: pd.DataFrame) -> pd.DataFrame:
+def doses(case: ChosenCase, weighed: pd.DataFrame) -> pd.DataFrame:
     """What every tested severity of a flip's corruption does to the clean image, mildest first."""
     stem = f"{case.condition.corruption}-"
     applied = weighed[(weighed["kind"] == "apply") & weighed["intervention"].str.startswith(stem)]
@@ -134,24 +136,30 @@ def doses(case: Chosen, weighed: pd.DataFrame) -> pd.DataFrame:
     return applied.assign(severity=severity).set_index("severity").sort_index()
 
 
-def stays_wrong(case: Chosen, weighed: pd.DataFrame) -> bool:
+def own_dose(case: ChosenCase, weighed: pd.DataFrame) -> dict[str, Any]:
+    """What the severity of a flip does to the clean image, by column name."""
+    (own,) = row_dicts(doses(case, weighed).loc[[case.condition.severity]])
+    return own
+
+
+def stays_wrong(case: ChosenCase, weighed: pd.DataFrame) -> bool:
     """Whether the flip's own dose and every higher one that was tested miss the truth."""
     higher = doses(case, weighed).loc[case.condition.severity :]
     return bool((higher["predicted_after"] != higher["truth"]).all())
 
 
-def flip_holds(case: Chosen, weighed: pd.DataFrame) -> bool:
+def flip_holds(case: ChosenCase, weighed: pd.DataFrame) -> bool:
     """Whether a flip is evidence: it turns few other predictions, and more of it stays wrong."""
     if case.condition.is_clean:
         return False
-    own = doses(case, weighed).loc[case.condition.severity]
+    own = own_dose(case, weighed)
     return bool(own["specific"]) and stays_wrong(case, weighed)
 
 
-def flip_sentence(case: Chosen, weighed: pd.DataFrame) -> str:
+def flip_sentence(case: ChosenCase, weighed: pd.DataFrame) -> str:
     """The experiment behind a flip, dose by dose, and whether it is evidence."""
     given = doses(case, weighed)
-    own = given.loc[case.condition.severity]
+    own = own_dose(case, weighed)
     curve = ", ".join(
         f"{dose}: {called} {p_true:.2f}"
         for dose, called, p_true in zip(
@@ -163,13 +171,13 @@ def flip_sentence(case: Chosen, weighed: pd.DataFrame) -> str:
         f"{case.condition.corruption} of severity (call, probability of {own['truth']}) {curve}."
     )
     if flip_holds(case, weighed):
-        phrase = cause(cause_of(case.condition.corruption)).phrase
+        phrase = factor(factor_of(case.condition.corruption)).phrase
         worth = f"{case.condition.name} turns few other right predictions ({base_rate(own)})."
         return f"Evidence for {phrase}: {seen} {worth}"
     return " ".join([f"Seen, but no evidence: {seen}", *objections(case, weighed, own)])
 
 
-def objections(case: Chosen, weighed: pd.DataFrame, own: pd.Series) -> Iterator[str]:
+def objections(case: ChosenCase, weighed: pd.DataFrame, own: Mapping[str, Any]) -> Iterator[str]:
     """Why a flip is no evidence for its corruption."""
     if not own["specific"]:
         yield (
@@ -180,7 +188,7 @@ def objections(case: Chosen, weighed: pd.DataFrame, own: pd.Series) -> Iterator[
         yield "Higher severities are right again, so it is not the corruption's strength alone."
 
 
-def support_sentence(row: Mapping[Hashable, Any], *, shown: bool) -> str:
+def support_sentence(row: Mapping[str, Any], *, shown: bool) -> str:
     """What one specific intervention did; evidence only where chance does not explain it."""
     if row["kind"] == "remove":
         did = f"it stays {row['predicted_after']} after {row['intervention']}"
@@ -189,11 +197,11 @@ def support_sentence(row: Mapping[Hashable, Any], *, shown: bool) -> str:
             f"{row['intervention']} turns {row['predicted_before']} to {row['predicted_after']} "
             f"({row['truth']} {row['p_true_before']:.2f} to {row['p_true_after']:.2f})"
         )
-    stem = f"Evidence for {cause(row['cause']).phrase}" if shown else "Seen, but no evidence"
+    stem = f"Evidence for {factor(row['cause']).phrase}" if shown else "Seen, but no evidence"
     return f"{stem}: {did}; {base_rate(row)}."
 
 
-def base_rate(row: Mapping[Hashable, Any] | pd.Series) -> str:
+def base_rate(row: Mapping[str, Any]) -> str:
     """How often the intervention does as much to controls, with its 95 % Wilson interval."""
     if not row["n_controls"]:
         return "base rate unknown"
@@ -251,7 +259,7 @@ def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
         changed = part.loc[part["predicted_after"] != part["predicted_before"], "intervention"]
         names = f": {listed(changed.tolist())}" if len(changed) else ""
         yield f"{len(changed)} of {len(part)} {words} change it{names}."
-    for row in weighed[weighed["kind"] == "remove"].to_dict("records"):
+    for row in row_dicts(weighed[weighed["kind"] == "remove"]):
         still = " still" if row["predicted_after"] == row["predicted_before"] else ""
         yield (
             f"Without the masked region it is{still} called {row['predicted_after']}, as are "
@@ -259,13 +267,13 @@ def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def mitigations(case: Chosen, supported: Sequence[str]) -> tuple[str, ...]:
+def mitigations(case: ChosenCase, supported: Sequence[str]) -> tuple[str, ...]:
     """What the evidence speaks for; the frozen threshold first where it would flag the case."""
     if case.kind == "success":
         return ()
     flagged = "act on the frozen threshold of the critical class: it flags this image"
     first = (flagged,) if case.critical and case.flagged else ()
-    found = (*first, *(cause(name).mitigation for name in supported))
+    found = (*first, *(factor(name).mitigation for name in supported))
     return found or ("no targeted one is supported by the evidence; defer by confidence",)
 
 

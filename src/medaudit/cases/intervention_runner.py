@@ -89,33 +89,33 @@ class InterventionRunner:
     model: ImageModel
     prepared: Prepared
     masks: MaskReader
-    feed: LoaderConfig
+    loader: LoaderConfig
     seed: int
 
-    def subject(self, sample_id: str, condition: Condition) -> Sample:
+    def sample(self, sample_id: str, condition: Condition) -> Sample:
         """One image under a condition, as the prediction of that condition saw it."""
         (position,) = np.flatnonzero(self.prepared.manifest["sample_id"] == sample_id)
         clean = self.prepared.reader[int(position)]
         image = corrupt(clean, condition, sample_id=sample_id, seed=self.seed)
         return Sample(sample_id, image, self.masks[int(position)])
 
-    def subjects(self, sample_ids: Iterable[str]) -> list[Sample]:
+    def samples(self, sample_ids: Iterable[str]) -> list[Sample]:
         """Clean images."""
-        return [self.subject(sample_id, Condition.clean()) for sample_id in sample_ids]
+        return [self.sample(sample_id, Condition.clean()) for sample_id in sample_ids]
 
-    def intervened(self, subject: Sample, name: str) -> Image:
+    def intervened(self, sample: Sample, name: str) -> Image:
         """A subject after an edit, or its clean image under the condition of that name."""
         if name in COUNTERFACTUALS:
-            return edited(subject.image, name, mask=subject.mask)
-        return self.subject(subject.sample_id, Condition.parse(name)).image
+            return edited(sample.image, name, mask=sample.mask)
+        return self.sample(sample.sample_id, Condition.parse(name)).image
 
-    def try_edits(self, subjects: Sequence[Sample], *, label: str) -> Edits:
+    def try_edits(self, samples: Sequence[Sample], *, label: str) -> Edits:
         """Every counterfactual on every subject; those that need a mask only where there is one."""
         pairs = [
-            (subject, name)
-            for subject in subjects
+            (sample, name)
+            for sample in samples
             for name, each in COUNTERFACTUALS.items()
-            if usable(subject.mask) or not each.needs_mask
+            if usable(sample.mask) or not each.needs_mask
         ]
 
         def make(positions: npt.NDArray[np.int64]) -> Images:
@@ -132,8 +132,8 @@ class InterventionRunner:
         Raises:
             ModelError: it states others, so that image or model is not that of the predictions.
         """
-        subject = self.subject(sample_id, condition)
-        logits = self._logits(lambda _: subject.image[np.newaxis], 1, label=sample_id)
+        sample = self.sample(sample_id, condition)
+        logits = self._logits(lambda _: sample.image[np.newaxis], 1, label=sample_id)
         found = tasks.get(self.prepared.schema.task).probabilities(logits)[0]
         gap = float(np.abs(found - np.asarray(probabilities)).max())
         if gap > TOLERANCE:
@@ -141,7 +141,7 @@ class InterventionRunner:
                 f"{sample_id}: probabilities are {gap:.3f} away from the stored ones, "
                 f"at most {TOLERANCE} expected; run evaluate and stress again"
             )
-        return subject
+        return sample
 
     @cached_property
     def no_saliency(self) -> str | None:
@@ -157,13 +157,13 @@ class InterventionRunner:
             return None
         return saliency.grad_cam(self.model, image, class_index)
 
-    def focus(self, subject: Sample, class_index: int) -> float:
+    def focus(self, sample: Sample, class_index: int) -> float:
         """Share of the Grad-CAM of a class that lies on the lesion; NaN without mask or map."""
-        return energy(self.cam(subject.image, class_index), subject.mask)
+        return energy(self.cam(sample.image, class_index), sample.mask)
 
-    def focus_table(self, subjects: Sequence[Sample], class_indices: Sequence[int]) -> pd.DataFrame:
+    def focus_table(self, samples: Sequence[Sample], class_indices: Sequence[int]) -> pd.DataFrame:
         """`sample_id`, `cam_energy` on the lesion and `lesion_share` of the image for subjects."""
-        pairs = zip(subjects, class_indices, strict=True)
+        pairs = zip(samples, class_indices, strict=True)
         rows = [
             {
                 "sample_id": each.sample_id,
@@ -171,7 +171,7 @@ class InterventionRunner:
                 "lesion_share": each.lesion_share,
             }
             for each, index in tqdm(
-                pairs, total=len(subjects), desc="saliency", leave=False, disable=None
+                pairs, total=len(samples), desc="saliency", leave=False, disable=None
             )
         ]
         return pd.DataFrame(rows, columns=["sample_id", "cam_energy", "lesion_share"])
@@ -194,8 +194,8 @@ class InterventionRunner:
             cited: intervention that the diagnosis rests on, drawn as `counterfactual`.
             stem: folder and first part of the file names.
         """
-        shown = self.subject(sample_id, condition)
-        pictures = {"image": self.subject(sample_id, Condition.clean()).image}
+        shown = self.sample(sample_id, condition)
+        pictures = {"image": self.sample(sample_id, Condition.clean()).image}
         if not condition.is_clean:
             pictures["corrupted"] = shown.image
         if cited is not None:
@@ -212,24 +212,24 @@ class InterventionRunner:
         self, make: Callable[[npt.NDArray[np.int64]], Images], n: int, *, label: str
     ) -> Float32Array:
         positions = np.arange(n, dtype=np.int64)
-        return inference.run(self.model, make, positions, feed=self.feed, label=label).logits
+        return inference.run(self.model, make, positions, loader=self.loader, label=label).logits
 
 
 def open_runner(
     model_folder: Path, prepared_folder: Path, params: PredictParams, compute: ComputeParams
 ) -> InterventionRunner:
     """A stored model and prepared images, with the settings of the predictions."""
-    feed = LoaderConfig(params.batch_size, compute.loader_threads, setup(compute))
+    loader = LoaderConfig(params.batch_size, compute.loader_threads, setup(compute))
     prepared = read_prepared(prepared_folder)
     masks = MaskReader(prepared_folder / "masks.npy", size=prepared.image_size)
-    model = network.load_model(model_folder).on(feed.device)
-    return InterventionRunner(model, prepared, masks, feed, params.seed)
+    model = network.load_model(model_folder).on(loader.device)
+    return InterventionRunner(model, prepared, masks, loader, params.seed)
 
 
 def _trials(pairs: Sequence[tuple[Sample, str]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "sample_id": [subject.sample_id for subject, _ in pairs],
+            "sample_id": [sample.sample_id for sample, _ in pairs],
             "intervention": [name for _, name in pairs],
             "kind": [COUNTERFACTUALS[name].kind for _, name in pairs],
             "cause": [COUNTERFACTUALS[name].cause for _, name in pairs],

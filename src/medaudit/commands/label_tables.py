@@ -265,7 +265,7 @@ def slice_columns(
     for name in columns.slices:
         column_of(cells, name, path=path, what="slices")
     base.refuse_taken_names(cells[list(columns.slices)], path=path)
-    others = [name for name in cells if name not in meant and name not in base.TAKEN]
+    others = [str(name) for name in cells if name not in meant and name not in base.TAKEN]
     kinds = {name: _kind(cells, name) for name in columns.slices or others}
     unfit = [name for name, kind in kinds.items() if kind == "unfit"]
     if unfit and not columns.slices:
@@ -276,7 +276,7 @@ def slice_columns(
 
 
 def _image_column(frame: pd.DataFrame, columns: LabelColumns, *, path: Path) -> str:
-    distinct = [name for name in frame if frame[name].notna().all() and frame[name].is_unique]
+    distinct = [str(name) for name in frame if frame[name].notna().all() and frame[name].is_unique]
     usual = IMAGE_COLUMN if IMAGE_COLUMN in frame else next(iter(distinct), None)
     return column_of(frame, columns.image or usual, path=path, what="images")
 

@@ -85,7 +85,7 @@ def images_of(folder: Path) -> list[Source]:
     return sorted(found, key=lambda source: source.sample_id)
 
 
-def see(
+def infer(
     sources: list[Source],
     model_folder: Path,
     *,
@@ -109,12 +109,12 @@ def see(
         sources, scratch, size=read_card(model_folder).image_size, on_unreadable=lambda _: None
     )
     place = {source.sample_id: f"{source.image}: " for source in sources}
-    unreadable = {name: told.removeprefix(place[name]) for name, told in found.unreadable.items()}
+    unreadable = {name: why.removeprefix(place[name]) for name, why in found.unreadable.items()}
     require_some(found, unreadable)
     model = network.load_model(model_folder)
-    feed = LoaderConfig(batch_size, compute.loader_threads, setup(compute))
+    loader = LoaderConfig(batch_size, compute.loader_threads, setup(compute))
     reader = ShardReader(scratch)
-    outputs = run(model, reader.take, np.arange(len(reader)), feed=feed, label="predict")
+    outputs = run(model, reader.take, np.arange(len(reader)), loader=loader, label="predict")
     digests = tuple(pixel_digests(reader, range(len(reader))))
     rmtree(scratch)
     facts = with_aspect(found.table())
@@ -179,14 +179,14 @@ class CalibratedPredictions:
 
 
 def calibrated_predictions(
-    logits: Logits, frozen: DeploymentBundle, calibrator: Calibrator
+    logits: Logits, bundle: DeploymentBundle, calibrator: Calibrator
 ) -> CalibratedPredictions:
     """Read logits (members, n, k) of images whose truth is not known."""
-    task, thresholds = frozen.task, np.array(frozen.points.thresholds)
+    task, thresholds = bundle.task, np.array(bundle.points.thresholds)
     plain = task.probabilities(logits)
-    score = confidence.get(frozen.deferral.score)
+    score = confidence.get(bundle.deferral.score)
     return CalibratedPredictions(
-        classes=frozen.schema.classes,
+        classes=bundle.schema.classes,
         uncalibrated=plain,
         calibrated=task.probabilities(calibrator.apply(logits)),
         predicted=task.decisions(plain, thresholds),
@@ -196,33 +196,36 @@ def calibrated_predictions(
 
 
 def reason_table(
-    seen: InferenceResult, read: CalibratedPredictions, frozen: DeploymentBundle
+    inferred: InferenceResult, calibrated: CalibratedPredictions, bundle: DeploymentBundle
 ) -> pd.DataFrame:
     """Every reason to defer: `sample_id`, `kind`, `reason`; an image may have several or none."""
     rows = [
-        *((name, UNREADABLE, f"unreadable image: {why}") for name, why in seen.unreadable.items()),
-        *unsure(seen, read, frozen.deferral),
-        *unusual(seen, frozen.train),
+        *(
+            (name, UNREADABLE, f"unreadable image: {why}")
+            for name, why in inferred.unreadable.items()
+        ),
+        *unsure(inferred, calibrated, bundle.deferral),
+        *unusual(inferred, bundle.train),
     ]
     return pd.DataFrame(rows, columns=["sample_id", "kind", "reason"])
 
 
 def unsure(
-    seen: InferenceResult, read: CalibratedPredictions, deferral: Deferral
+    inferred: InferenceResult, calibrated: CalibratedPredictions, deferral: Deferral
 ) -> Iterator[tuple[str, str, str]]:
     """Images whose confidence is below the frozen threshold."""
-    for name, value in zip(seen.sample_ids, read.confidence.tolist(), strict=True):
+    for name, value in zip(inferred.sample_ids, calibrated.confidence.tolist(), strict=True):
         if value < deferral.threshold:
             shown, limit = apart(value, deferral.threshold)
             word = "confidence" if deferral.score == "max_probability" else deferral.score
             yield name, UNSURE, f"{word} {shown} below the frozen {limit}"
 
 
-def unusual(seen: InferenceResult, train: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+def unusual(inferred: InferenceResult, train: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     """Images with a statistic outside of the middle 99 % of the train role."""
     for column in STATISTICS:
         low, high = drift.usual_range(train[column].to_numpy(dtype=np.float64))
-        for name, value in zip(seen.sample_ids, seen.facts[column].tolist(), strict=True):
+        for name, value in zip(inferred.sample_ids, inferred.facts[column].tolist(), strict=True):
             if not low <= value <= high:
                 shown, _ = apart(value, low if value < low else high)
                 yield (
@@ -244,21 +247,21 @@ def apart(value: float, limit: float) -> tuple[str, str]:
 
 
 def predictions_table(
-    seen: InferenceResult, read: CalibratedPredictions, reasons: pd.DataFrame
+    inferred: InferenceResult, calibrated: CalibratedPredictions, reasons: pd.DataFrame
 ) -> pd.DataFrame:
     """The rows of `predictions.csv`, sorted by id."""
-    rows = pd.DataFrame({"sample_id": seen.sample_ids})
-    for k, name in enumerate(read.classes):
-        rows[f"p_{name}"] = read.calibrated[:, k]
-    rows["called"] = names(read.predicted, read.classes)
-    rows["above_threshold"] = names(read.above, read.classes)
-    rows["confidence"] = read.confidence
+    rows = pd.DataFrame({"sample_id": inferred.sample_ids})
+    for k, name in enumerate(calibrated.classes):
+        rows[f"p_{name}"] = calibrated.calibrated[:, k]
+    rows["predicted"] = names(calibrated.predicted, calibrated.classes)
+    rows["above_threshold"] = names(calibrated.above, calibrated.classes)
+    rows["confidence"] = calibrated.confidence
     rows["defer"], rows["reason"] = "", ""
-    for k, name in enumerate(read.classes):
-        rows[f"uncalibrated_{name}"] = read.uncalibrated[:, k]
-    everyone = pd.Index(sorted([*seen.sample_ids, *seen.unreadable]), name="sample_id")
+    for k, name in enumerate(calibrated.classes):
+        rows[f"uncalibrated_{name}"] = calibrated.uncalibrated[:, k]
+    everyone = pd.Index(sorted([*inferred.sample_ids, *inferred.unreadable]), name="sample_id")
     rows = rows.set_index("sample_id").reindex(everyone).reset_index()
-    told = {name: "; ".join(each["reason"]) for name, each in reasons.groupby("sample_id")}
-    rows["reason"] = [told.get(name, "") for name in rows["sample_id"]]
+    why = {name: "; ".join(each["reason"]) for name, each in reasons.groupby("sample_id")}
+    rows["reason"] = [why.get(name, "") for name in rows["sample_id"]]
     rows["defer"] = np.where(rows["reason"] == "", "no", "yes")
     return rows

@@ -66,23 +66,23 @@ class ValidationResult:
 
     Args:
         request: what was asked.
-        known: model and frozen facts.
-        told: what the table says of the images.
-        seen: statistics and logits.
-        read: probabilities and predictions.
+        bundle: model and frozen facts.
+        labels: what the table says of the images.
+        inferred: statistics and logits.
+        calibrated: probabilities and predictions.
         reasons: why images are deferred.
-        drifted: how they differ from the training images.
+        drift_findings: how they differ from the training images.
         n_learnt_from: new images that also stand in the train, validation or calibration role,
             to the last bit of the packed pixels; `None` where those pixels are not kept.
     """
 
     request: Request
-    known: DeploymentBundle
-    told: Labels
-    seen: InferenceResult
-    read: CalibratedPredictions
+    bundle: DeploymentBundle
+    labels: Labels
+    inferred: InferenceResult
+    calibrated: CalibratedPredictions
     reasons: pd.DataFrame
-    drifted: Findings
+    drift_findings: Findings
     n_learnt_from: int | None = None
 
     @property
@@ -93,32 +93,32 @@ class ValidationResult:
     @property
     def n_images(self) -> int:
         """Images, whether they can be read or not."""
-        return len(self.seen.facts) + len(self.seen.unreadable)
+        return len(self.inferred.facts) + len(self.inferred.unreadable)
 
     def summary(self) -> dict[str, Any]:
         """Counts, and what was applied."""
-        known, request = self.known, self.request
+        bundle, request = self.bundle, self.request
         by_kind = self.reasons.drop_duplicates(["sample_id", "kind"])["kind"].value_counts()
         return {
-            "model": {"backbone": known.card.backbone, "weights": weights_digest(request.model)},
-            "trained_on": known.preparation.dataset,
-            "calibrator": known.calibrator(request.calibrator)[0],
-            "thresholds": dict(zip(known.points.classes, known.points.thresholds, strict=True)),
-            "deferral": asdict(known.deferral),
+            "model": {"backbone": bundle.card.backbone, "weights": weights_digest(request.model)},
+            "trained_on": bundle.preparation.dataset,
+            "calibrator": bundle.calibrator(request.calibrator)[0],
+            "thresholds": dict(zip(bundle.points.classes, bundle.points.thresholds, strict=True)),
+            "deferral": asdict(bundle.deferral),
             "n_images": self.n_images,
-            "n_unreadable": len(self.seen.unreadable),
+            "n_unreadable": len(self.inferred.unreadable),
             "n_learnt_from": self.n_learnt_from,
-            "n_labelled": self.told.n_labelled,
+            "n_labelled": self.labels.n_labelled,
             "n_deferred": int(self.reasons["sample_id"].nunique()),
             "n_deferred_by_reason": {kind: int(by_kind.get(kind, 0)) for kind in new_images.KINDS},
             "drift": {
-                name: findings.on_disk(value) for name, value in self.drifted.scalars.items()
+                name: findings.on_disk(value) for name, value in self.drift_findings.scalars.items()
             },
             "cautions": [
                 new_images.UNCALIBRATED,
                 drift.CAUTION,
                 *self.shared_notes(),
-                *self.told.notes,
+                *self.labels.notes,
             ],
         }
 
@@ -127,7 +127,7 @@ class ValidationResult:
         if not self.n_learnt_from:
             return ()
         return (
-            f"{self.n_learnt_from} of {len(self.seen.facts)} images are also in the train, "
+            f"{self.n_learnt_from} of {len(self.inferred.facts)} images are also in the train, "
             f"validation or calibration role, which makes results look better than they are.",
         )
 
@@ -135,14 +135,14 @@ class ValidationResult:
         """What a reader of the report must know."""
         return (
             f"The test role are the {n} of {self.n_images} new images in {self.name} that have a "
-            f"label and can be read ({len(self.seen.unreadable)} cannot).",
+            f"label and can be read ({len(self.inferred.unreadable)} cannot).",
             f"Thresholds, calibrators and the deferral threshold were frozen on the calibration "
-            f"role of {self.known.preparation.dataset} and are applied as they are.",
+            f"role of {self.bundle.preparation.dataset} and are applied as they are.",
             "Deferral is judged by confidence alone here; predictions.csv defers images that look "
             "unusual or cannot be read as well.",
-            drift.sentence(self.drifted),
+            drift.sentence(self.drift_findings),
             *self.shared_notes(),
-            *self.told.notes,
+            *self.labels.notes,
         )
 
 
@@ -153,26 +153,26 @@ def validate(request: Request) -> None:
     """Predict, triage, compare and report; the folder appears whole or not at all."""
     check_free(request.out)
     check_apart(request.out, request.images)
-    known = deployment.read(request.model)
-    known.calibrator(request.calibrator)  # an unknown name stops here, before the long work
+    bundle = deployment.read(request.model)
+    bundle.calibrator(request.calibrator)  # an unknown name stops here, before the long work
     sources = new_images.images_of(request.images)
-    told = read_table(request, known, [source.sample_id for source in sources])
-    params = with_labels.read(request.params, known, told, batch_size=request.batch_size)
-    log.info("%d images, %d with labels", len(sources), told.n_labelled)
+    labels = read_table(request, bundle, [source.sample_id for source in sources])
+    params = with_labels.read(request.params, bundle, labels, batch_size=request.batch_size)
+    log.info("%d images, %d with labels", len(sources), labels.n_labelled)
     with new_folder(request.out) as folder:
-        seen = new_images.see(
+        inferred = new_images.infer(
             sources,
             request.model,
             scratch=folder / "pixels",
             batch_size=params.predict.batch_size,
             compute=params.compute,
         )
-        study = judged(request, known, told, seen, params=params.audits.intervals)
-        write_tables(study, folder)
-        if told.targets is not None:
-            write_suite(study, folder, params=params.audits)
+        result = result_of(request, bundle, labels, inferred, params=params.audits.intervals)
+        write_tables(result, folder)
+        if labels.targets is not None:
+            write_suite(result, folder, params=params.audits)
     log.info(
-        "%s: %d of %d deferred", request.out, study.reasons["sample_id"].nunique(), len(sources)
+        "%s: %d of %d deferred", request.out, result.reasons["sample_id"].nunique(), len(sources)
     )
 
 
@@ -182,7 +182,7 @@ def check_apart(out: Path, images: Path) -> None:
         raise ParamsError(f"{out}: lies in the folder of images {images}; name another one")
 
 
-def read_table(request: Request, known: DeploymentBundle, sample_ids: Sequence[str]) -> Labels:
+def read_table(request: Request, bundle: DeploymentBundle, sample_ids: Sequence[str]) -> Labels:
     """The table that came with the images, or nothing."""
     if request.table is None:
         if request.columns != LabelColumns():
@@ -191,12 +191,12 @@ def read_table(request: Request, known: DeploymentBundle, sample_ids: Sequence[s
     found = label_tables.read_labels(
         request.table,
         request.columns,
-        schema=known.schema,
+        schema=bundle.schema,
         folder=request.images,
         sample_ids=sample_ids,
-        usual_group=with_labels.usual_group(request.params, beside=known.folder.parent),
+        usual_group=with_labels.usual_group(request.params, beside=bundle.folder.parent),
     )
-    again = sorted(known.groups & set(found.rows["group_id"])) if found.group else []
+    again = sorted(bundle.groups & set(found.rows["group_id"])) if found.group else []
     if not again:
         return found
     note = (
@@ -207,68 +207,72 @@ def read_table(request: Request, known: DeploymentBundle, sample_ids: Sequence[s
     return replace(found, notes=(*found.notes, note))
 
 
-def judged(
+def result_of(
     request: Request,
-    known: DeploymentBundle,
-    told: Labels,
-    seen: InferenceResult,
+    bundle: DeploymentBundle,
+    labels: Labels,
+    inferred: InferenceResult,
     *,
     params: IntervalParams,
 ) -> ValidationResult:
     """Read the logits, find whom to defer, and compare with the training images."""
-    _, calibrator = known.calibrator(request.calibrator)
-    read = new_images.calibrated_predictions(seen.logits, known, calibrator)
-    summary = read.summary(told.group_ids(seen.sample_ids))
+    _, calibrator = bundle.calibrator(request.calibrator)
+    calibrated = new_images.calibrated_predictions(inferred.logits, bundle, calibrator)
+    summary = calibrated.summary(labels.group_ids(inferred.sample_ids))
     compared = DriftParams(columns=new_images.COLUMNS)
     frozen = drift.freeze(
-        new_images.with_aspect(known.train), compared, predictions=known_predictions(known)
+        new_images.with_aspect(bundle.train), compared, predictions=known_predictions(bundle)
     )
-    drifted = drift.audit(
-        NewImages(seen.facts, summary),
+    drift_findings = drift.audit(
+        NewImages(inferred.facts, summary),
         frozen,
         compared,
         Bootstrap.of_groups(summary.group_ids, params),
     )
-    log.info("%s", drift.sentence(drifted))
-    reasons = new_images.reason_table(seen, read, known)
-    shared = deployment.shared_images(known, seen.digests)
-    study = ValidationResult(request, known, told, seen, read, reasons, drifted, shared)
-    for note in study.shared_notes():
+    log.info("%s", drift.sentence(drift_findings))
+    reasons = new_images.reason_table(inferred, calibrated, bundle)
+    shared = deployment.shared_images(bundle, inferred.digests)
+    result = ValidationResult(
+        request, bundle, labels, inferred, calibrated, reasons, drift_findings, shared
+    )
+    for note in result.shared_notes():
         log.warning("%s", note)
-    return study
+    return result
 
 
-def known_predictions(known: DeploymentBundle) -> dict[str, PredictionSummary]:
+def known_predictions(bundle: DeploymentBundle) -> dict[str, PredictionSummary]:
     """What the model predicted for the calibration and test roles."""
-    if known.clean is None:
+    if bundle.clean is None:
         return {}
     return {
         role: PredictionSummary.of(
-            ScoredPredictions(known.clean.role(role), known.points), score=known.deferral.score
+            ScoredPredictions(bundle.clean.role(role), bundle.points), score=bundle.deferral.score
         )
         for role in ("calibration", "test")
     }
 
 
-def write_tables(study: ValidationResult, folder: Path) -> None:
+def write_tables(result: ValidationResult, folder: Path) -> None:
     """Write what needs no labels."""
-    rows = new_images.predictions_table(study.seen, study.read, study.reasons)
+    rows = new_images.predictions_table(result.inferred, result.calibrated, result.reasons)
     write_csv(rows, folder / "predictions.csv")
-    write_csv(study.drifted.series["statistics"], folder / "drift.csv")
-    write_csv(study.drifted.series["prediction_drift"], folder / "prediction_drift.csv")
-    write_json(folder / "summary.json", study.summary())
+    write_csv(result.drift_findings.series["statistics"], folder / "drift.csv")
+    write_csv(result.drift_findings.series["prediction_drift"], folder / "prediction_drift.csv")
+    write_json(folder / "summary.json", result.summary())
 
 
-def write_suite(study: ValidationResult, folder: Path, *, params: Settings) -> None:
+def write_suite(result: ValidationResult, folder: Path, *, params: Settings) -> None:
     """Audit the images whose truth is known, and set the report."""
-    known, told = study.known, study.told
-    table = with_labels.table_of(study.seen, told, known, model_folder=study.request.model)
-    for stage, found in with_labels.audits(table, told, known, params):
+    bundle, labels = result.bundle, result.labels
+    table = with_labels.table_of(result.inferred, labels, bundle, model_folder=result.request.model)
+    for stage, found in with_labels.audits(table, labels, bundle, params):
         log.info("%s: done", stage)
         findings.write(found, stage, root=folder)
-    facts = with_labels.preparation(known, told, dataset=study.name, notes=study.notes(len(table)))
-    with_labels.write_facts(table, facts, known.points, folder=folder / "artifacts")
-    title = study.request.title or f"Validation on {study.name}"
+    facts = with_labels.preparation(
+        bundle, labels, dataset=result.name, notes=result.notes(len(table))
+    )
+    with_labels.write_facts(table, facts, bundle.points, folder=folder / "artifacts")
+    title = result.request.title or f"Validation on {result.name}"
     params = replace(params, report=params.report.model_copy(update={"title": title}))
     params.write(folder / "params.yaml")
     render.report(
@@ -276,7 +280,7 @@ def write_suite(study: ValidationResult, folder: Path, *, params: Settings) -> N
         folder / "report",
         stages=with_labels.STAGES,
         params=params.report,
-        source=f"{known.card.backbone}, trained on {known.preparation.dataset}",
+        source=f"{bundle.card.backbone}, trained on {bundle.preparation.dataset}",
     )
 
 

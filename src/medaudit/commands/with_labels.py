@@ -66,8 +66,8 @@ class Source:
 
 def read(
     path: Path | None,
-    known: DeploymentBundle,
-    told: Labels,
+    bundle: DeploymentBundle,
+    labels: Labels,
     *,
     batch_size: int | None = None,
 ) -> Params:
@@ -75,14 +75,14 @@ def read(
 
     Whatever was frozen is not asked for again: specificity, calibrators, confidence score.
     """
-    source = find(path, beside=known.folder.parent)
+    source = find(path, beside=bundle.folder.parent)
     batch = {} if batch_size is None else {"batch_size": batch_size}
     audits = Settings(
         intervals=source.section(IntervalParams),
-        evaluate=source.section(EvaluateParams, specificity=known.points.specificity),
-        slice=slicing(source.section(SliceParams), known, told),
-        calibrate=source.section(CalibrateParams, methods=tuple(known.calibrators)),
-        selective=deferring(source.section(SelectiveParams), known),
+        evaluate=source.section(EvaluateParams, specificity=bundle.points.specificity),
+        slice=slicing(source.section(SliceParams), bundle, labels),
+        calibrate=source.section(CalibrateParams, methods=tuple(bundle.calibrators)),
+        selective=deferring(source.section(SelectiveParams), bundle),
         report=source.section(ReportParams),
     )
     predict = source.section(PredictParams, **batch)
@@ -103,27 +103,27 @@ def usual_group(path: Path | None, *, beside: Path) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def slicing(asked: SliceParams, known: DeploymentBundle, told: Labels) -> SliceParams:
+def slicing(asked: SliceParams, bundle: DeploymentBundle, labels: Labels) -> SliceParams:
     """Image statistics and the columns of the table, with sizes and bins as asked."""
-    numbers = (*STATISTICS, *told.by_quantile)
-    critical = known.schema.critical_class is not None
+    numbers = (*STATISTICS, *labels.by_quantile)
+    critical = bundle.schema.critical_class is not None
     return asked.model_copy(
         update={
-            "columns": told.by_value,
+            "columns": labels.by_value,
             "quantiles": {name: asked.quantiles.get(name, BINS) for name in numbers},
             "primary": "critical_sensitivity" if critical else "macro_sensitivity",
         }
     )
 
 
-def deferring(asked: SelectiveParams, known: DeploymentBundle) -> SelectiveParams:
+def deferring(asked: SelectiveParams, bundle: DeploymentBundle) -> SelectiveParams:
     """The score that was frozen is the primary one."""
-    score = known.deferral.score
+    score = bundle.deferral.score
     return asked.model_copy(
         update={
             "scores": tuple(dict.fromkeys((*asked.scores, score))),
             "primary": score,
-            "coverage": known.deferral.coverage,
+            "coverage": bundle.deferral.coverage,
         }
     )
 
@@ -132,7 +132,7 @@ STAGES = ("evaluate", "slice", "calibrate", "selective")
 
 
 def table_of(
-    seen: InferenceResult, labels: Labels, frozen: DeploymentBundle, *, model_folder: Path
+    inferred: InferenceResult, labels: Labels, bundle: DeploymentBundle, *, model_folder: Path
 ) -> PredictionTable:
     """Predictions of the images that could be read and whose truth is known, as the test role.
 
@@ -142,21 +142,21 @@ def table_of(
     if labels.targets is None:
         raise ValueError("a prediction table needs targets")
     place = {name: row for row, name in enumerate(labels.rows["sample_id"])}
-    chosen = np.array([row for row, name in enumerate(seen.sample_ids) if name in place], int)
+    chosen = np.array([row for row, name in enumerate(inferred.sample_ids) if name in place], int)
     if not len(chosen):
         raise DataError("no image that could be read has a label")
-    told = np.array([place[seen.sample_ids[row]] for row in chosen])
-    facts = seen.facts.drop(columns=ASPECT).iloc[chosen].reset_index(drop=True)
-    known = labels.rows.drop(columns="sample_id").iloc[told].reset_index(drop=True)
+    label_rows = np.array([place[inferred.sample_ids[row]] for row in chosen])
+    facts = inferred.facts.drop(columns=ASPECT).iloc[chosen].reset_index(drop=True)
+    known = labels.rows.drop(columns="sample_id").iloc[label_rows].reset_index(drop=True)
     return PredictionTable(
-        schema=frozen.schema,
+        schema=bundle.schema,
         rows=facts.join(known).assign(role="test"),
-        targets=labels.targets[told],
-        logits=seen.logits[:, chosen],
+        targets=labels.targets[label_rows],
+        logits=inferred.logits[:, chosen],
         provenance={
             "predictor": "plain",
-            "engine": seen.engine,
-            "backbone": frozen.card.backbone,
+            "engine": inferred.engine,
+            "backbone": bundle.card.backbone,
             "weights": weights_digest(model_folder),
         },
     )
@@ -173,28 +173,28 @@ def edges_from(train: pd.DataFrame, labels: Labels) -> pd.DataFrame:
 
 
 def audits(
-    table: PredictionTable, labels: Labels, frozen: DeploymentBundle, params: Settings
+    table: PredictionTable, labels: Labels, bundle: DeploymentBundle, params: Settings
 ) -> list[tuple[str, Findings]]:
     """The audits of the pipeline, each with its stage; nothing is chosen or fitted anew."""
-    test = ScoredPredictions(table.role("test"), frozen.points)
+    test = ScoredPredictions(table.role("test"), bundle.points)
     bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
-    edges = slices.freeze(edges_from(frozen.train, labels), params.slice)
-    rule = frozen.deferral
+    edges = slices.freeze(edges_from(bundle.train, labels), params.slice)
+    rule = bundle.deferral
     deferral = FrozenDeferral(rule.score, {rule.score: rule.threshold}, rule.coverage)
     return [
-        ("evaluate", evaluate.audit(test, frozen.points, params.evaluate, bootstrap)),
+        ("evaluate", evaluate.audit(test, bundle.points, params.evaluate, bootstrap)),
         ("slice", slices.audit(test, edges, params.slice, bootstrap)),
-        ("calibrate", calibrate.audit(test, frozen.calibrators, params.calibrate, bootstrap)),
+        ("calibrate", calibrate.audit(test, bundle.calibrators, params.calibrate, bootstrap)),
         ("selective", selective.audit(test, deferral, params.selective, bootstrap)),
     ]
 
 
 def preparation(
-    frozen: DeploymentBundle, labels: Labels, *, dataset: str, notes: tuple[str, ...]
+    bundle: DeploymentBundle, labels: Labels, *, dataset: str, notes: tuple[str, ...]
 ) -> Preparation:
     """What the report says of the data: those of the model, and whose images are new."""
     return replace(
-        frozen.preparation, dataset=dataset, group_meaning=labels.group_meaning, notes=notes
+        bundle.preparation, dataset=dataset, group_meaning=labels.group_meaning, notes=notes
     )
 
 

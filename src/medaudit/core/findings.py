@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medaudit.core.files import atomic, read_json, write_json
 from medaudit.core.layout import METRICS, PLOTS
@@ -37,6 +37,11 @@ def on_disk(value: Scalar) -> Scalar:
     if not isinstance(value, float):
         return value
     return round(value, DIGITS) if math.isfinite(value) else None
+
+
+def row_dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table in their order, each by column name."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def write(findings: Findings, stage: str, *, root: Path = Path()) -> None:

@@ -16,6 +16,8 @@ from medaudit.core.layout import PARAMS
 RENAMED = {
     "prepare.fractions.tune": "prepare.fractions.validation",
     "train.tune_metric": "train.validation_metric",
+    "evaluate.confidence": "evaluate.assurance",
+    "stress.reference": "stress.baseline_model",
 }
 
 

@@ -88,10 +88,11 @@ def read_frame(path: Path, *, verbatim: Sequence[str] = ()) -> pd.DataFrame:
         raise DataError(f"{path}: no such file")
     if path.suffix.lower() == ".parquet":
         try:
-            return pq.read_table(path).to_pandas()
+            found: pd.DataFrame = pq.read_table(path).to_pandas()
         except (pa.ArrowInvalid, OSError) as error:
             reason = str(error).partition("\n")[0]
             raise DataError(f"{path}: not a readable parquet file ({reason})") from None
+        return found
     return read_table(path, required=(), verbatim=verbatim)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medaudit.core.errors import DataError, listed
@@ -149,8 +149,7 @@ def staged(folder: Path) -> Iterator[Path]:
     _remove_stale(folder)
     part = Path(mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
     try:
-        with (part / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(part / _LOCK):
             part.chmod(0o755)
             yield part
     finally:
@@ -166,9 +165,10 @@ def settle(part: Path, folder: Path) -> None:
 def _remove_stale(folder: Path) -> None:
     """Remove the parts that nobody holds: the system lets go of the lock of a killed run."""
     for part in folder.parent.glob(f".{folder.name}.*.part"):
-        with suppress(OSError), (part / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            rmtree(part)
+        # One without a lock has just been made by a run that is about to hold it.
+        if (part / _LOCK).exists():
+            with suppress(OSError), FileLock(part / _LOCK, timeout=0):
+                rmtree(part)
 
 
 def _grouped(rows: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
@@ -179,7 +179,7 @@ def _grouped(rows: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
     if "role" not in rows:
         return rows.assign(group_id=merge_groups(rows, duplicates))
     given = splits.given_to_groups(rows)
-    pairs = without_conflict(rows, duplicates, given.to_dict())
+    pairs = without_conflict(rows, duplicates, {str(group): role for group, role in given.items()})
     merged = rows.assign(group_id=merge_groups(rows, pairs))
     return merged.assign(role=merged["group_id"].map(splits.given_to_groups(merged)))
 

@@ -114,7 +114,7 @@ def run(
     make: Callable[[IntArray], Images],
     positions: IntArray,
     *,
-    feed: LoaderConfig,
+    loader: LoaderConfig,
     label: str,
     predict: Predict | None = None,
 ) -> Outputs:
@@ -124,13 +124,13 @@ def run(
         model: moved to the device and set to evaluation mode here.
         make: images (m, h, w, 3) of m positions; it depends on the positions alone.
         positions: which images, in the order of the result.
-        feed: batch size, loader threads and device.
+        loader: batch size, loader threads and device.
         label: beside the progress bar.
         predict: makes outputs of a batch with the model; by default the model's own, one member.
     """
-    ready = model.on(feed.device)
-    batches = in_batches(positions, batch_size=feed.batch_size)
-    images = prefetched(make, batches, threads=feed.loader_threads)
+    ready = model.on(loader.device)
+    batches = in_batches(positions, batch_size=loader.batch_size)
+    images = prefetched(make, batches, threads=loader.loader_threads)
     bar = tqdm(images, total=len(batches), desc=label, leave=False, disable=None)
     use = predict or _plain
     return _joined([use(ready, batch, chosen) for batch, chosen in zip(bar, batches, strict=True)])
@@ -170,7 +170,7 @@ def predict(
     predictor: Predictor,
     condition: Condition,
     seed: int,
-    feed: LoaderConfig,
+    loader: LoaderConfig,
 ) -> Outputs:
     """Logits (members, n, outputs) and features (n, d) of the images at `positions`, in float32.
 
@@ -181,7 +181,7 @@ def predict(
         predictor: how logits are made; a row of `predictors.PREDICTORS`.
         condition: what is done to the images.
         seed: of random corruptions and of random predictors.
-        feed: batch size, loader threads and device.
+        loader: batch size, loader threads and device.
     """
 
     def images(chosen: IntArray) -> Images:
@@ -190,7 +190,7 @@ def predict(
     def outputs(ready: ImageModel, batch: Images, chosen: IntArray) -> Outputs:
         return predictor(ready, batch, sample_ids=prepared.sample_ids(chosen), seed=seed)
 
-    return run(model, images, positions, feed=feed, label=condition.name, predict=outputs)
+    return run(model, images, positions, loader=loader, label=condition.name, predict=outputs)
 
 
 def corrupted(

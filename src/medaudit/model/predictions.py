@@ -177,7 +177,7 @@ class _Inputs:
 
         job, device = self.job, setup(self.job.compute)
         model = network.load_model(job.model_folder).on(device)
-        feed = LoaderConfig(job.params.batch_size, job.compute.loader_threads, device)
+        loader = LoaderConfig(job.params.batch_size, job.compute.loader_threads, device)
         facts = {"engine": model.engine, "device": model.device_type, "dtype": inference.DTYPE}
 
         def predict(predictor: str, condition: Condition) -> Kept:
@@ -188,7 +188,7 @@ class _Inputs:
                 predictor=PREDICTORS[predictor],
                 condition=condition,
                 seed=job.params.seed,
-                feed=feed,
+                loader=loader,
             )
             log.info("%s: %s predicted %d images", condition.name, predictor, len(self.positions))
             return Kept(found.logits, found.features if job.embeddings else None, facts)

@@ -126,17 +126,17 @@ class ReportParams(Section):
 
 @dataclass(frozen=True)
 class Context:
-    """Evidence, parameters, the hand-written checklist if any, and where things come from.
+    """Results, parameters, the hand-written checklist if any, and where things come from.
 
     Args:
-        evidence: what the stages found.
+        results: what the stages found.
         params: of the report.
         checklist: questions before deployment; `None` for predictions that came without.
         commit: where the code stood.
         source: where the predictions came from.
     """
 
-    evidence: Results
+    results: Results
     params: ReportParams
     checklist: Checklist | None
     commit: Commit
@@ -145,12 +145,12 @@ class Context:
     @property
     def level(self) -> str:
         """Level of all intervals, in words."""
-        section = self.evidence.params.get("intervals") or {}
+        section = self.results.params.get("intervals") or {}
         return f"{100 * float(section.get('level', 0.95)):g} %"
 
     @property
     def intervals(self) -> str:
         """How intervals were made, in words."""
-        section = self.evidence.params.get("intervals") or {}
+        section = self.results.params.get("intervals") or {}
         method = str(section.get("method", IntervalParams.model_fields["method"].default))
         return f"{self.level} intervals of a bootstrap over groups ({METHODS.get(method, method)})"

@@ -1,4 +1,4 @@
-"""The deployment checklist: questions written by hand, answers computed where evidence exists."""
+"""The deployment checklist: questions written by hand, answers computed where there are results."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from medaudit.audits.calibrate import BASELINE, MEAN
 from medaudit.core.errors import DataError, lookup
 from medaudit.core.params import read_yaml
-from medaudit.report import formatting, narrative, results
+from medaudit.report import formatting, narrative
 from medaudit.report.formatting import UNDEFINED, count, difference, estimate, plain, real
+from medaudit.report.results import realised_deferral
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,14 +78,14 @@ def read(path: Path) -> Checklist:
         raise DataError(f"{path}: {place}: {first['msg']}") from None
 
 
-def answer(item: Item, evidence: Results) -> Answer:
+def answer(item: Item, results: Results) -> Answer:
     """The computed answer; `not measured` where there is no check or nothing to check."""
     if item.check is None:
         return Answer("not measured", item.note)
     stage = RESTS_ON.get(item.check, "evaluate")
-    if stage not in evidence.stages:
+    if stage not in results.stages:
         return Answer("not measured", f"this audit has no {stage} stage")
-    return CHECKS[item.check](item, evidence)
+    return CHECKS[item.check](item, results)
 
 
 def verdict(held: bool, basis: str) -> Answer:
@@ -92,11 +93,11 @@ def verdict(held: bool, basis: str) -> Answer:
     return Answer("pass" if held else "fail", basis)
 
 
-def at_least(item: Item, evidence: Results) -> Answer:
+def at_least(item: Item, results: Results) -> Answer:
     """The lower end of the interval of a test measure reaches the bound."""
-    found = evidence.measure(item.metric)
+    found = results.measure(item.metric)
     if not found.defined:
-        name = formatting.short(item.metric, evidence.critical or "a critical class")
+        name = formatting.short(item.metric, results.critical or "a critical class")
         return Answer("not measured", f"{name}: {UNDEFINED} here")
     if not math.isfinite(found.low):
         return Answer("not measured", f"{estimate(found)}, n={count(found.rests_on)}")
@@ -106,9 +107,9 @@ def at_least(item: Item, evidence: Results) -> Answer:
     )
 
 
-def realised_specificity(_item: Item, evidence: Results) -> Answer:
+def realised_specificity(_item: Item, results: Results) -> Answer:
     """The interval of the realised specificity contains or exceeds the target."""
-    found, target = evidence.measure("critical_specificity"), evidence.points.specificity
+    found, target = results.measure("critical_specificity"), results.points.specificity
     if not found.defined:
         return Answer("not measured", "no critical class")
     basis = f"{estimate(found)}, n={count(found.n_positive)}; target {target:g}"
@@ -117,9 +118,9 @@ def realised_specificity(_item: Item, evidence: Results) -> Answer:
     return verdict(found.high >= target, basis)
 
 
-def no_worse_slice(_item: Item, evidence: Results) -> Answer:
+def no_worse_slice(_item: Item, results: Results) -> Answer:
     """No slice is worse than the rest after Holm."""
-    changes = [each for each in narrative.slice_changes(evidence) if each.comparable]
+    changes = [each for each in narrative.slice_changes(results) if each.comparable]
     if not changes:
         return Answer("not measured", "no slice is large enough to have an interval")
     worse = [each for each in changes if each.shown_worse]
@@ -132,19 +133,19 @@ def no_worse_slice(_item: Item, evidence: Results) -> Answer:
     )
 
 
-def mild_stress(item: Item, evidence: Results) -> Answer:
+def mild_stress(item: Item, results: Results) -> Answer:
     """No condition of severity 1 is shown to lose, of so many positives that one could be."""
     changes = [
         each
-        for each in narrative.stress_changes(evidence, item.metric)
+        for each in narrative.stress_changes(results, item.metric)
         if each.name.endswith("-1") and each.comparable
     ]
     if not changes:
-        name = formatting.short(item.metric, evidence.critical or "a critical class")
+        name = formatting.short(item.metric, results.critical or "a critical class")
         return Answer("not measured", f"{name}: no interval under a condition of severity 1")
     worse = [each for each in changes if each.shown_worse]
     if not worse:
-        return no_loss(item, evidence, changes)
+        return no_loss(item, results, changes)
     largest = max(worse, key=lambda each: each.harm)
     name = formatting.condition(largest.name)
     return verdict(
@@ -152,34 +153,34 @@ def mild_stress(item: Item, evidence: Results) -> Answer:
     )
 
 
-def no_loss(item: Item, evidence: Results, changes: Sequence[Change]) -> Answer:
+def no_loss(item: Item, results: Results, changes: Sequence[Change]) -> Answer:
     """A pass where no loss is shown, if there are positives enough to show one."""
     n = changes[0].n_positive
     if n is None:
-        n = min(positives(evidence).values(), default=0)
+        n = min(positives(results).values(), default=0)
     basis = f"0 of {len(changes)} conditions, n={count(changes[0].n)}, {count(n)} positives"
     if n < item.bound:
         return Answer("not measured", f"{basis}; at least {item.bound:g} asked")
     return verdict(True, basis)
 
 
-def positives(evidence: Results) -> dict[str, int]:
+def positives(results: Results) -> dict[str, int]:
     """Positive test images of every class or label that has any."""
-    found = {name: evidence.of_class(name, "auroc").n_positive or 0 for name in evidence.classes}
+    found = {name: results.of_class(name, "auroc").n_positive or 0 for name in results.classes}
     return {name: n for name, n in found.items() if n}
 
 
-def calibrated(_item: Item, evidence: Results) -> Answer:
+def calibrated(_item: Item, results: Results) -> Answer:
     """The ECE of the audited probabilities is within the noise of perfectly calibrated ones.
 
     Those are uncalibrated: thresholds, deferral and cases rest on them. What a calibrator reaches
     stands beside it and is not judged.
     """
-    rows = evidence.rows("calibrate", "noise_floor", event=MEAN)
+    rows = results.rows("calibrate", "noise_floor", event=MEAN)
     (audited,) = (row for row in rows if row["calibrator"] == BASELINE)
     beside = [row for row in rows if row["calibrator"] != BASELINE][-1:]
-    ece = evidence.number("calibrate", "summary", calibrator=BASELINE, metric="ece")
-    basis = "; beside it ".join(against_floor(evidence, row) for row in (audited, *beside))
+    ece = results.number("calibrate", "summary", calibrator=BASELINE, metric="ece")
+    basis = "; beside it ".join(against_floor(results, row) for row in (audited, *beside))
     assumed = "; the floor assumes independent images" if ece.grouped else ""
     said, floor = f"audited {basis}; n={count(ece.n)}{assumed}", real(audited["p95"])
     if not (ece.defined and math.isfinite(floor)):
@@ -187,45 +188,45 @@ def calibrated(_item: Item, evidence: Results) -> Answer:
     return verdict(ece.value <= floor, said)
 
 
-def against_floor(evidence: Results, row: Mapping[str, Any]) -> str:
+def against_floor(results: Results, row: Mapping[str, Any]) -> str:
     """The ECE of one calibrator beside its noise floor."""
     name = str(row["calibrator"])
-    ece = evidence.number("calibrate", "summary", calibrator=name, metric="ece")
+    ece = results.number("calibrate", "summary", calibrator=name, metric="ece")
     return f"{formatting.words(name)}: {estimate(ece)}, floor {plain(real(row['p95']))}"
 
 
-def recall_among_kept(item: Item, evidence: Results) -> Answer:
+def recall_among_kept(item: Item, results: Results) -> Answer:
     """The lower end of the critical recall among the kept reaches the bound."""
-    found = results.realised_deferral(evidence, "critical_recall_kept")
+    found = realised_deferral(results, "critical_recall_kept")
     if not found.defined:
         return Answer("not measured", "no critical class among the kept")
-    coverage = plain(results.realised_deferral(evidence, "coverage").value, 2)
+    coverage = plain(realised_deferral(results, "coverage").value, 2)
     basis = f"{estimate(found)} at coverage {coverage}; lower end asked: {item.bound:g}"
     if not math.isfinite(found.low):
         return Answer("not measured", basis)
     return verdict(found.low >= item.bound, basis)
 
 
-def no_leak(_item: Item, evidence: Results) -> Answer:
+def no_leak(_item: Item, results: Results) -> Answer:
     """No group stands in two roles."""
-    n, groups = len(evidence.groups_in_two_roles), evidence.scalar("prepare", "n_groups")
-    if groups == evidence.scalar("prepare", "n_images"):
+    n, groups = len(results.groups_in_two_roles), results.scalar("prepare", "n_groups")
+    if groups == results.scalar("prepare", "n_images"):
         return Answer("not measured", f"{count(groups)} groups of one image each")
     return verdict(n == 0, f"{n} of {count(groups)} groups")
 
 
-def labels_agree(_item: Item, evidence: Results) -> Answer:
+def labels_agree(_item: Item, results: Results) -> Answer:
     """No duplicate pair has two labels."""
-    table = evidence.table("prepare", "duplicates")
+    table = results.table("prepare", "duplicates")
     if table.empty:
         return Answer("not measured", "no duplicate pairs were found")
     n = int(table["labels_differ"].astype(bool).sum())
     return verdict(n == 0, f"{n} of {len(table)} duplicate pairs")
 
 
-def enough_positives(item: Item, evidence: Results) -> Answer:
+def enough_positives(item: Item, results: Results) -> Answer:
     """Every class has at least so many test images."""
-    rows = evidence.rows("evaluate", "per_class", metric="auroc")
+    rows = results.rows("evaluate", "per_class", metric="auroc")
     fewest = min(rows, key=lambda row: real(row["n_positive"]))
     n = real(fewest["n_positive"])
     return verdict(

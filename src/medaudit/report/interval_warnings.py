@@ -35,21 +35,21 @@ DIGITS = (2, 3)
 FEW, UNDEFINED = MARKS["few_positive_groups"], MARKS["undefined_replicates"]
 
 
-def footnotes(words: Iterable[str], evidence: Results, stages: Iterable[str]) -> list[str]:
+def footnotes(words: Iterable[str], results: Results, stages: Iterable[str]) -> list[str]:
     """What the marks in some words mean, with the numbers of the stages behind them."""
     found = " ".join(words)
     present = [reason for reason, mark in MARKS.items() if mark in found]
-    rows = marked_rows(evidence, stages, found) if present else pd.DataFrame()
+    rows = marked_rows(results, stages, found) if present else pd.DataFrame()
     return [EXPLAINED[reason](rows[rows["caution"] == reason]) for reason in present]
 
 
-def marked_rows(evidence: Results, stages: Iterable[str], found: str) -> pd.DataFrame:
+def marked_rows(results: Results, stages: Iterable[str], found: str) -> pd.DataFrame:
     """Rows with a caution in the series of some stages, of which a number is printed."""
     columns = ["caution", "n_positive_groups", "undefined_share"]
     tables = [
         table[[is_printed(row, found) for row in table.to_dict("records")]].reindex(columns=columns)
         for stage in stages
-        for table in evidence.tables(stage).values()
+        for table in results.tables(stage).values()
         if "caution" in table
     ]
     held = [table for table in tables if len(table)]
@@ -99,20 +99,20 @@ EXPLAINED: dict[str, Callable[[pd.DataFrame], str]] = {
 }
 
 
-def explained(section: Block, evidence: Results, stages: Iterable[str]) -> Block:
+def explained(section: Block, results: Results, stages: Iterable[str]) -> Block:
     """A section with its footnotes: below it, and inside every folded part for itself."""
     chosen = tuple(stages)
     blocks = [
-        _with_notes(block, evidence, chosen) if block["kind"] == "details" else block
+        _with_notes(block, results, chosen) if block["kind"] == "details" else block
         for block in section["blocks"]
     ]
     open_ones = [block for block in blocks if block["kind"] != "details"]
-    notes = footnotes(strings(open_ones), evidence, chosen)
+    notes = footnotes(strings(open_ones), results, chosen)
     return {**section, "blocks": [*blocks, *map(note, notes)]}
 
 
-def _with_notes(block: Block, evidence: Results, stages: tuple[str, ...]) -> Block:
-    notes = footnotes(strings(block), evidence, stages)
+def _with_notes(block: Block, results: Results, stages: tuple[str, ...]) -> Block:
+    notes = footnotes(strings(block), results, stages)
     return {**block, "blocks": [*block["blocks"], *map(note, notes)]}
 
 
@@ -133,34 +133,34 @@ RANKS_WELL, FINDS_NOTHING = 0.8, 0.05
 FEW_POSITIVES = 20
 
 
-def alerts(evidence: Results, expected: Mapping[str, tuple[float, float]]) -> list[str]:
+def alerts(results: Results, expected: Mapping[str, tuple[float, float]]) -> list[str]:
     """Everything that a reader should look into before believing the rest.
 
     Args:
-        evidence: what the stages found.
+        results: what the stages found.
         expected: for each measure the range outside which the result would be a surprise.
     """
     return [
-        *too_good(evidence),
-        *contradictions(evidence),
-        *surprises(evidence, expected),
-        *specificity(evidence),
-        *few_positives(evidence),
-        *leaks(evidence),
+        *too_good(results),
+        *contradictions(results),
+        *surprises(results, expected),
+        *specificity(results),
+        *few_positives(results),
+        *leaks(results),
     ]
 
 
-def too_good(evidence: Results) -> Iterator[str]:
+def too_good(results: Results) -> Iterator[str]:
     """A nearly perfect score is more often a leak than a triumph."""
-    found = evidence.measure("macro_auroc")
+    found = results.measure("macro_auroc")
     if found.value > TOO_GOOD:
         yield f"Macro AUROC {estimate(found)} is too good to be believed: check for leakage."
 
 
-def contradictions(evidence: Results) -> Iterator[str]:
+def contradictions(results: Results) -> Iterator[str]:
     """A class that ranks well but is never found: the wrong score or threshold is used."""
-    for name in evidence.classes:
-        auroc, found = (evidence.of_class(name, metric) for metric in ("auroc", "sensitivity"))
+    for name in results.classes:
+        auroc, found = (results.of_class(name, metric) for metric in ("auroc", "sensitivity"))
         if auroc.value > RANKS_WELL and found.value < FINDS_NOTHING:
             yield (
                 f"{name}: AUROC {plain(auroc.value)} with sensitivity {plain(found.value)} at its "
@@ -168,30 +168,30 @@ def contradictions(evidence: Results) -> Iterator[str]:
             )
 
 
-def surprises(evidence: Results, expected: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+def surprises(results: Results, expected: Mapping[str, tuple[float, float]]) -> Iterator[str]:
     """Values outside of what comparable studies report."""
     for name, (low, high) in expected.items():
-        found = evidence.measure(name)
+        found = results.measure(name)
         if found.defined and not low <= found.value <= high:
             yield (
-                f"{formatting.metric(name, evidence.critical)} {estimate(found)} is outside of "
+                f"{formatting.metric(name, results.critical)} {estimate(found)} is outside of "
                 f"{low:g} to {high:g}, where comparable studies lie."
             )
 
 
-def specificity(evidence: Results) -> Iterator[str]:
+def specificity(results: Results) -> Iterator[str]:
     """The operating point did not carry over from calibration to test."""
-    found, target = evidence.measure("critical_specificity"), evidence.points.specificity
+    found, target = results.measure("critical_specificity"), results.points.specificity
     if found.defined and not found.holds(target):
         yield (
-            f"The frozen threshold of {evidence.critical} realises specificity {estimate(found)} "
+            f"The frozen threshold of {results.critical} realises specificity {estimate(found)} "
             f"(n={count(found.n_positive)}), not the {target:g} that it was chosen for."
         )
 
 
-def few_positives(evidence: Results) -> Iterator[str]:
+def few_positives(results: Results) -> Iterator[str]:
     """Classes whose numbers rest on a handful of images."""
-    rows = evidence.rows("evaluate", "per_class", metric="auroc")
+    rows = results.rows("evaluate", "per_class", metric="auroc")
     few = [r for r in rows if real(r["n_positive"]) < FEW_POSITIVES]
     if few:
         names = ", ".join(f"{row['class']} ({count(row['n_positive'])})" for row in few)
@@ -200,9 +200,9 @@ def few_positives(evidence: Results) -> Iterator[str]:
         )
 
 
-def leaks(evidence: Results) -> Iterator[str]:
+def leaks(results: Results) -> Iterator[str]:
     """Groups that stand in two roles."""
-    if evidence.groups_in_two_roles:
-        n = len(evidence.groups_in_two_roles)
+    if results.groups_in_two_roles:
+        n = len(results.groups_in_two_roles)
         stand = counted(n, "group stands", "groups stand")
         yield f"{stand} in two roles: the test role has been seen in training."

@@ -35,25 +35,25 @@ if TYPE_CHECKING:
 MOST_SLOPES = 3
 
 
-def summary(evidence: Results) -> list[str]:
+def summary(results: Results) -> list[str]:
     """What we found, in about seven sentences; nothing about stages that are absent."""
-    there = evidence.stages
+    there = results.stages
     found = [
-        *((performance(evidence), operating_points(evidence)) if "evaluate" in there else ()),
+        *((performance(results), operating_points(results)) if "evaluate" in there else ()),
         *(
-            stress(stress_changes(evidence, name), name, evidence.critical)
-            for name in stress_figures.primaries(evidence)
+            stress(stress_changes(results, name), name, results.critical)
+            for name in stress_figures.primaries(results)
         ),
-        *((slice_sentence(evidence),) if stress_figures.was_cut(evidence) else ()),
-        *((calibration(evidence),) if "calibrate" in there else ()),
-        *((deferral(evidence),) if "selective" in there else ()),
+        *((slice_sentence(results),) if stress_figures.was_cut(results) else ()),
+        *((calibration(results),) if "calibrate" in there else ()),
+        *((deferral(results),) if "selective" in there else ()),
     ]
     return [sentence for sentence in found if sentence]
 
 
-def stress_changes(evidence: Results, metric: str) -> list[Change]:
+def stress_changes(results: Results, metric: str) -> list[Change]:
     """Every condition against clean in one measure."""
-    rows = evidence.rows("stress", "conditions", metric=metric)
+    rows = results.rows("stress", "conditions", metric=metric)
     return [
         change(row, "delta", name=str(row["condition"]), ends=("delta_low", "delta_high"))
         for row in rows
@@ -61,22 +61,22 @@ def stress_changes(evidence: Results, metric: str) -> list[Change]:
     ]
 
 
-def slice_changes(evidence: Results, metric: str | None = None) -> list[Change]:
+def slice_changes(results: Results, metric: str | None = None) -> list[Change]:
     """Every slice against the rest of the test role in a measure, the primary one by default."""
-    asked = stress_figures.primary(evidence) if metric is None else metric
-    rows = evidence.rows("slice", "slices", metric=asked)
+    asked = stress_figures.primary(results) if metric is None else metric
+    rows = results.rows("slice", "slices", metric=asked)
     return [
         change(row, "gap", name=str(row["slice"]), ends=("gap_low", "gap_high")) for row in rows
     ]
 
 
-def slice_sentence(evidence: Results) -> str:
+def slice_sentence(results: Results) -> str:
     """Which slices are worse in the primary measure, and in that of the whole call if any are."""
-    first, second = stress_figures.primary(evidence), stress_figures.second(evidence)
-    said = [slices(slice_changes(evidence), first, evidence.critical)]
-    others = slice_changes(evidence, second) if second != first else []
+    first, second = stress_figures.primary(results), stress_figures.second(results)
+    said = [slices(slice_changes(results), first, results.critical)]
+    others = slice_changes(results, second) if second != first else []
     if any(each.comparable and each.shown_worse for each in others):
-        said.append(slices(others, second, evidence.critical))
+        said.append(slices(others, second, results.critical))
     return " ".join(said)
 
 
@@ -172,22 +172,22 @@ def behind(found: Number) -> str:
     return f"n={count(found.n)}{positives}"
 
 
-def calibration(evidence: Results) -> str:
+def calibration(results: Results) -> str:
     """ECE against its noise floor, slopes that are not ideal, and what the calibrators change."""
-    floors = evidence.rows("calibrate", "noise_floor", event=MEAN)
+    floors = results.rows("calibrate", "noise_floor", event=MEAN)
     first = floors[0]
-    ece = evidence.number("calibrate", "summary", calibrator=first["calibrator"], metric="ece")
-    changes = [calibrator_clause(evidence, row["calibrator"]) for row in floors[1:]]
-    said = [ece_sentence(ece, real(first["p95"]), of=ece_of(evidence)), slopes(evidence)]
+    ece = results.number("calibrate", "summary", calibrator=first["calibrator"], metric="ece")
+    changes = [calibrator_clause(results, row["calibrator"]) for row in floors[1:]]
+    said = [ece_sentence(ece, real(first["p95"]), of=ece_of(results)), slopes(results)]
     return " ".join([*filter(None, said), *changes])
 
 
-def ece_of(evidence: Results) -> str:
+def ece_of(results: Results) -> str:
     """Of what the ECE is."""
-    if evidence.exclusive:
+    if results.exclusive:
         return "ECE of the called class"
-    n = len(evidence.rows("calibrate", "noise_floor", event=MEAN, calibrator=BASELINE))
-    many = len(evidence.rows("calibrate", "noise_floor", calibrator=BASELINE)) - n
+    n = len(results.rows("calibrate", "noise_floor", event=MEAN, calibrator=BASELINE))
+    many = len(results.rows("calibrate", "noise_floor", calibrator=BASELINE)) - n
     return f"ECE (mean over {many} labels)" if many > 1 else "ECE of the label"
 
 
@@ -208,11 +208,11 @@ def ece_sentence(ece: Number, floor: float, *, of: str) -> str:
     )
 
 
-def slopes(evidence: Results) -> str:
+def slopes(results: Results) -> str:
     """Cox slopes whose interval excludes 1, of the critical class or else of all."""
     asked = {"calibrator": BASELINE, "metric": "cox_slope"}
-    watched = (evidence.critical,) if evidence.critical else evidence.classes
-    known = {name: evidence.number("calibrate", "events", event=name, **asked) for name in watched}
+    watched = (results.critical,) if results.critical else results.classes
+    known = {name: results.number("calibrate", "events", event=name, **asked) for name in watched}
     off = {name: each for name, each in known.items() if each.low > 1 or each.high < 1}
     if not off:
         return ""
@@ -222,9 +222,9 @@ def slopes(evidence: Results) -> str:
     return f"The Cox slope, ideally 1, is {', '.join(said)}{rest}."
 
 
-def calibrator_clause(evidence: Results, calibrator: str) -> str:
+def calibrator_clause(results: Results, calibrator: str) -> str:
     """What a calibrator does to the log loss."""
-    rows = evidence.rows("calibrate", "summary", calibrator=calibrator, metric="log_loss")
+    rows = results.rows("calibrate", "summary", calibrator=calibrator, metric="log_loss")
     found = change(rows[0], "delta", name=calibrator, ends=("delta_low", "delta_high"))
     verdict = "no difference could be shown"
     if found.shown:
@@ -233,27 +233,27 @@ def calibrator_clause(evidence: Results, calibrator: str) -> str:
     return f"Calibrator {name} changes the log loss by {difference(found)}: {verdict}."
 
 
-def deferral(evidence: Results) -> str:
+def deferral(results: Results) -> str:
     """What the frozen deferral leaves, overall and for the critical class."""
-    score = primary_score(evidence)
-    risk = evidence.number("selective", "summary", score=score, metric="risk")
-    kept = realised_deferral(evidence, "selective_risk")
-    loss = "an error" if evidence.exclusive else "a risk (weighted share of wrong calls)"
+    score = primary_score(results)
+    risk = results.number("selective", "summary", score=score, metric="risk")
+    kept = realised_deferral(results, "selective_risk")
+    loss = "an error" if results.exclusive else "a risk (weighted share of wrong calls)"
     return (
-        f"Keeping {percent(realised_deferral(evidence, 'coverage'))} of the cases by "
+        f"Keeping {percent(realised_deferral(results, 'coverage'))} of the cases by "
         f"{formatting.words(score)} (threshold frozen on calibration) leaves {loss} of "
         f"{estimate(kept)} {compared(kept, risk)} {estimate(risk)} without deferral"
-        f"{critical_clause(evidence)}."
+        f"{critical_clause(results)}."
     )
 
 
-def critical_clause(evidence: Results) -> str:
+def critical_clause(results: Results) -> str:
     """The same for the recall of the critical class."""
-    critical = evidence.critical
+    critical = results.critical
     if critical is None:
         return ""
-    kept, everyone = (realised_deferral(evidence, f"critical_recall{end}") for end in ("_kept", ""))
-    deferred = realised_deferral(evidence, "critical_deferred_share")
+    kept, everyone = (realised_deferral(results, f"critical_recall{end}") for end in ("_kept", ""))
+    deferred = realised_deferral(results, "critical_deferred_share")
     return (
         f"; recall of {critical} among the kept is {estimate(kept)} {compared(kept, everyone)} "
         f"{estimate(everyone)} before, with {percent(deferred)} of {critical} deferred"
@@ -275,32 +275,32 @@ def mode(row: Mapping[str, Any]) -> str:
     return f"{100 * real(row['share']):.1f} % ({ends})"
 
 
-def performance(evidence: Results) -> str:
+def performance(results: Results) -> str:
     """The headline of the clean test role."""
-    rows = evidence.rows("evaluate", "metrics")
-    first, accuracy = number(rows[0]), evidence.measure("balanced_accuracy")
+    rows = results.rows("evaluate", "metrics")
+    first, accuracy = number(rows[0]), results.measure("balanced_accuracy")
     name = formatting.metric(str(rows[0]["metric"]))
     more = f" and balanced accuracy {estimate(accuracy)}" if accuracy.defined else ""
     return (
         f"On {count(first.n)} clean test images of {count(first.n_groups)} groups, {name} is "
-        f"{estimate(first)}{more}{over(evidence)}.{spread(evidence)}"
+        f"{estimate(first)}{more}{over(results)}.{spread(results)}"
     )
 
 
-def over(evidence: Results) -> str:
+def over(results: Results) -> str:
     """What macro means leave out, where they do."""
-    n = evidence.scalar("evaluate", "n_outputs_in_means")
-    every = len(evidence.classes)
+    n = results.scalar("evaluate", "n_outputs_in_means")
+    every = len(results.classes)
     if not isinstance(n, int) or n == every:
         return ""
-    return f" (means over the {n} of {every} {evidence.nouns[1]} that have both outcomes here)"
+    return f" (means over the {n} of {every} {results.nouns[1]} that have both outcomes here)"
 
 
-def spread(evidence: Results) -> str:
+def spread(results: Results) -> str:
     """The range of the AUROC over labels, where an image may have several."""
-    if evidence.exclusive:
+    if results.exclusive:
         return ""
-    each = {name: evidence.of_class(name, "auroc") for name in evidence.classes}
+    each = {name: results.of_class(name, "auroc") for name in results.classes}
     known = {name: found for name, found in each.items() if found.defined}
     if len(known) < 2:
         return ""
@@ -312,15 +312,15 @@ def spread(evidence: Results) -> str:
     )
 
 
-def operating_points(evidence: Results) -> str:
+def operating_points(results: Results) -> str:
     """What the frozen thresholds realise, for the critical class or on the mean."""
-    name = evidence.critical
+    name = results.critical
     if name is None:
-        return mean_points(evidence)
+        return mean_points(results)
     found, realised = (
-        evidence.measure(f"critical_{rate}") for rate in ("sensitivity", "specificity")
+        results.measure(f"critical_{rate}") for rate in ("sensitivity", "specificity")
     )
-    target = evidence.points.specificity
+    target = results.points.specificity
     verdict = "in accord with" if realised.holds(target) else "which is not"
     return (
         f"At the threshold frozen on calibration, sensitivity for {name} is {estimate(found)} "
@@ -330,11 +330,11 @@ def operating_points(evidence: Results) -> str:
     )
 
 
-def mean_points(evidence: Results) -> str:
+def mean_points(results: Results) -> str:
     """Sensitivity and specificity on the mean over the outputs."""
-    found, realised = (evidence.measure(f"macro_{rate}") for rate in ("sensitivity", "specificity"))
+    found, realised = (results.measure(f"macro_{rate}") for rate in ("sensitivity", "specificity"))
     return (
-        f"At the thresholds frozen on calibration, one per {evidence.nouns[0]} and each chosen for "
-        f"specificity {evidence.points.specificity:g}, mean sensitivity is {estimate(found)} and "
+        f"At the thresholds frozen on calibration, one per {results.nouns[0]} and each chosen for "
+        f"specificity {results.points.specificity:g}, mean sensitivity is {estimate(found)} and "
         f"mean realised specificity is {estimate(realised)}."
     )

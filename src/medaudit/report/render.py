@@ -18,9 +18,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from medaudit.core.errors import DataError
 from medaudit.core.files import atomic, write_json, write_text
 from medaudit.core.layout import CASES, CHECKLIST, MEASURING_STAGES
-from medaudit.report import checklist, figures, interval_warnings, narrative, reproduction, results
+from medaudit.report import checklist, figures, interval_warnings, narrative, reproduction
 from medaudit.report.blocks import Context, ReportParams, pruned
 from medaudit.report.interval_warnings import explained, footnotes
+from medaudit.report.results import read_results
 from medaudit.report.sections import SECTIONS
 
 if TYPE_CHECKING:
@@ -132,16 +133,16 @@ WARNING = "Not for clinical use. Research software; its numbers hold for this da
 
 def build(context: Context, *, drawn: Collection[str]) -> dict[str, Any]:
     """Title block, summary, alerts and sections; only figures that were drawn are kept."""
-    evidence = context.evidence
-    summary = narrative.summary(evidence)
-    alerts = interval_warnings.alerts(evidence, context.params.expected)
+    results = context.results
+    summary = narrative.summary(results)
+    alerts = interval_warnings.alerts(results, context.params.expected)
     return {
         "title": context.params.title,
         "facts": facts(context),
         "warning": WARNING,
         "summary": summary,
         "alerts": alerts,
-        "notes": footnotes([*summary, *alerts], evidence, evidence.stages),
+        "notes": footnotes([*summary, *alerts], results, results.stages),
         "sections": [
             {"number": number, **each} for number, each in enumerate(sections(context, drawn), 1)
         ],
@@ -150,12 +151,12 @@ def build(context: Context, *, drawn: Collection[str]) -> dict[str, Any]:
 
 def facts(context: Context) -> list[list[str]]:
     """The title block: data, model, task, code, and where the predictions came from."""
-    evidence = context.evidence
+    results = context.results
     sha = context.commit.sha
     found = [
-        ["Data set", evidence.preparation.dataset],
-        ["Model", evidence.backbone],
-        ["Task", evidence.preparation.schema.task],
+        ["Data set", results.preparation.dataset],
+        ["Model", results.backbone],
+        ["Task", results.preparation.schema.task],
         ["Predictions", context.source],
         ["Code", context.commit.words if sha else f"medaudit {version('medaudit')}"],
     ]
@@ -163,13 +164,13 @@ def facts(context: Context) -> list[list[str]]:
 
 
 def sections(context: Context, drawn: Collection[str]) -> Iterator[Block]:
-    """The sections that there is evidence for, with their footnotes."""
+    """The sections that there are results for, with their footnotes."""
     for each in SECTIONS:
         found = each.write(context)
         if found is None:
             continue
         blocks = [kept for block in found["blocks"] if (kept := pruned(block, drawn)) is not None]
-        yield explained({**found, "blocks": blocks}, context.evidence, each.rests_on)
+        yield explained({**found, "blocks": blocks}, context.results, each.rests_on)
 
 
 log = logging.getLogger(__name__)
@@ -189,9 +190,9 @@ def report(
         source: where the predictions came from, for the title block.
     """
     everything = set(stages) == set(MEASURING_STAGES)
-    found = results.read_results(root, only=None if everything else stages)
+    found = read_results(root, only=None if everything else stages)
     context = Context(
-        evidence=found,
+        results=found,
         params=params,
         checklist=questions(found),
         commit=reproduction.commit(root, found.params),

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from medaudit.core.errors import DataError
+from medaudit.core.findings import row_dicts
 from medaudit.core.layout import MEASURING_STAGES, PROFILES
 from medaudit.core.params import read_yaml
 
@@ -96,25 +97,25 @@ def different(params: Mapping[str, Any], profile: Mapping[str, Any]) -> list[str
     return wanted + [f"remove {name}" for name in other if name not in own]
 
 
-def clock(evidence: Results) -> list[tuple[str, str]]:
+def clock(results: Results) -> list[tuple[str, str]]:
     """Wall clock of every stage that ran on this machine."""
-    return [(stage, _seconds(evidence.runtime.get(stage))) for stage in MEASURING_STAGES]
+    return [(stage, _seconds(results.runtime.get(stage))) for stage in MEASURING_STAGES]
 
 
-def machines(evidence: Results) -> list[str]:
+def machines(results: Results) -> list[str]:
     """The machines that stages ran on, with the stages where there are several."""
     stages: dict[str, list[str]] = {}
-    for stage, record in evidence.runtime.items():
+    for stage, record in results.runtime.items():
         stages.setdefault(_machine(record["machine"]), []).append(stage)
     if len(stages) < 2:
         return list(stages) or ["not recorded: every stage was restored from the cache"]
     return [f"{machine} ({', '.join(ran)})" for machine, ran in stages.items()]
 
 
-def versions(evidence: Results) -> list[tuple[str, str]]:
+def versions(results: Results) -> list[tuple[str, str]]:
     """Package versions; several where stages ran under several."""
     found: dict[str, dict[str, None]] = {}
-    for record in evidence.runtime.values():
+    for record in results.runtime.values():
         for package, version in record["versions"].items():
             found.setdefault(package, {})[version] = None
     return [(package, ", ".join(each)) for package, each in found.items()]
@@ -244,9 +245,9 @@ def read(path: Path) -> Spread:
     if lacking or rows.empty:
         raise DataError(f"{path}: expected rows with {', '.join(COLUMNS)}; restore it from git")
     numbers = {
-        f"{row.stage}.{row.metric}": Variation(
-            int(row.seeds), float(row.mean), float(row.sd), float(row.low), float(row.high)
+        f"{row['stage']}.{row['metric']}": Variation(
+            int(row["seeds"]), *(float(row[name]) for name in ("mean", "sd", "low", "high"))
         )
-        for row in rows.itertuples()
+        for row in row_dicts(rows)
     }
     return Spread(max(each.seeds for each in numbers.values()), numbers)

@@ -118,7 +118,7 @@ class Results:
         params: all of `params.yaml`.
         scalars: headline numbers by stage.
         series: tables by stage and file stem.
-        dossier: the cases with their evidence.
+        case_study: the cases with their evidence.
         groups_in_two_roles: ids of groups that leak; none in a sound split.
         runtime: what every stage that ran here noted about time and machine.
     """
@@ -132,7 +132,7 @@ class Results:
     params: Mapping[str, Any]
     scalars: Mapping[str, Mapping[str, Scalar]]
     series: Mapping[str, Mapping[str, pd.DataFrame]]
-    dossier: Mapping[str, Any]
+    case_study: Mapping[str, Any]
     groups_in_two_roles: tuple[str, ...]
     runtime: Mapping[str, Mapping[str, Any]]
 
@@ -164,7 +164,7 @@ class Results:
     @property
     def cases(self) -> Records:
         """The explained cases."""
-        return list(self.dossier.get("cases", ()))
+        return list(self.case_study.get("cases", ()))
 
     def tables(self, stage: str) -> Mapping[str, pd.DataFrame]:
         """Every series of a stage; none where the stage is absent."""
@@ -181,7 +181,7 @@ class Results:
             if column not in found:
                 return []
             found = found[found[column] == value]
-        return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+        return findings.row_dicts(found)
 
     def number(self, stage: str, name: str, **where: object) -> Number:
         """The first matching row as a number; an undefined one where nothing matches."""
@@ -225,7 +225,7 @@ def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) ->
         params=_params(root, strict=only is None),
         scalars={stage: findings.read_scalars(stage, root=root) for stage in stages},
         series={stage: read_series(stage, root) for stage in stages},
-        dossier=_dossier(root) if "cases" in stages else {},
+        case_study=_dossier(root) if "cases" in stages else {},
         groups_in_two_roles=_leaks(root, strict="prepare" in stages),
         runtime=_runtime(root, stages),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,12 @@ from medaudit.stats.intervals import (
     resolved,
     wilson,
 )
-from medaudit.stats.weighting import Resamples, cluster_resamples
+from medaudit.stats.weighting import Resamples, cluster_resamples, weighted_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from medaudit.core.arrays import BoolArray, Float64Array
 
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
 # nonnegative_error  noise can only raise it, so its bootstrap interval is recentred.
 # general            none of these.
 IntervalKind = Literal["auc", "smooth", "proportion", "nonnegative_error", "general"]
-
-# Bytes of the weights that `share_of` holds as floating point at once.
-WEIGHT_BYTES = 2**21
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +84,7 @@ def share_of(members: BoolArray, denominator: BoolArray) -> Statistic:
         members: (n,) booleans; those outside of `denominator` do not count.
         denominator: (n,) booleans.
     """
-    columns = np.column_stack([members & denominator, denominator]).astype(np.float64)
-    rows = max(1, WEIGHT_BYTES // (8 * max(1, len(columns))))
-
-    def share(weights: NDArray[Any]) -> Float64Array:
-        starts = range(0, max(1, len(weights)), rows)
-        parts = [weights[start : start + rows].astype(np.float64) @ columns for start in starts]
-        over, under = np.concatenate(parts).T
-        found = np.full(len(over), np.nan)
-        np.divide(over, under, out=found, where=under > 0)
-        return found
-
-    return share
+    return partial(weighted_ratio, members & denominator, denominator)
 
 
 Method = Literal["adjusted", "percentile", "bca"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from medaudit.tables.predictions import PredictionTable
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -29,30 +29,30 @@ class OperatingPoints:
         thresholds: one per output; NaN where calibration held no negative.
         specificity: the least specificity on calibration that each threshold was chosen for.
         n_negative: calibration negatives behind each threshold.
-        confidence: with which the specificity is promised for new samples; `None` if it is only
-            that of the calibration sample.
+        assurance: one-sided Clopper-Pearson level, in (0, 1), at which the specificity is promised
+            for new samples; `None` if it is only that of the calibration sample.
     """
 
     classes: tuple[str, ...]
     thresholds: tuple[float, ...]
     specificity: float
     n_negative: tuple[int, ...]
-    confidence: float | None = None
+    assurance: float | None = None
 
 
 def choose(
-    calibration: PredictionTable, *, specificity: float, confidence: float | None = None
+    calibration: PredictionTable, *, specificity: float, assurance: float | None = None
 ) -> OperatingPoints:
     """Freeze, for every output, the smallest threshold that reaches `specificity`.
 
-    With a `confidence` the first sample of every group alone is asked, since the promise holds for
+    With an `assurance` the first sample of every group alone is asked, since the promise holds for
     independent ones.
 
     Raises:
         DataError: too few negatives for the promise.
     """
-    if confidence is not None:
-        return _promised(calibration, specificity=specificity, confidence=confidence)
+    if assurance is not None:
+        return _promised(calibration, specificity=specificity, assurance=assurance)
     schema = calibration.schema
     task = tasks.get(schema.task)
     probabilities = task.probabilities(calibration.logits)
@@ -78,7 +78,7 @@ def choose(
 
 
 def _promised(
-    calibration: PredictionTable, *, specificity: float, confidence: float
+    calibration: PredictionTable, *, specificity: float, assurance: float
 ) -> OperatingPoints:
     """Thresholds whose specificity on new samples is promised."""
     _, first = np.unique(calibration.group_ids, return_index=True)
@@ -86,22 +86,22 @@ def _promised(
     classes, task = single.schema.classes, tasks.get(single.schema.task)
     probabilities = task.probabilities(single.logits)
     negatives = ~task.positives(single.targets, len(classes))
-    needed = operating.negatives_needed(specificity, confidence)
+    needed = operating.negatives_needed(specificity, assurance)
     counts = tuple(int(count) for count in negatives.sum(axis=0))
     short = [f"{name} ({n})" for name, n in zip(classes, counts, strict=True) if n < needed]
     if short:
         raise DataError(
-            f"a specificity of {specificity:g} can be promised with confidence {confidence:g} from "
+            f"a specificity of {specificity:g} can be promised with assurance {assurance:g} from "
             f"{needed} calibration groups without the class on; too few for {listed(short)}; "
-            f"enlarge the calibration role or set evaluate.confidence to null"
+            f"enlarge the calibration role or set evaluate.assurance to null"
         )
     thresholds = tuple(
         operating.guaranteed_threshold_at_specificity(
-            probabilities[negatives[:, k], k], specificity=specificity, confidence=confidence
+            probabilities[negatives[:, k], k], specificity=specificity, confidence=assurance
         )
         for k in range(len(classes))
     )
-    return OperatingPoints(classes, thresholds, specificity, counts, confidence)
+    return OperatingPoints(classes, thresholds, specificity, counts, assurance)
 
 
 def write(points: OperatingPoints, path: Path) -> None:
@@ -134,7 +134,7 @@ def _parsed(content: dict[str, Any]) -> OperatingPoints:
         thresholds=tuple(np.nan if t is None else float(t) for t in content["thresholds"]),
         specificity=float(content["specificity"]),
         n_negative=tuple(int(n) for n in content["n_negative"]),
-        confidence=None if content["confidence"] is None else float(content["confidence"]),
+        assurance=None if content["assurance"] is None else float(content["assurance"]),
     )
     n = len(points.classes)
     if (len(points.thresholds), len(points.n_negative)) != (n, n):

@@ -276,8 +276,8 @@ class TrainingRun:
         return Batch(images, targets)
 
     def _validation_scores(self) -> dict[str, float]:
-        feed = inference.LoaderConfig(self.params.batch_size, self.loader_threads, self.device)
-        return objectives.validation_scores(self.scored, self.prepared, feed=feed)
+        loader = inference.LoaderConfig(self.params.batch_size, self.loader_threads, self.device)
+        return objectives.validation_scores(self.scored, self.prepared, loader=loader)
 
     def _set_rate(self, done: float) -> None:
         share = rate_factor(done, epochs=self.params.epochs, warmup=self.params.warmup_epochs)

@@ -208,17 +208,19 @@ __all__ = ["OBJECTIVES", "Objective", "get"]
 
 
 def validation_scores(
-    model: ImageModel, prepared: Prepared, *, feed: LoaderConfig
+    model: ImageModel, prepared: Prepared, *, loader: LoaderConfig
 ) -> dict[str, float]:
     """Scores of a model on the role `validation`."""
-    return scores_of(validation_logits(model, prepared, feed=feed), prepared)
+    return scores_of(validation_logits(model, prepared, loader=loader), prepared)
 
 
-def validation_logits(model: ImageModel, prepared: Prepared, *, feed: LoaderConfig) -> Float32Array:
+def validation_logits(
+    model: ImageModel, prepared: Prepared, *, loader: LoaderConfig
+) -> Float32Array:
     """Logits (n, outputs) of the role `validation`."""
     validation = prepared.positions(["validation"])
     (logits,) = inference.run(
-        model, prepared.reader.take, validation, feed=feed, label="validation"
+        model, prepared.reader.take, validation, loader=loader, label="validation"
     ).logits
     return np.asarray(logits)
 

@@ -121,8 +121,8 @@ def make(
         return loop.fit(
             prepared, params, compute=compute, device=device, store=store, on_epoch=on_epoch
         )
-    feed = LoaderConfig(params.batch_size, compute.loader_threads, device)
-    trained = verify(given(prepared, params), prepared, feed=feed)
+    loader = LoaderConfig(params.batch_size, compute.loader_threads, device)
+    trained = verify(given(prepared, params), prepared, loader=loader)
     on_epoch(trained.best)
     return trained
 
@@ -147,7 +147,7 @@ def _warn_of_raw_input(params: TrainParams) -> None:
     )
 
 
-def verify(model: ImageModel, prepared: Prepared, *, feed: LoaderConfig) -> Trained:
+def verify(model: ImageModel, prepared: Prepared, *, loader: LoaderConfig) -> Trained:
     """Score a model on the validation role, as epoch 0 of a training that never was.
 
     A file does not say in which order its outputs stand, nor what they are; they are taken as
@@ -155,7 +155,7 @@ def verify(model: ImageModel, prepared: Prepared, *, feed: LoaderConfig) -> Trai
     """
     log.info("outputs are taken as %s, in this order", listed(prepared.schema.classes, limit=20))
     objectives.warn_of_gaps(prepared)
-    logits = objectives.validation_logits(model, prepared, feed=feed)
+    logits = objectives.validation_logits(model, prepared, loader=loader)
     scores = objectives.scores_of(logits, prepared)
     log.info(
         "as it came: validation loss %.4f, macro AUROC %.4f", scores["loss"], scores["macro_auroc"]

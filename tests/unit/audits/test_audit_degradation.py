@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from audit_tables import FEW, at
-from test_cases import CLEAN, MEL, NV, POINTS, make, stressed
+from case_tables import CLEAN, MEL, NV, POINTS, make, stressed
 
 from medaudit.audits import stress as stress_audit
 from medaudit.audits.stress import StressParams
@@ -174,17 +174,17 @@ class TestCorruptionErrors:
             audit(REFERENCE[["corruption", "severity"]])
 
     @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00"])
-    def test_an_unreadable_reference_is_one_line(self, tmp_path, content):
+    def test_an_unreadable_baseline_is_one_line(self, tmp_path, content):
         file = tmp_path / "conditions.csv"
         if content is not None:
             file.write_bytes(content)
-        params = StressParams(corruptions=("blur",), reference=file)
+        params = StressParams(corruptions=("blur",), baseline_model=file)
         with pytest.raises(DataError, match="is no readable table") as caught:
             stress_audit.read_baseline(params)
         assert "\n" not in str(caught.value)
 
-    def test_no_reference_is_asked_for(self, tmp_path):
+    def test_no_baseline_is_asked_for(self, tmp_path):
         assert stress_audit.read_baseline(StressParams(corruptions=("blur",))) is None
         REFERENCE.to_csv(tmp_path / "conditions.csv", index=False)
-        params = StressParams(corruptions=("blur",), reference=tmp_path / "conditions.csv")
+        params = StressParams(corruptions=("blur",), baseline_model=tmp_path / "conditions.csv")
         pd.testing.assert_frame_equal(stress_audit.read_baseline(params), REFERENCE)

@@ -17,7 +17,7 @@ from medaudit.stats.bootstrap import Bootstrap, IntervalParams, Measure, mean_di
 from medaudit.stats.intervals import Estimate
 from medaudit.stats.weighting import weighted_mean, weighted_ratio
 from medaudit.tables.predictions import Condition
-from tests.audit_runs import calibrate, defer, evaluate, slice_up, stress, study
+from tests.audit_runs import calibrate, case_study_of, defer, evaluate, slice_up, stress
 
 TASKS = ("multiclass", "multilabel", "multilabel_critical")
 AUDITS = ("evaluate", "stress", "slice", "calibrate", "selective", "cases")
@@ -74,15 +74,15 @@ def findings(stage, made):
 
 
 def cases_findings(clean, noisy, points):
-    book = study(clean, [noisy], points, CasesParams())
-    ids = book.controls["sample_id"]
+    study = case_study_of(clean, [noisy], points, CasesParams())
+    ids = study.controls["sample_id"]
     trials = pd.DataFrame(
         {"sample_id": ids, "intervention": "mirrored", "kind": "undo", "cause": "instability"}
     )
-    logits = book.test.table.logits[:, book.test.rows_of(ids)]
-    tried = case_study.control_evidence(book, trials, logits)
+    logits = study.test.table.logits[:, study.test.rows_of(ids)]
+    tried = case_study.control_evidence(study, trials, logits)
     focus = pd.DataFrame({"sample_id": ids, "cam_energy": 0.5, "lesion_share": 0.2})
-    return case_study.findings(book, [], tried, focus)
+    return case_study.findings(study, [], tried, focus)
 
 
 @pytest.mark.parametrize("stage", AUDITS)

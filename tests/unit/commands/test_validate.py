@@ -99,7 +99,7 @@ def test_images_of_the_test_role_get_the_answers_of_the_pipeline(built, tmp_path
     expected = [" + ".join(np.array(names)[row]) or "(none)" for row in above]
     assert found["above_threshold"].tolist() == expected
     called = np.array(names)[plain.argmax(axis=1)].tolist() if task.exclusive else expected
-    assert found["called"].tolist() == called
+    assert found["predicted"].tolist() == called
     drifted = pd.read_csv(tmp_path / "out/drift.csv").set_index(["statistic", "reference"])
     # Batches are made up otherwise, which changes the last bits: each image moves past itself.
     assert drifted.loc[("confidence", "test"), "ks_distance"] <= 1.001 / len(found)

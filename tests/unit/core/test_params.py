@@ -1,10 +1,21 @@
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import yaml
 from pydantic import BaseModel, ConfigDict
 
+from medaudit.audits.evaluate import EvaluateParams
+from medaudit.audits.stress import StressParams
 from medaudit.core.errors import ParamsError
-from medaudit.core.params import Section, load
+from medaudit.core.params import RENAMED, Section, load
+from medaudit.data.manifest import PrepareParams
+from medaudit.training.loop import TrainParams
+
+PROFILE = Path(__file__).parents[3] / "profiles/phantom.yaml"
+SECTIONS = {
+    each.section: each for each in (PrepareParams, TrainParams, EvaluateParams, StressParams)
+}
 
 
 class Toy(Section):
@@ -78,3 +89,16 @@ def test_a_missing_file_says_where_to_run(tmp_path):
 def test_an_unknown_key_below_a_key_is_answered_from_there(params, key, hint):
     with pytest.raises(ParamsError, match=f"unknown key `deep.shares.{key}`; {hint}"):
         load(Deep, params(f"deep: {{shares: {{{key}: 1}}}}"))
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_a_key_of_an_earlier_version_is_answered_with_its_new_name(params, old):
+    content = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    *place, key = old.split(".")
+    section = content
+    for part in place:
+        section = section[part]
+    section[key] = section.pop(RENAMED[old].rpartition(".")[2])
+    with pytest.raises(ParamsError) as caught:
+        load(SECTIONS[place[0]], params(yaml.safe_dump(content)))
+    assert str(caught.value).endswith(f"`{old}` is now called `{RENAMED[old]}`; rename it")

@@ -15,7 +15,7 @@ from medaudit.model.model_config import ModelCard
 
 SIZE = 32
 CPU = torch.device("cpu")
-FEED = LoaderConfig(batch_size=5, loader_threads=1, device=CPU)
+LOADER = LoaderConfig(batch_size=5, loader_threads=1, device=CPU)
 WEIGHT = np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]], dtype=np.float32)
 BIAS = np.array([0.1, -0.2], dtype=np.float32)
 CARD = ModelCard(

@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-import synthetic_evidence
+import synthetic_results
 
 from medaudit.core.errors import DataError, UnknownNameError
 from medaudit.report import figures, interval_warnings, narrative, render, results
@@ -20,7 +20,7 @@ SOURCE = "made elsewhere, read from p.csv"
 def content_of(root, folder, only=None):
     found = results.read_results(root, only=only)
     context = Context(
-        evidence=found,
+        results=found,
         params=ReportParams(title="Test"),
         checklist=render.questions(found),
         commit=Commit("", dirty=False),
@@ -104,7 +104,7 @@ class TestLabels:
         found = results.read_results(labelled)
         assert "an illustration" in cases.maps(found)
         bare = [entry | {"images": {"image": "a.png"}} for entry in found.cases]
-        without = dataclasses.replace(found, dossier={"cases": bare})
+        without = dataclasses.replace(found, case_study={"cases": bare})
         assert cases.maps(without).startswith("There is no Grad-CAM")
         exported = dataclasses.replace(without, exported=True)
         assert "an exported model" in cases.maps(exported)
@@ -159,7 +159,7 @@ class TestElsewhere:
         assert len(content_of(root, tmp_path / "figures", AUDITED)["sections"]) == 5
 
     def test_conditions_may_be_given(self, tmp_path):
-        root = synthetic_evidence.write_audit(tmp_path / "audit", n_labels=None, stress=True)
+        root = synthetic_results.write_audit(tmp_path / "audit", n_labels=None, stress=True)
         made = content_of(root, tmp_path / "figures", (*AUDITED, "stress"))
         assert "Conditions are predictions of the same test images" in words_of(made)
 

@@ -5,7 +5,7 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
-import synthetic_evidence
+import synthetic_results
 
 from medaudit.core.errors import DataError
 from medaudit.report import checklist, figures, render, results
@@ -19,7 +19,7 @@ MEGABYTE = 2**20
 
 def context_of(root, **params):
     return Context(
-        evidence=results.read_results(root),
+        results=results.read_results(root),
         params=ReportParams(title="Test <report>", **params),
         checklist=checklist.read(root / "report/deployment_checklist.yaml"),
         commit=COMMIT,
@@ -139,7 +139,7 @@ class TestPdf:
     "options", [{"large": True}, {"critical": False}, {"large": True, "n_labels": 14}]
 )
 def test_large_and_uncritical_studies_are_set_as_well(options, tmp_path):
-    root = synthetic_evidence.write_evidence(tmp_path / "study", **options)
+    root = synthetic_results.write_results(tmp_path / "study", **options)
     drawn = figures.draw_all(results.read_results(root), tmp_path / "figures")
     report = render.build(context_of(root), drawn=drawn)
     page = render.render_html(report, figures=drawn, pictures=root / "artifacts/cases")

@@ -146,7 +146,7 @@ def test_without_profiles_the_parameters_are_those_of_the_commit(tmp_path):
 
 
 def measured(found, folder, **changes):
-    """The evidence of a run whose spread was measured, with other parameters if asked."""
+    """The results of a run whose spread was measured, with other parameters if asked."""
     spreads = folder / "profiles/spread"
     spreads.mkdir(parents=True)
     (spreads / "study.yaml").write_text(yaml.safe_dump(dict(found.params)))

@@ -140,5 +140,5 @@ def test_a_share_in_blocks_of_replicates(monkeypatch):
     members = TRUTH & (SCORES > 1)
     weights = over().resamples.weights
     whole = share_of(members, TRUTH)(weights)
-    monkeypatch.setattr("medaudit.stats.bootstrap.WEIGHT_BYTES", 8 * N * 7)
+    monkeypatch.setattr("medaudit.stats.weighting.SMALL_ROWS", 7)
     np.testing.assert_array_equal(share_of(members, TRUTH)(weights), whole)

@@ -188,9 +188,9 @@ def test_macro_leaves_out_what_the_whole_sample_lacks(table, points):
 class TestPromisedSpecificity:
     def test_is_the_order_statistic_of_clopper_and_pearson(self, table):
         part = table.role("calibration")
-        promised = operating_points.choose(part, specificity=0.8, confidence=0.9)
+        promised = operating_points.choose(part, specificity=0.8, assurance=0.9)
         plain = operating_points.choose(part, specificity=0.8)
-        assert promised.confidence == 0.9
+        assert promised.assurance == 0.9
         assert all(p >= q for p, q in zip(promised.thresholds, plain.thresholds, strict=True))
         # One image of each of the 75 groups: P(Bin(n, 0.8) < k) >= 0.9 for the k-th score.
         _, first = np.unique(part.group_ids, return_index=True)
@@ -202,4 +202,4 @@ class TestPromisedSpecificity:
 
     def test_too_few_negatives_are_one_line(self, table):
         with pytest.raises(DataError, match=r"from 459 calibration groups .* too few for akiec"):
-            operating_points.choose(table.role("calibration"), specificity=0.99, confidence=0.99)
+            operating_points.choose(table.role("calibration"), specificity=0.99, assurance=0.99)

@@ -96,7 +96,8 @@ def load(params: Params) -> RawDataset:
     )
     filled = [params.image_column, *([] if params.group is None else [params.group])]
     base.require_filled(cells, filled, path=table)
-    cells = cells.assign(**_paths(cells, params, table=table))
+    ids, paths = _paths(cells, params, table=table)
+    cells = cells.assign(sample_id=ids, image_path=paths)
     cells, uncertain, assumed = _certain(cells, params, table=table)
     slices = _slices(cells, params)
     rows, schema = _rows(cells, params, table=table, slices=slices)
@@ -130,8 +131,10 @@ def _table(params: Params) -> Path:
     return table
 
 
-def _paths(cells: pd.DataFrame, params: Params, *, table: Path) -> dict[str, Sequence[object]]:
-    """Ids and paths: an id is the path relative to the folder that holds all the images."""
+def _paths(
+    cells: pd.DataFrame, params: Params, *, table: Path
+) -> tuple[list[str], list[str | float]]:
+    """Ids, relative to the folder that holds all the images; paths, NaN where nothing is there."""
     found = source_files.within(
         params.root, cells[params.image_column], table=table, anywhere=params.allow_absolute
     )
@@ -146,7 +149,7 @@ def _paths(cells: pd.DataFrame, params: Params, *, table: Path) -> dict[str, Seq
     top = os.path.abspath(params.root)  # noqa: PTH100  as above
     start = top if all(path.startswith(top + os.sep) for path in full) else _above(full, top)
     ids = [os.path.relpath(path, start).replace(os.sep, "/") for path in full]
-    return {"sample_id": ids, "image_path": there}
+    return ids, there
 
 
 def _above(paths: Sequence[str], root: str) -> str:
@@ -168,7 +171,7 @@ def _certain(
     if ids and params.uncertain == "stop":
         ways = "`negative` or `leave_out`" if params.labels else "`leave_out`"
         raise DataError(
-            f"{table}: label {listed(unknown.columns[unknown.any()])} is empty or -1 in "
+            f"{table}: label {listed(list(unknown.columns[unknown.any()]))} is empty or -1 in "
             f"{len(ids)} rows: {listed(ids)}; fill it, or set `data.uncertain` to {ways}"
         )
     if params.uncertain == "negative":
@@ -233,7 +236,7 @@ def _with_roles(
 def _slices(cells: pd.DataFrame, params: Params) -> tuple[str, ...]:
     if params.slices is not None:
         return params.slices
-    others = [name for name in cells if name not in {*params.meant, "sample_id", "image_path"}]
+    others = [str(name) for name in cells if name not in {*params.meant, "sample_id", "image_path"}]
     chosen = tuple(name for name in others if name not in base.TAKEN and _sliceable(cells, name))
     unfit = [name for name in others if name not in chosen]
     if unfit:

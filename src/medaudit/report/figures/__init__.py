@@ -31,12 +31,12 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
 }
 
 
-def draw_all(evidence: Results, folder: Path) -> dict[str, Path]:
-    """Write every figure that the evidence allows as SVG; returns the paths by stem."""
+def draw_all(results: Results, folder: Path) -> dict[str, Path]:
+    """Write every figure that the results allow as SVG; returns the paths by stem."""
     written = {}
     with style.styled():
         for name, make in FIGURES.items():
-            figure = make(evidence)
+            figure = make(results)
             if figure is not None:
                 written[name] = folder / f"{name}.svg"
                 style.save(figure, written[name])

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from medaudit.audits.calibrate import BASELINE
-from medaudit.report import formatting, results, style
+from medaudit.report import formatting, style
 from medaudit.report.formatting import Number, between, plain, real
+from medaudit.report.results import realised_deferral
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +27,9 @@ IN_HALF, IN_FULL = 2, 5
 NEARLY_WHOLE = 0.6
 
 
-def reliability_figure(evidence: Results) -> Figure | None:
+def reliability_figure(results: Results) -> Figure | None:
     """A reliability diagram per event, with a line per calibrator."""
-    table = evidence.table("calibrate", "reliability")
+    table = results.table("calibrate", "reliability")
     if table.empty:
         return None
     events, methods = (list(table[column].unique()) for column in ("event", "stage"))
@@ -40,7 +41,7 @@ def reliability_figure(evidence: Results) -> Figure | None:
     figure, axes = style.canvas(*size, rows=lines, columns=columns)
     for ax, name in zip(axes, events, strict=False):
         draw_reliability(table[table["event"] == name], ax, colours=colours)
-        ax.set_title(title(evidence, str(name)), fontsize=5.7, fontweight="normal", x=-0.18)
+        ax.set_title(title(results, str(name)), fontsize=5.7, fontweight="normal", x=-0.18)
     style.blank(axes[len(events) :])
     for ax in axes[::columns]:
         ax.set_ylabel("observed frequency")
@@ -93,31 +94,31 @@ def draw_masses(table: pd.DataFrame, ax: Axes) -> None:
     ax.bar(middle, share, width=0.92 * width, color=style.LIGHT)
 
 
-def title(evidence: Results, event: str) -> str:
+def title(results: Results, event: str) -> str:
     """The event with its ECE before calibration, and the floor under it."""
     asked = {"calibrator": BASELINE, "event": event}
-    ece = evidence.number("calibrate", "events", metric="ece", **asked)
-    floors = evidence.rows("calibrate", "noise_floor", **asked)
+    ece = results.number("calibrate", "events", metric="ece", **asked)
+    floors = results.rows("calibrate", "noise_floor", **asked)
     floor = f", floor {plain(real(floors[0]['p95']))}" if floors else ""
     ends = f"({between(ece.low, ece.high)})" if ece.defined else ""
     return f"{formatting.event(event)}\nECE {plain(ece.value)} {ends}\n{floor[2:]}".rstrip()
 
 
-def risk_coverage_figure(evidence: Results) -> Figure | None:
+def risk_coverage_figure(results: Results) -> Figure | None:
     """Risk over coverage; beside it the critical recall among the kept, or generalised risk."""
-    table = evidence.table("selective", "risk_coverage")
+    table = results.table("selective", "risk_coverage")
     if table.empty:
         return None
-    recall = evidence.table("selective", "by_coverage")
+    recall = results.table("selective", "by_coverage")
     figure, (left, right) = style.canvas(style.HALF, 2.15, columns=2)
     colours = dict(zip(table["method"].unique(), METHOD_COLOURS, strict=False))
     draw_curves(table, left, column="risk", colours=colours)
     left.set(ylabel="risk among the kept", title="Risk")
     for name, colour in colours.items():
-        draw_cross(evidence, left, "selective_risk", colour=colour, score=name)
-    if evidence.critical is not None:
-        draw_recall(recall, right, critical=evidence.critical)
-        draw_cross(evidence, right, "critical_recall_kept", colour=style.RED)
+        draw_cross(results, left, "selective_risk", colour=colour, score=name)
+    if results.critical is not None:
+        draw_recall(recall, right, critical=results.critical)
+        draw_cross(results, right, "critical_recall_kept", colour=style.RED)
     else:
         draw_curves(table, right, column="generalised_risk", colours=colours)
         right.set(ylabel="risk of a kept failure", title="Generalised risk")
@@ -145,10 +146,10 @@ def draw_recall(table: pd.DataFrame, ax: Axes, *, critical: str | None) -> None:
 
 
 def draw_cross(
-    evidence: Results, ax: Axes, metric: str, *, colour: str, score: str | None = None
+    results: Results, ax: Axes, metric: str, *, colour: str, score: str | None = None
 ) -> None:
     """The deferral that calibration froze, with its interval."""
-    place = results.realised_deferral(evidence, "coverage", score).value
-    found: Number = results.realised_deferral(evidence, metric, score)
+    place = realised_deferral(results, "coverage", score).value
+    found: Number = realised_deferral(results, metric, score)
     ax.plot([place] * 2, [found.low, found.high], color=colour, linewidth=0.8)
     ax.plot(place, found.value, "x", color=colour, markersize=4)

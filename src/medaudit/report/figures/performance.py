@@ -23,12 +23,12 @@ FEW_EPOCHS = 3
 HIDDEN = ("epoch", "split", "loss", "learning_rate")
 
 
-def class_counts_figure(evidence: Results) -> Figure | None:
+def class_counts_figure(results: Results) -> Figure | None:
     """Images per class, stacked by role."""
-    if evidence.table("prepare", "class_counts").empty:
+    if results.table("prepare", "class_counts").empty:
         return None
-    figure, (ax,) = style.canvas(style.HALF, 0.75 + bars_height(len(evidence.classes)))
-    draw_class_counts(evidence.table("prepare", "class_counts"), ax)
+    figure, (ax,) = style.canvas(style.HALF, 0.75 + bars_height(len(results.classes)))
+    draw_class_counts(results.table("prepare", "class_counts"), ax)
     return figure
 
 
@@ -53,13 +53,13 @@ def draw_class_counts(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderpad=0, columnspacing=0.9)
 
 
-def training_figure(evidence: Results) -> Figure | None:
+def training_figure(results: Results) -> Figure | None:
     """Loss of both roles, and the scores of the validation role, over epochs."""
-    table = evidence.table("train", "curves")
+    table = results.table("train", "curves")
     if table.empty:
         return None
     figure, (left, right) = style.canvas(style.HALF, 1.9, columns=2)
-    best = evidence.scalar("train", "best_epoch")
+    best = results.scalar("train", "best_epoch")
     draw_loss(table, left)
     draw_scores(table, right)
     for ax in (left, right):
@@ -114,16 +114,16 @@ MANY = 8
 """Above so many classes, tables are printed in percent and legends in small type."""
 
 
-def per_class_figure(evidence: Results) -> Figure:
+def per_class_figure(results: Results) -> Figure:
     """Every class against the rest, with intervals."""
-    table = evidence.table("evaluate", "per_class")
-    asked = PANELS if evidence.exclusive else LABEL_PANELS
+    table = results.table("evaluate", "per_class")
+    asked = PANELS if results.exclusive else LABEL_PANELS
     metrics = [name for name in asked if name in set(table["metric"])]
-    n = len(evidence.classes)
+    n = len(results.classes)
     height = 0.5 + (0.165 if n <= MANY else 0.125) * n
     figure, axes = style.canvas(style.FULL, height, columns=len(metrics), sharey=True)
     for ax, name in zip(axes, metrics, strict=True):
-        draw_per_class(table[table["metric"] == name], ax, metric=name, critical=evidence.critical)
+        draw_per_class(table[table["metric"] == name], ax, metric=name, critical=results.critical)
     counted = table[table["metric"] == metrics[0]]
     pairs = zip(counted["class"], counted["n_positive"], strict=True)
     axes[0].set_yticks(range(len(counted)), [f"{name} ({int(n):,})" for name, n in pairs])
@@ -164,17 +164,17 @@ def draw_interval(
     ax.plot(ends[0], place, "o", markersize=3.2, color=colour, markerfacecolor=face, mew=0.8)
 
 
-def curves_figure(evidence: Results) -> Figure | None:
+def curves_figure(results: Results) -> Figure | None:
     """ROC and precision-recall curves of every class."""
-    roc = evidence.table("evaluate", "roc")
-    pr = evidence.table("evaluate", "precision_recall")
+    roc = results.table("evaluate", "roc")
+    pr = results.table("evaluate", "precision_recall")
     if roc.empty or pr.empty:
         return None
-    many = len(evidence.classes) > MANY
+    many = len(results.classes) > MANY
     figure, (left, right) = style.canvas(style.HALF, 2.75 if many else 2.15, columns=2)
-    colours = style.class_colours(evidence.classes)
-    draw_curves(roc, left, x="fpr", y="tpr", colours=colours, critical=evidence.critical)
-    draw_curves(pr, right, x="recall", y="precision", colours=colours, critical=evidence.critical)
+    colours = style.class_colours(results.classes)
+    draw_curves(roc, left, x="fpr", y="tpr", colours=colours, critical=results.critical)
+    draw_curves(pr, right, x="recall", y="precision", colours=colours, critical=results.critical)
     left.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.6, linestyle=":")
     left.set(xlabel=f"1 {MINUS} specificity", ylabel="sensitivity", title="ROC")
     right.set(xlabel="recall", ylabel="precision", title="Precision, recall")
@@ -211,9 +211,9 @@ def draw_curves(
     ax.grid()
 
 
-def confusion_figure(evidence: Results) -> Figure | None:
+def confusion_figure(results: Results) -> Figure | None:
     """Share of the images with every true class for which each class is called."""
-    table = evidence.table("evaluate", "confusion")
+    table = results.table("evaluate", "confusion")
     if table.empty:
         return None
     many = table["truth"].nunique() > MANY
@@ -252,14 +252,14 @@ def truths(table: pd.DataFrame) -> dict[str, int]:
     return {str(name): known.get(str(name), 0) for name in table["truth"].unique()}
 
 
-def threshold_figure(evidence: Results) -> Figure | None:
+def threshold_figure(results: Results) -> Figure | None:
     """Sensitivity and specificity of the critical class over thresholds."""
-    table = evidence.table("evaluate", "threshold")
+    table = results.table("evaluate", "threshold")
     if table.empty:
         return None
     figure, (ax,) = style.canvas(style.HALF, 2.15)
-    draw_threshold(table, ax, target=evidence.points.specificity)
-    ax.set_title(f"Critical class {evidence.critical} over thresholds")
+    draw_threshold(table, ax, target=results.points.specificity)
+    ax.set_title(f"Critical class {results.critical} over thresholds")
     figure.legend(loc="outside lower center", ncols=4, columnspacing=1.0)
     return figure
 

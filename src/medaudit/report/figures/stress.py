@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medaudit.core.findings import row_dicts
 from medaudit.report import formatting, style
 from medaudit.report.figures.performance import draw_interval
 from medaudit.report.formatting import ALPHA
@@ -27,30 +28,30 @@ MOST_ROWS, FEW_ROWS = 24, 12
 OVERALL = ("accuracy", "exact_match")
 
 
-def was_cut(evidence: Results) -> bool:
+def was_cut(results: Results) -> bool:
     """Whether any slice was asked for, be it refused."""
-    return any(len(evidence.table("slice", name)) for name in ("slices", "refused"))
+    return any(len(results.table("slice", name)) for name in ("slices", "refused"))
 
 
-def second(evidence: Results) -> str:
+def second(results: Results) -> str:
     """The measure of the whole call: accuracy, or the share of samples without any error."""
-    known = evidence.names("slice", "slices", "metric")
+    known = results.names("slice", "slices", "metric")
     return next((name for name in OVERALL if name in known), OVERALL[0])
 
 
-def primary(evidence: Results) -> str:
+def primary(results: Results) -> str:
     """The measure that the slice stage was asked to judge by; the overall one where it has none."""
-    asked = (evidence.params.get("slice") or {}).get("primary")
-    return str(asked) if asked in evidence.names("slice", "slices", "metric") else second(evidence)
+    asked = (results.params.get("slice") or {}).get("primary")
+    return str(asked) if asked in results.names("slice", "slices", "metric") else second(results)
 
 
-def metrics(evidence: Results) -> list[str]:
+def metrics(results: Results) -> list[str]:
     """The measures of the slice figure: the primary one, and the overall one beside it."""
-    table = evidence.table("slice", "slices")
+    table = results.table("slice", "slices")
     if table.empty:
         return []
     defined = set(table.dropna(subset=["value"])["metric"])
-    return [n for n in dict.fromkeys((primary(evidence), second(evidence))) if n in defined]
+    return [n for n in dict.fromkeys((primary(results), second(results))) if n in defined]
 
 
 def shown_slices(table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
@@ -61,9 +62,9 @@ def shown_slices(table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
     return [str(name) for name in part["slice"].unique() if name in chosen]
 
 
-def slices_figure(evidence: Results) -> Figure | None:
+def slices_figure(results: Results) -> Figure | None:
     """A forest of slices with the value on all of test as a line."""
-    wanted, table = metrics(evidence), evidence.table("slice", "slices")
+    wanted, table = metrics(results), results.table("slice", "slices")
     if not wanted:
         return None
     order = shown_slices(table, wanted)
@@ -71,12 +72,12 @@ def slices_figure(evidence: Results) -> Figure | None:
     figure, axes = style.canvas(style.FULL, height, columns=len(wanted), sharey=True)
     for ax, name in zip(axes, wanted, strict=True):
         draw_slices(table[table["metric"] == name], ax, order=order)
-        whole = evidence.measure(name).value
+        whole = results.measure(name).value
         if math.isfinite(whole):
             ax.axvline(whole, color="#222222", linewidth=0.7, linestyle="--")
     behind = table[table["metric"] == wanted[0]]
-    _name_rows(behind, axes[0], order=order, critical=evidence.critical)
-    title_panels(axes, [formatting.metric(name, evidence.critical) for name in wanted])
+    _name_rows(behind, axes[0], order=order, critical=results.critical)
+    title_panels(axes, [formatting.metric(name, results.critical) for name in wanted])
     return figure
 
 
@@ -90,15 +91,15 @@ def title_panels(axes: Sequence[Axes], titles: Sequence[str]) -> None:
 
 def draw_slices(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:
     """A row per slice; red and filled where Holm leaves it worse than the rest of test."""
-    for row in table[table["slice"].isin(order)].itertuples():
-        shown = bool(row.p_holm < ALPHA)
-        worse = shown and float(row.gap) * int(row.direction) < 0
+    for row in row_dicts(table[table["slice"].isin(order)]):
+        shown = bool(row["p_holm"] < ALPHA)
+        worse = shown and float(row["gap"]) * int(row["direction"]) < 0
         draw_interval(
             ax,
-            order.index(str(row.slice)),
-            row.value,
-            row.low,
-            row.high,
+            order.index(str(row["slice"])),
+            row["value"],
+            row["low"],
+            row["high"],
             colour=style.RED if worse else style.BLUE,
             filled=shown,
         )
@@ -110,10 +111,10 @@ def draw_slices(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:
 def _name_rows(
     table: pd.DataFrame, ax: Axes, *, order: Sequence[str], critical: str | None
 ) -> None:
-    counts = table.set_index("slice")
+    counts = {str(row["slice"]): row for row in row_dicts(table)}
     names = []
     for name in order:
-        row = counts.loc[name]
+        row = counts[name]
         positives = row["n_positive"]
         behind = f", {int(positives)} {critical}" if critical and math.isfinite(positives) else ""
         names.append(f"{name.replace('_', ' ')} ({int(row['n']):,}{behind})")
@@ -125,9 +126,9 @@ FEW, STEP, DENSE_STEP = 6, 0.235, 0.195
 SMALLEST = 1e-9
 
 
-def primaries(evidence: Results) -> list[str]:
+def primaries(results: Results) -> list[str]:
     """The measures that the stress stage follows over severity, those of all classes first."""
-    names = evidence.names("stress", "severity", "metric")
+    names = results.names("stress", "severity", "metric")
     return sorted(names, key=lambda name: (name.startswith("critical"), names.index(name)))
 
 
@@ -137,21 +138,21 @@ def metric_colours(names: Sequence[str]) -> dict[str, str]:
     return {name: style.RED if name.startswith("critical") else next(plain) for name in names}
 
 
-def severity_figure(evidence: Results) -> Figure | None:
+def severity_figure(results: Results) -> Figure | None:
     """One panel per corruption: the primary measures from clean over the severities."""
-    table = evidence.table("stress", "severity")
+    table = results.table("stress", "severity")
     if table.empty:
         return None
     names = list(table["corruption"].unique())
     columns = min(COLUMNS, max(LEAST_COLUMNS, len(names)))
     lines = -(-len(names) // columns)
-    colours = metric_colours(primaries(evidence))
+    colours = metric_colours(primaries(results))
     figure, axes = style.canvas(
         style.FULL, 0.35 + 1.1 * lines, rows=lines, columns=columns, sharex=True, sharey=True
     )
     for ax, name in zip(axes, names, strict=False):
         part = table[table["corruption"] == name]
-        draw_severity(part, ax, colours=colours, critical=evidence.critical)
+        draw_severity(part, ax, colours=colours, critical=results.critical)
         ax.set_title(formatting.words(name))
         ax.tick_params(labelbottom=True)
     style.blank(axes[len(names) :])
@@ -178,19 +179,19 @@ def draw_severity(
     ax.grid(axis="y")
 
 
-def delta_figure(evidence: Results) -> Figure | None:
+def delta_figure(results: Results) -> Figure | None:
     """Condition minus clean with intervals, one panel per primary measure."""
-    table = evidence.table("stress", "conditions")
+    table = results.table("stress", "conditions")
     if table.empty:
         return None
     table = table[table["severity"] > 0]
     names = list(table["corruption"].unique())
-    metrics = primaries(evidence)
+    metrics = primaries(results)
     height = 0.75 + (STEP if len(names) <= FEW else DENSE_STEP) * len(names)
     figure, axes = style.canvas(style.FULL, height, columns=len(metrics), sharey=True)
     for ax, name in zip(axes, metrics, strict=True):
         draw_delta(table[table["metric"] == name], ax, names=names)
-        ax.set_title(formatting.metric(name, evidence.critical))
+        ax.set_title(formatting.metric(name, results.critical))
     figure.legend(
         handles=_severity_keys(sorted(int(s) for s in table["severity"].unique())),
         loc="outside upper center",
@@ -202,16 +203,16 @@ def delta_figure(evidence: Results) -> Figure | None:
 def draw_delta(table: pd.DataFrame, ax: Axes, *, names: Sequence[str]) -> None:
     """A row per corruption, a point per severity; filled where Holm leaves a difference."""
     severities = sorted(int(s) for s in table["severity"].unique())
-    for row in table.itertuples():
-        place = severities.index(int(row.severity)) - (len(severities) - 1) / 2
+    for row in row_dicts(table):
+        place = severities.index(int(row["severity"])) - (len(severities) - 1) / 2
         draw_interval(
             ax,
-            names.index(str(row.corruption)) + place * 0.8 / len(severities),
-            row.delta,
-            row.delta_low,
-            row.delta_high,
-            colour=style.severity_colour(int(row.severity)),
-            filled=bool(row.p_holm < ALPHA),
+            names.index(str(row["corruption"])) + place * 0.8 / len(severities),
+            row["delta"],
+            row["delta_low"],
+            row["delta_high"],
+            colour=style.severity_colour(int(row["severity"])),
+            filled=bool(row["p_holm"] < ALPHA),
         )
     ax.axvline(0, color="#222222", linewidth=0.7)
     ax.set_yticks(range(len(names)), [formatting.words(name) for name in names])
@@ -236,16 +237,16 @@ def _severity_keys(severities: Sequence[int]) -> list[object]:
     ]
 
 
-def predicted_figure(evidence: Results) -> Figure | None:
+def predicted_figure(results: Results) -> Figure | None:
     """What is called under clean and under every corruption at its greatest severity."""
-    table = evidence.table("stress", "predicted")
+    table = results.table("stress", "predicted")
     if table.empty:
         return None
-    order = greatest(evidence.table("stress", "conditions"))
-    keys = 0.3 + 0.125 * len(evidence.classes)
+    order = greatest(results.table("stress", "conditions"))
+    keys = 0.3 + 0.125 * len(results.classes)
     figure, (ax,) = style.canvas(style.FULL, max(0.6 + 0.145 * len(order), keys))
-    if evidence.exclusive:
-        draw_predicted(table, ax, order=order, colours=style.class_colours(evidence.classes))
+    if results.exclusive:
+        draw_predicted(table, ax, order=order, colours=style.class_colours(results.classes))
     else:
         figure.set_figheight(0.95 + 0.145 * len(order))
         draw_called(table, ax, order=order)

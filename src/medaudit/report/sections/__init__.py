@@ -1,4 +1,4 @@
-"""The eight sections of the report: evidence to blocks."""
+"""The eight sections of the report: results to blocks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Chapter:
     """How a section is written, and the stages whose numbers it prints.
 
-    `write` gives `None` where there is no evidence for the section.
+    `write` gives `None` where no stage gave results for the section.
     """
 
     write: Callable[[Context], Block | None]

@@ -33,19 +33,19 @@ IDEAL = (
 )
 
 
-def words(evidence: Results) -> str:
+def words(results: Results) -> str:
     """What is fitted on what, what the floor is, and which probabilities the rest uses."""
     return (
         f"Calibrators are fitted on calibration and scored on test. The noise floor is the ECE "
         f"that a perfectly calibrated model with the same confidences shows by chance. "
-        f"{assumed(evidence)}{fitted(evidence)}Thresholds, calls and deferral use the "
+        f"{assumed(results)}{fitted(results)}Thresholds, calls and deferral use the "
         f"uncalibrated probabilities (identity); calibrators are shown beside them."
     )
 
 
-def assumed(evidence: Results) -> str:
+def assumed(results: Results) -> str:
     """What floor and z take for granted, where it does not hold."""
-    first = number(evidence.rows("calibrate", "summary")[0])
+    first = number(results.rows("calibrate", "summary")[0])
     if not first.grouped:
         return ""
     return (
@@ -54,43 +54,43 @@ def assumed(evidence: Results) -> str:
     )
 
 
-def fitted(evidence: Results) -> str:
+def fitted(results: Results) -> str:
     """The temperature, where one was fitted."""
-    value = real(evidence.scalar("calibrate", "temperature"))
+    value = real(results.scalar("calibrate", "temperature"))
     return f"The fitted temperature is {plain(value)}. " if math.isfinite(value) else ""
 
 
-def blocks(evidence: Results) -> list[Block]:
+def blocks(results: Results) -> list[Block]:
     """Losses by calibrator, the shape of the miscalibration, and the long table."""
     # Labels have one table for shape and deferral together.
-    own = [shape(evidence)] if evidence.exclusive else []
-    return [losses(evidence), *own, details("Every event and measure", events(evidence))]
+    own = [shape(results)] if results.exclusive else []
+    return [losses(results), *own, details("Every event and measure", events(results))]
 
 
-def losses(evidence: Results) -> Block:
+def losses(results: Results) -> Block:
     """A row per measure, a column per calibrator with its paired change against identity."""
-    names = evidence.names("calibrate", "summary", "calibrator")
-    known = evidence.names("calibrate", "summary", "metric")
+    names = results.names("calibrate", "summary", "calibrator")
+    known = results.names("calibrate", "summary", "metric")
     rows = []
     for metric in (name for name in MEASURES if name in known):
-        cells = [cell for name in names for cell in measured(evidence, name, metric)]
+        cells = [cell for name in names for cell in measured(results, name, metric)]
         rows.append((formatting.metric(metric), *cells))
         if metric == "ece":
-            floors = [cell for name in names for cell in floor(evidence, name)]
+            floors = [cell for name in names for cell in floor(results, name)]
             rows.append(("its noise floor: mean / p95", *floors))
     heads = [
         head
         for name in names
         for head in ((formatting.words(name), "Δ to identity")[: 1 + (name != BASELINE)])
     ]
-    n = count(evidence.rows("calibrate", "summary")[0]["n"])
+    n = count(results.rows("calibrate", "summary")[0]["n"])
     caption = f"Calibration on test, n={n}; lower is better, but for Brier skill"
     return table(caption, ("measure", *heads), rows)
 
 
-def measured(evidence: Results, calibrator: str, metric: str) -> list[str]:
+def measured(results: Results, calibrator: str, metric: str) -> list[str]:
     """The value of a calibrator, and its change where it is not the baseline."""
-    rows = evidence.rows("calibrate", "summary", calibrator=calibrator, metric=metric)
+    rows = results.rows("calibrate", "summary", calibrator=calibrator, metric=metric)
     if not rows:
         return ["", ""][: 1 + (calibrator != BASELINE)]
     found = estimate(number(rows[0]))
@@ -100,47 +100,47 @@ def measured(evidence: Results, calibrator: str, metric: str) -> list[str]:
     return [found, difference(changed)]
 
 
-def floor(evidence: Results, calibrator: str) -> list[str]:
+def floor(results: Results, calibrator: str) -> list[str]:
     """Mean and 95th percentile of the ECE by chance."""
-    rows = evidence.rows("calibrate", "noise_floor", calibrator=calibrator, event=MEAN)
+    rows = results.rows("calibrate", "noise_floor", calibrator=calibrator, event=MEAN)
     row = rows[0] if rows else {}
     found = f"{plain(real(row.get('mean')))} / {plain(real(row.get('p95')))}"
     return [found] if calibrator == BASELINE else [found, ""]
 
 
-def shape(evidence: Results) -> Block:
+def shape(results: Results) -> Block:
     """Cox slope and intercept of the critical class, or of the call, under every calibrator."""
     rows = [
         (
             formatting.event(event),
             formatting.words(calibrator),
-            *shape_cells(evidence, calibrator, event),
+            *shape_cells(results, calibrator, event),
         )
-        for event in shaped(evidence)
-        for calibrator in evidence.names("calibrate", "events", "calibrator")
+        for event in shaped(results)
+        for calibrator in results.names("calibrate", "events", "calibrator")
     ]
     heads = [formatting.metric(name) for name in SHAPE]
     caption = f"Shape of the miscalibration on test: {IDEAL}"
     return table(caption, ("class", "calibrator", *heads, "n", "positives"), rows, align="llrrrrr")
 
 
-def shaped(evidence: Results) -> list[str]:
+def shaped(results: Results) -> list[str]:
     """The critical class, or else all events."""
-    known = evidence.names("calibrate", "events", "event")
-    if evidence.exclusive and evidence.critical in known:
-        return [str(evidence.critical)]
+    known = results.names("calibrate", "events", "event")
+    if results.exclusive and results.critical in known:
+        return [str(results.critical)]
     return known
 
 
-def shape_cells(evidence: Results, calibrator: str, event: str) -> list[str]:
+def shape_cells(results: Results, calibrator: str, event: str) -> list[str]:
     """Slope, intercept and z of one event, and what they rest on."""
     asked = {"calibrator": calibrator, "event": event}
-    found = [evidence.number("calibrate", "events", metric=name, **asked) for name in SHAPE]
+    found = [results.number("calibrate", "events", metric=name, **asked) for name in SHAPE]
     cells = [estimate(each, 2) for each in found]
     return [*cells, count(found[0].n), count(found[0].n_positive)]
 
 
-def events(evidence: Results) -> Block:
+def events(results: Results) -> Block:
     """The long table of calibrators, events and measures."""
     rows = [
         (
@@ -150,7 +150,7 @@ def events(evidence: Results) -> Block:
             estimate(number(row)),
             count(row["n"]),
         )
-        for row in evidence.rows("calibrate", "events")
+        for row in results.rows("calibrate", "events")
     ]
     columns = ("calibrator", "event", "measure", "value (interval)", "n")
     return table("Every event and measure", columns, rows, align="lllrr")
@@ -161,8 +161,8 @@ SHAPED = len(SHAPE)
 
 def section(context: Context) -> Block | None:
     """Reliability with its noise floor; risk, coverage, deferral."""
-    evidence = context.evidence
-    calibrated, deferred = (stage in evidence.stages for stage in ("calibrate", "selective"))
+    results = context.results
+    calibrated, deferred = (stage in results.stages for stage in ("calibrate", "selective"))
     if not (calibrated or deferred):
         return None
     return part(
@@ -170,61 +170,61 @@ def section(context: Context) -> Block | None:
         text(
             " ".join(
                 [
-                    *((words(evidence),) if calibrated else ()),
-                    *((frozen(evidence),) if deferred else ()),
+                    *((words(results),) if calibrated else ()),
+                    *((frozen(results),) if deferred else ()),
                 ]
             )
         ),
-        *charts(evidence),
-        *(blocks(evidence) if calibrated else ()),
-        *(selection.blocks(evidence) if deferred else ()),
-        *(() if evidence.exclusive else (by_label(evidence),)),
+        *charts(results),
+        *(blocks(results) if calibrated else ()),
+        *(selection.blocks(results) if deferred else ()),
+        *(() if results.exclusive else (by_label(results),)),
     )
 
 
-def frozen(evidence: Results) -> str:
+def frozen(results: Results) -> str:
     """How the deferral was chosen, and what risk is."""
-    asked = plain(real(evidence.scalar("selective", "coverage_asked")), 2)
+    asked = plain(real(results.scalar("selective", "coverage_asked")), 2)
     said = f"The deferral threshold is frozen on calibration at coverage {asked}."
-    if evidence.exclusive:
+    if results.exclusive:
         return said
-    weight = (evidence.params.get("selective") or {}).get("false_negative_weight")
+    weight = (results.params.get("selective") or {}).get("false_negative_weight")
     heavier = f", where a missed label weighs {weight:g} false alarms" if weight else ""
     return f"{said} Risk is the weighted share of wrong calls of an image{heavier}."
 
 
-def charts(evidence: Results) -> list[Block]:
+def charts(results: Results) -> list[Block]:
     """Reliability and risk over coverage; side by side where reliability takes half of the page."""
-    drawn = "bars: share of the cases" if evidence.exclusive else "bins hold equally many cases"
+    drawn = "bars: share of the cases" if results.exclusive else "bins hold equally many cases"
     reliability = figure(
         "reliability",
         f"Reliability of stated probabilities on test, a line per calibrator; {drawn}. ECE and "
         f"floor (95th percentile) are those of identity.",
     )
     risk = figure("risk_coverage", "Crosses: the frozen deferral, with its interval.")
-    realised = selection.realised(evidence)
-    if evidence.exclusive:
+    realised = selection.realised(results)
+    if results.exclusive:
         return [
             pair(reliability, risk),
-            *([pair(realised, selection.classes(evidence))] if realised else []),
+            *([pair(realised, selection.classes(results))] if realised else []),
         ]
     if realised is None:
         return [reliability]
-    return [reliability, pair(risk, stack(realised, text(selection.comparison(evidence))))]
+    return [reliability, pair(risk, stack(realised, text(selection.comparison(results))))]
 
 
-def by_label(evidence: Results) -> Block:
+def by_label(results: Results) -> Block:
     """Shape of the miscalibration, and deferral, label by label."""
-    calibrated = "calibrate" in evidence.stages
-    deferred = {str(row["class"]): row for row in evidence.rows("selective", "per_class")}
+    calibrated = "calibrate" in results.stages
+    deferred = {str(row["class"]): row for row in results.rows("selective", "per_class")}
     rows = [
         (
             name,
-            *(shape_cells(evidence, BASELINE, name)[:SHAPED] if calibrated else ()),
+            *(shape_cells(results, BASELINE, name)[:SHAPED] if calibrated else ()),
             *(selection.share_cells(deferred[name]) if deferred else ()),
-            count(evidence.of_class(name, "auroc").n_positive),
+            count(results.of_class(name, "auroc").n_positive),
         )
-        for name in evidence.classes
+        for name in results.classes
     ]
     shape = [formatting.metric(name) for name in SHAPE] if calibrated else []
     shares = selection.SHARES.values() if deferred else ()

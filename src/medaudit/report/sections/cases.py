@@ -26,11 +26,11 @@ ALIGN, WIDTHS = "llrrr", (2.0, 4.6, 0.6, 0.8, 1.9)
 
 def taxonomy_section(context: Context) -> Block | None:
     """How often every way of failing happens."""
-    evidence = context.evidence
-    modes = evidence.rows("cases", "taxonomy")
+    results = context.results
+    modes = results.rows("cases", "taxonomy")
     if not modes:
         return None
-    critical = evidence.critical
+    critical = results.critical
     rows = [
         (
             formatting.words(str(row["mode"])),
@@ -45,7 +45,7 @@ def taxonomy_section(context: Context) -> Block | None:
     more = (critical, "flagged") if critical else ()
     return part(
         "Failure taxonomy",
-        text(explanation(evidence, sum(int(row["n"]) for row in modes), context.level)),
+        text(explanation(results, sum(int(row["n"]) for row in modes), context.level)),
         table(
             "Failure modes of the test role",
             (*COLUMNS, *more),
@@ -56,15 +56,15 @@ def taxonomy_section(context: Context) -> Block | None:
     )
 
 
-def explanation(evidence: Results, total: int, level: str) -> str:
+def explanation(results: Results, total: int, level: str) -> str:
     """What the modes are shares of, and what counts as right and as flagged."""
     right = (
-        "" if evidence.exclusive else f" Right is an image with no label called wrongly.{PRODUCT}"
+        "" if results.exclusive else f" Right is an image with no label called wrongly.{PRODUCT}"
     )
     flagged = (
         f" “Flagged” counts the images that the frozen threshold would flag as "
-        f"{evidence.critical} whatever is called."
-        if evidence.critical and evidence.exclusive
+        f"{results.critical} whatever is called."
+        if results.critical and results.exclusive
         else ""
     )
     return (
@@ -92,33 +92,33 @@ BETWEEN, NOTHING = " + ", "(none)"
 
 def section(context: Context) -> Block | None:
     """Every case as a block of its own."""
-    evidence = context.evidence
-    if "cases" not in evidence.stages:
+    results = context.results
+    if "cases" not in results.stages:
         return None
-    found = evidence.cases
+    found = results.cases
     withheld = context.params.case_images == "withhold"
     note = " Images are withheld in this copy." if withheld else ""
-    controls = evidence.dossier.get("n_controls", {})
+    controls = results.case_study.get("n_controls", {})
     against = " and ".join(f"{n} {kind}" for kind, n in controls.items())
     return part(
         "Cases",
         text(
             f"A cause is named only where undoing or applying it changed this very prediction, and "
             f"where the same intervention leaves most of the controls ({against} predictions) as "
-            f"they are, while more of them turned it than chance would. {maps(evidence)}"
-            f"{stated(evidence)}{note}"
+            f"they are, while more of them turned it than chance would. {maps(results)}"
+            f"{stated(results)}{note}"
         ),
         *(
-            case(entry, withheld=withheld, region=region(evidence), thresholds=thresholds(evidence))
+            case(entry, withheld=withheld, region=region(results), thresholds=thresholds(results))
             for entry in found
         ),
     )
 
 
-def maps(evidence: Results) -> str:
+def maps(results: Results) -> str:
     """What Grad-CAM is worth, or why there is none."""
-    drawn = [any(name.startswith("cam_") for name in entry["images"]) for entry in evidence.cases]
-    if evidence.exported:
+    drawn = [any(name.startswith("cam_") for name in entry["images"]) for entry in results.cases]
+    if results.exported:
         return "There is no Grad-CAM: the layers of an exported model are out of reach."
     if not any(drawn):
         return "There is no Grad-CAM: none could be made for this model."
@@ -126,20 +126,20 @@ def maps(evidence: Results) -> str:
     return f"Grad-CAM is an illustration, not evidence.{some}"
 
 
-def stated(evidence: Results) -> str:
+def stated(results: Results) -> str:
     """What the probability of an answer is, where it speaks about several labels."""
-    return "" if evidence.exclusive else PRODUCT
+    return "" if results.exclusive else PRODUCT
 
 
-def thresholds(evidence: Results) -> dict[str, float]:
+def thresholds(results: Results) -> dict[str, float]:
     """The frozen thresholds by which labels are called; none where the most probable class is."""
-    points = evidence.points
-    return {} if evidence.exclusive else dict(zip(points.classes, points.thresholds, strict=True))
+    points = results.points
+    return {} if results.exclusive else dict(zip(points.classes, points.thresholds, strict=True))
 
 
-def region(evidence: Results) -> str:
+def region(results: Results) -> str:
     """What masks mark: lesions where the data are lesions."""
-    return "lesion" if "lesion" in evidence.preparation.group_meaning else "masked region"
+    return "lesion" if "lesion" in results.preparation.group_meaning else "masked region"
 
 
 def case(

@@ -21,7 +21,7 @@ def section(context: Context) -> Block | None:
     """Every question with its status and the number behind it."""
     if context.checklist is None:
         return None
-    answers = [(item, checklist.answer(item, context.evidence)) for item in context.checklist.items]
+    answers = [(item, checklist.answer(item, context.results)) for item in context.checklist.items]
     counts = [
         f"{sum(found.status == status for _, found in answers)} {status}"
         for status in ("pass", "fail", "not measured")
@@ -57,57 +57,57 @@ SUMMARY = (
 
 def reproduction_section(context: Context) -> Block:
     """Commands, machine, times, versions, seeds, parameters."""
-    evidence = context.evidence
+    results = context.results
     return part(
         "Reproduction notes",
-        *(run_here(context) if "data" in evidence.params else made_elsewhere(context)),
-        text(f"Seeds: {seeds(evidence)}. {uncertainty(evidence)}"),
+        *(run_here(context) if "data" in results.params else made_elsewhere(context)),
+        text(f"Seeds: {seeds(results)}. {uncertainty(results)}"),
         {
             "kind": "params",
             "caption": "All parameters (params.yaml)",
-            "rows": [list(row) for row in reproduction.flat(evidence.params)],
+            "rows": [list(row) for row in reproduction.flat(results.params)],
         },
     )
 
 
 def run_here(context: Context) -> list[Block]:
     """How this pipeline is run again, and what it took."""
-    evidence = context.evidence
-    machines = "; ".join(reproduction.machines(evidence))
-    profiles = evidence.root / PROFILES
-    commands = reproduction.commands(context.commit, evidence.params, profiles=profiles)
+    results = context.results
+    machines = "; ".join(reproduction.machines(results))
+    profiles = results.root / PROFILES
+    commands = reproduction.commands(context.commit, results.params, profiles=profiles)
     return [
         text(f"Commit {context.commit.words}. Machine: {machines}."),
         {"kind": "code", "lines": commands},
         pair(
-            table("Wall clock", ("stage", "time"), reproduction.clock(evidence)),
-            table("Versions", ("package", "version"), reproduction.versions(evidence)),
+            table("Wall clock", ("stage", "time"), reproduction.clock(results)),
+            table("Versions", ("package", "version"), reproduction.versions(results)),
         ),
     ]
 
 
-def uncertainty(evidence: Results) -> str:
+def uncertainty(results: Results) -> str:
     """Which part of the uncertainty the intervals hold, and what another training would add."""
     held = "Intervals hold the sampling of the test groups, not the training of the model."
-    if "train" not in evidence.stages:
+    if "train" not in results.stages:
         return held
-    if not evidence.params.get("train", {}).get("epochs"):
+    if not results.params.get("train", {}).get("epochs"):
         return f"{held} Another kind of processor moves the numbers of given weights by rounding."
     moved = (
         "Another seed, number of threads or kind of processor trains another model; how far that "
         "moves the numbers was"
     )
-    spread = reproduction.measured(evidence.params, evidence.root / reproduction.SPREADS)
+    spread = reproduction.measured(results.params, results.root / reproduction.SPREADS)
     if spread is None:
         return f"{held} {moved} not measured."
-    return f"{held} {moved} measured with {spread.seeds} seeds: {deviations(evidence, spread)}."
+    return f"{held} {moved} measured with {spread.seeds} seeds: {deviations(results, spread)}."
 
 
-def deviations(evidence: Results, spread: Spread) -> str:
+def deviations(results: Results, spread: Spread) -> str:
     """Standard deviations between seeds, of what the clean test role is summed up by."""
     found = {name: spread.numbers.get(f"evaluate.{name}") for name in SUMMARY}
     each = [
-        f"{formatting.short(name, evidence.critical)} {plain(variation.sd)}"
+        f"{formatting.short(name, results.critical)} {plain(variation.sd)}"
         for name, variation in found.items()
         if variation is not None
     ]
@@ -125,7 +125,7 @@ def made_elsewhere(context: Context) -> list[Block]:
     ]
 
 
-def seeds(evidence: Results) -> str:
+def seeds(results: Results) -> str:
     """Every seed with its name."""
-    found = reproduction.seeds(evidence.params)
+    found = reproduction.seeds(results.params)
     return ", ".join(f"{name} {value}" for name, value in found) or "those of the defaults"

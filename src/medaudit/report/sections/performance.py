@@ -30,52 +30,52 @@ ABSENT = {
 
 def data_section(context: Context) -> Block:
     """Counts, ledger, missing values, duplicates, training; what is not in this report."""
-    evidence = context.evidence
-    notes = [bullets(note.replace("`", "") for note in evidence.preparation.notes)]
-    prepared = "prepare" in evidence.stages
+    results = context.results
+    notes = [bullets(note.replace("`", "") for note in results.preparation.notes)]
+    prepared = "prepare" in results.stages
     return part(
         "Problem and data",
-        text(problem(evidence)),
-        *(notes if evidence.preparation.notes else ()),
-        *absent(evidence),
-        *(prepared_blocks(evidence) if prepared else test_blocks(evidence)),
+        text(problem(results)),
+        *(notes if results.preparation.notes else ()),
+        *absent(results),
+        *(prepared_blocks(results) if prepared else test_blocks(results)),
     )
 
 
-def absent(evidence: Results) -> Iterator[Block]:
+def absent(results: Results) -> Iterator[Block]:
     """One line on the stages that are not there."""
     missing = [
         why
         for stage, why in ABSENT.items()
-        if stage not in evidence.stages or (stage == "slice" and not stress.was_cut(evidence))
+        if stage not in results.stages or (stage == "slice" and not stress.was_cut(results))
     ]
     if missing:
         yield text(f"Left out of this report: {'; '.join(missing)}.")
 
 
-def problem(evidence: Results) -> str:
+def problem(results: Results) -> str:
     """What is decided about what."""
-    critical = evidence.critical
-    one, many = evidence.nouns
+    critical = results.critical
+    one, many = results.nouns
     must = f" The {one} that must not be missed is {critical}." if critical else ""
-    n = len(evidence.classes)
+    n = len(results.classes)
     may = "have several of them, or none" if n > 1 else "have it or not"
-    several = "" if evidence.exclusive else f"; an image may {may}"
+    several = "" if results.exclusive else f"; an image may {may}"
     return (
-        f"A {evidence.preparation.schema.task} problem with {counted(n, one, many)} "
-        f"({', '.join(evidence.classes)}){several}.{must} {images(evidence)}"
+        f"A {results.preparation.schema.task} problem with {counted(n, one, many)} "
+        f"({', '.join(results.classes)}){several}.{must} {images(results)}"
     )
 
 
-def images(evidence: Results) -> str:
+def images(results: Results) -> str:
     """How many images there are, of whom, and how unequal the classes are."""
-    meaning = evidence.preparation.group_meaning
-    if "prepare" not in evidence.stages:
-        n, groups = (count(evidence.scalar("evaluate", name)) for name in ("n", "n_groups"))
+    meaning = results.preparation.group_meaning
+    if "prepare" not in results.stages:
+        n, groups = (count(results.scalar("evaluate", name)) for name in ("n", "n_groups"))
         return f"The test role holds {n} images of {groups} groups (by {meaning})."
-    n, groups = (count(evidence.scalar("prepare", name)) for name in ("n_images", "n_groups"))
-    imbalance = plain(real(evidence.scalar("prepare", "imbalance_ratio")), 1)
-    size, noun = evidence.preparation.image_size, evidence.nouns[0]
+    n, groups = (count(results.scalar("prepare", name)) for name in ("n_images", "n_groups"))
+    imbalance = plain(real(results.scalar("prepare", "imbalance_ratio")), 1)
+    size, noun = results.preparation.image_size, results.nouns[0]
     return (
         f"{n} images of {groups} groups (a group is a {meaning}) were split into roles by group; "
         f"the most frequent {noun} has {imbalance} times the images of the rarest. Images enter at "
@@ -83,53 +83,53 @@ def images(evidence: Results) -> str:
     )
 
 
-def prepared_blocks(evidence: Results) -> list[Block]:
+def prepared_blocks(results: Results) -> list[Block]:
     """Counts, training, ledger, gaps and duplicates of data that this pipeline prepared."""
-    noun = evidence.nouns[0]
+    noun = results.nouns[0]
     return [
         pair(
             figure("class_counts", f"Images per {noun}, by role. Roles never share a group."),
             figure("training", "Training; the dotted line marks the epoch that was kept."),
         ),
-        pair(ledger(evidence), missing(evidence)),
-        text(duplicates(evidence)),
-        details(f"Images and groups per {noun} and role", counts(evidence)),
+        pair(ledger(results), missing(results)),
+        text(duplicates(results)),
+        details(f"Images and groups per {noun} and role", counts(results)),
     ]
 
 
-def test_blocks(evidence: Results) -> list[Block]:
+def test_blocks(results: Results) -> list[Block]:
     """What is known of data that were prepared elsewhere: who is positive on test."""
     # Labels have a table of their own in the section on performance.
-    if not evidence.exclusive:
+    if not results.exclusive:
         return []
     rows = [
         (str(row["class"]), count(row["n_positive"]), share(real(row["prevalence"])))
-        for row in evidence.rows("evaluate", "per_class", metric="auroc")
+        for row in results.rows("evaluate", "per_class", metric="auroc")
     ]
     return [table("Classes of the test role", ("class", "images", "prevalence"), rows)]
 
 
-def ledger(evidence: Results) -> Block:
+def ledger(results: Results) -> Block:
     """Every row from the raw files to the roles."""
     rows = [
         (str(row["step"]), str(row["reason"]), count(row["rows_in"]), count(row["rows_out"]))
-        for row in evidence.rows("prepare", "ledger")
+        for row in results.rows("prepare", "ledger")
     ]
     return table("Row ledger", ("step", "left out because", "in", "out"), rows, align="llrr")
 
 
-def missing(evidence: Results) -> Block:
+def missing(results: Results) -> Block:
     """Columns with values that are not known; complete columns are only counted."""
-    rows = evidence.rows("prepare", "missing")
+    rows = results.rows("prepare", "missing")
     gaps = [row for row in rows if row["missing"] or row["unknown"]]
     body = [(str(row["column"]), count(row["missing"]), count(row["unknown"])) for row in gaps]
     body.append((f"{len(rows) - len(gaps)} other columns", "0", "0"))
     return table("Values that are not known", ("column", "missing", "unknown"), body)
 
 
-def duplicates(evidence: Results) -> str:
+def duplicates(results: Results) -> str:
     """How many duplicate pairs there are and what was done about them."""
-    found = evidence.table("prepare", "duplicates")
+    found = results.table("prepare", "duplicates")
     if found.empty:
         return "No duplicate images were found."
     across, differ = (int(found[c].astype(bool).sum()) for c in ("across_groups", "labels_differ"))
@@ -145,14 +145,14 @@ def duplicates(evidence: Results) -> str:
     )
 
 
-def counts(evidence: Results) -> Block:
+def counts(results: Results) -> Block:
     """Images (groups) of every class in every role."""
     cells = {
         (row["class"], row["role"]): f"{count(row['images'])} ({count(row['groups'])})"
-        for row in evidence.rows("prepare", "class_counts")
+        for row in results.rows("prepare", "class_counts")
     }
-    rows = [(name, *(cells.get((name, role), "0") for role in ROLES)) for name in evidence.classes]
-    noun = evidence.nouns[0]
+    rows = [(name, *(cells.get((name, role), "0") for role in ROLES)) for name in results.classes]
+    noun = results.nouns[0]
     return table(f"Images (groups) per {noun} and role", (noun, *ROLES), rows)
 
 
@@ -167,90 +167,90 @@ LABEL_HEADS = {
 
 def section(context: Context) -> Block | None:
     """Metrics with intervals, classes, curves, confusion or co-occurrence, threshold."""
-    evidence = context.evidence
-    if "evaluate" not in evidence.stages:
+    results = context.results
+    if "evaluate" not in results.stages:
         return None
-    one = evidence.nouns[0]
-    red = ", in red the critical one" if evidence.critical else ""
+    one = results.nouns[0]
+    red = ", in red the critical one" if results.critical else ""
     return part(
         "Performance on clean images",
         text(
             f"Brackets hold {context.intervals}; thresholds are frozen on the calibration role. "
-            f"{calls(evidence)}{repicked(evidence)}"
+            f"{calls(results)}{repicked(results)}"
         ),
-        *(() if evidence.exclusive else (by_label(evidence),)),
+        *(() if results.exclusive else (by_label(results),)),
         figure(
             "per_class",
             f"Every {one} against the rest, with intervals; in brackets the number of positive "
             f"test images{red}.",
         ),
-        *charts(evidence),
-        details(f"Every {one} and measure", per_class(evidence)),
+        *charts(results),
+        details(f"Every {one} and measure", per_class(results)),
     )
 
 
-def calls(evidence: Results) -> str:
+def calls(results: Results) -> str:
     """What is called, as recall, precision, F1 and the confusion count it."""
-    if evidence.exclusive:
+    if results.exclusive:
         return "Called is the most probable class; recall, precision and F1 are those of calls."
     return "A label is called where its probability exceeds its own frozen threshold."
 
 
-def repicked(evidence: Results) -> str:
+def repicked(results: Results) -> str:
     """The number that papers report, labelled as what it is."""
-    found = evidence.measure("critical_sensitivity_repicked_on_test")
+    found = results.measure("critical_sensitivity_repicked_on_test")
     if not found.defined:
         return ""
     return (
         f" With the threshold picked on test, as papers often do, the sensitivity for "
-        f"{evidence.critical} would be {estimate(found)}; that number is optimistic and not used."
+        f"{results.critical} would be {estimate(found)}; that number is optimistic and not used."
     )
 
 
-def charts(evidence: Results) -> list[Block]:
+def charts(results: Results) -> list[Block]:
     """Measures, confusion and curves, with as many halves of the page as there are charts."""
     confused = (
         "Share of each true class that is called each class."
-        if evidence.exclusive
+        if results.exclusive
         else "Of the images with the label of the row, the share for which the label of the column "
         "is called; images with several labels stand in several rows."
     )
     confusion = figure("confusion", confused)
-    thick = "; the thick line is the critical one" if evidence.critical else ""
-    curves = figure("curves", f"One {evidence.nouns[0]} against the rest{thick}.")
-    if evidence.critical is None:
-        return [pair(confusion, stack(curves, metrics(evidence)))]
+    thick = "; the thick line is the critical one" if results.critical else ""
+    curves = figure("curves", f"One {results.nouns[0]} against the rest{thick}.")
+    if results.critical is None:
+        return [pair(confusion, stack(curves, metrics(results)))]
     threshold = figure("threshold", "Rates on test; the threshold comes from calibration.")
-    return [pair(metrics(evidence), confusion), pair(curves, threshold)]
+    return [pair(metrics(results), confusion), pair(curves, threshold)]
 
 
-def metrics(evidence: Results) -> Block:
+def metrics(results: Results) -> Block:
     """Every measure of the test role."""
     rows = [
         (
-            formatting.metric(str(row["metric"]), evidence.critical),
+            formatting.metric(str(row["metric"]), results.critical),
             estimate(number(row)),
             count(number(row).rests_on),
         )
-        for row in evidence.rows("evaluate", "metrics")
+        for row in results.rows("evaluate", "metrics")
     ]
-    first = evidence.rows("evaluate", "metrics")[0]
+    first = results.rows("evaluate", "metrics")[0]
     caption = f"Test role, {count(first['n'])} images of {count(first['n_groups'])} groups"
     return table(caption, ("measure", "value (interval)", "n behind it"), rows)
 
 
-def by_label(evidence: Results) -> Block:
+def by_label(results: Results) -> Block:
     """One row per label: how often, how well ranked and called, how well calibrated."""
-    calibrated = "calibrate" in evidence.stages
+    calibrated = "calibrate" in results.stages
     rows = [
         (
             name,
-            share(prevalence(evidence, name)),
-            count(evidence.of_class(name, "auroc").n_positive),
-            *(estimate(evidence.of_class(name, metric), 2) for metric in BY_LABEL),
-            *(calibration_cells(evidence, name) if calibrated else ()),
+            share(prevalence(results, name)),
+            count(results.of_class(name, "auroc").n_positive),
+            *(estimate(results.of_class(name, metric), 2) for metric in BY_LABEL),
+            *(calibration_cells(results, name) if calibrated else ()),
         )
-        for name in evidence.classes
+        for name in results.classes
     ]
     heads = [LABEL_HEADS[name] for name in BY_LABEL]
     more = ("ECE", "floor", "Brier skill") if calibrated else ()
@@ -260,25 +260,25 @@ def by_label(evidence: Results) -> Block:
     return table(caption, ("label", "prevalence", "n", *heads, *more), rows)
 
 
-def prevalence(evidence: Results, name: str) -> float:
+def prevalence(results: Results, name: str) -> float:
     """Share of the test images with a label."""
-    rows = evidence.rows("evaluate", "per_class", **{"class": name})
+    rows = results.rows("evaluate", "per_class", **{"class": name})
     return real(rows[0]["prevalence"]) if rows else real(None)
 
 
-def calibration_cells(evidence: Results, name: str) -> tuple[str, str, str]:
+def calibration_cells(results: Results, name: str) -> tuple[str, str, str]:
     """ECE with its floor, and Brier skill, of the uncalibrated probabilities of a label."""
     asked = {"calibrator": BASELINE, "event": name}
     ece, skill = (
-        evidence.number("calibrate", "events", metric=metric, **asked)
+        results.number("calibrate", "events", metric=metric, **asked)
         for metric in ("ece", "brier_skill_score")
     )
-    floors = evidence.rows("calibrate", "noise_floor", **asked)
+    floors = results.rows("calibrate", "noise_floor", **asked)
     floor = plain(real(floors[0]["p95"])) if floors else ""
     return estimate(ece), floor, estimate(skill, 2)
 
 
-def per_class(evidence: Results) -> Block:
+def per_class(results: Results) -> Block:
     """The long table of classes and measures."""
     rows = [
         (
@@ -289,8 +289,8 @@ def per_class(evidence: Results) -> Block:
             count(number(row).rests_on),
             plain(real(row["threshold"])),
         )
-        for row in evidence.rows("evaluate", "per_class")
+        for row in results.rows("evaluate", "per_class")
     ]
-    one = evidence.nouns[0]
+    one = results.nouns[0]
     columns = (one, "prevalence", "measure", "value (interval)", "n behind it", "frozen threshold")
     return table(f"Every {one} against the rest", columns, rows, align="lrlrrr")

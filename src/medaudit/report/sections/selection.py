@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medaudit.audits.selective import SelectiveParams
-from medaudit.report import formatting, results
+from medaudit.report import formatting
 from medaudit.report.blocks import Block, details, table, text
 from medaudit.report.formatting import (
     change,
@@ -17,6 +17,7 @@ from medaudit.report.formatting import (
     plain,
     real,
 )
+from medaudit.report.results import DEFERRAL_MEASURES, deferral_threshold, primary_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,55 +38,55 @@ COMPARED = "aurc"
 SHARES = {"deferred": "share deferred", "recall": "recall, all", "recall_kept": "recall, kept"}
 
 
-def blocks(evidence: Results) -> list[Block]:
+def blocks(results: Results) -> list[Block]:
     """Areas under the curves by confidence score, and deferral class by class."""
     # For labels the comparison stands beside the chart.
-    own = [text(comparison(evidence))] if evidence.exclusive else []
+    own = [text(comparison(results))] if results.exclusive else []
     return [
-        areas(evidence),
+        areas(results),
         *own,
-        details("Every confidence score and measure", *every(evidence)),
+        details("Every confidence score and measure", *every(results)),
     ]
 
 
-def realised(evidence: Results) -> Block | None:
+def realised(results: Results) -> Block | None:
     """What the frozen deferral of the primary score realises."""
-    if "selective" not in evidence.stages:
+    if "selective" not in results.stages:
         return None
-    score = results.primary_score(evidence)
+    score = primary_score(results)
     rows = [
         (
-            results.DEFERRAL_MEASURES.get(row["metric"], formatting.words(row["metric"])).format(
-                critical=evidence.critical
+            DEFERRAL_MEASURES.get(row["metric"], formatting.words(row["metric"])).format(
+                critical=results.critical
             ),
             estimate(number(row)),
             count(number(row).rests_on),
         )
-        for row in evidence.rows("selective", "deferral", score=score)
+        for row in results.rows("selective", "deferral", score=score)
     ]
-    cut = plain(results.deferral_threshold(evidence))
+    cut = plain(deferral_threshold(results))
     caption = f"Deferral at the frozen threshold {cut} on {formatting.words(score)}"
     return table(caption, ("on test", "value (interval)", "n behind it"), rows)
 
 
-def named(metric: str, evidence: Results) -> str:
+def named(metric: str, results: Results) -> str:
     """A measure with the coverage or the risk at which it is read."""
-    own = evidence.params.get("selective") or {}
+    own = results.params.get("selective") or {}
     known = {name: field.default for name, field in SelectiveParams.model_fields.items()} | own
     return formatting.metric(metric, coverage=known["coverage"], risk=known["max_risk"])
 
 
-def areas(evidence: Results) -> Block:
+def areas(results: Results) -> Block:
     """Areas under the curves of every confidence score."""
-    scores = evidence.names("selective", "summary", "score")
-    known = evidence.names("selective", "summary", "metric")
+    scores = results.names("selective", "summary", "score")
+    known = results.names("selective", "summary", "metric")
     metrics = [name for name in AREAS if name in known]
     rows = [
-        (formatting.words(score), *(estimate(summed(evidence, score, name)) for name in metrics))
+        (formatting.words(score), *(estimate(summed(results, score, name)) for name in metrics))
         for score in scores
     ]
-    whole = summed(evidence, scores[0], "risk")
-    heads = [named(name, evidence) for name in metrics]
+    whole = summed(results, scores[0], "risk")
+    heads = [named(name, results) for name in metrics]
     caption = (
         f"Risk against coverage, n={count(whole.n)}; risk without deferral {estimate(whole)}; "
         f"lower is better, but for coverage"
@@ -93,17 +94,17 @@ def areas(evidence: Results) -> Block:
     return table(caption, ("confidence score", *heads), rows)
 
 
-def summed(evidence: Results, score: str, metric: str) -> Number:
+def summed(results: Results, score: str, metric: str) -> Number:
     """A measure of a confidence score."""
-    return evidence.number("selective", "summary", score=score, metric=metric)
+    return results.number("selective", "summary", score=score, metric=metric)
 
 
-def comparison(evidence: Results) -> str:
+def comparison(results: Results) -> str:
     """The other scores against the one that defers, paired and Holm-corrected."""
-    first = results.primary_score(evidence)
+    first = primary_score(results)
     others = [
         row
-        for row in evidence.rows("selective", "summary", metric=COMPARED)
+        for row in results.rows("selective", "summary", metric=COMPARED)
         if row["score"] != first
     ]
     if not others:
@@ -122,11 +123,11 @@ def compared(row: Mapping[str, Any]) -> str:
     return f"{difference(found, 4)} with {formatting.words(str(row['score']))}: {verdict}"
 
 
-def classes(evidence: Results) -> Block:
+def classes(results: Results) -> Block:
     """Deferral and recall of every class."""
     rows = [
         (str(row["class"]), *share_cells(row), count(row["n"]))
-        for row in evidence.rows("selective", "per_class")
+        for row in results.rows("selective", "per_class")
     ]
     return table("Deferral by class", ("class", *SHARES.values(), "n"), rows)
 
@@ -142,7 +143,7 @@ def part(row: Mapping[str, Any], name: str) -> Number:
     return number({"value": row.get(name), **ends})
 
 
-def every(evidence: Results) -> list[Block]:
+def every(results: Results) -> list[Block]:
     """The long tables of deferral and of areas."""
     frozen = [
         (
@@ -152,18 +153,18 @@ def every(evidence: Results) -> list[Block]:
             estimate(number(row)),
             count(number(row).rests_on),
         )
-        for row in evidence.rows("selective", "deferral")
+        for row in results.rows("selective", "deferral")
     ]
     found = [
         (
             formatting.words(str(row["score"])),
-            named(str(row["metric"]), evidence),
+            named(str(row["metric"]), results),
             estimate(number(row)),
             difference(change(row, "delta", name="", ends=("delta_low", "delta_high"))),
             p_value(real(row["p_holm"])),
             count(row["n"]),
         )
-        for row in evidence.rows("selective", "summary")
+        for row in results.rows("selective", "summary")
     ]
     heads = ("confidence score", "frozen threshold", "measure", "value (interval)", "n behind it")
     more = ("confidence score", "measure", "value (interval)", "Δ to the first", "p (Holm)", "n")

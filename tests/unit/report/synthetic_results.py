@@ -28,7 +28,7 @@ from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import manifest, operating_points
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import PredictionTable
-from tests.audit_runs import calibrate, defer, evaluate, slice_up, stress, study
+from tests.audit_runs import calibrate, case_study_of, defer, evaluate, slice_up, stress
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -106,43 +106,43 @@ def train() -> Findings:
 
 
 def cases(clean, stressed, points, root: Path, few: IntervalParams) -> Findings:
-    """The true case book over made-up edits: every edit is noise on the logits."""
+    """The true case study over made-up edits: every edit is noise on the logits."""
     params = CasesParams()
-    book = study(clean, stressed, points, params, intervals=few)
+    study = case_study_of(clean, stressed, points, params, intervals=few)
     edits = {"hair_filled": ("undo", "hair"), "lesion_replaced": ("remove", "context_shortcut")}
     rng = np.random.default_rng(0)
 
-    def tried(ids, judged):
+    def tried(ids, scored):
         trials = pd.DataFrame(
             [(i, name, *edits[name]) for i in ids for name in edits],
             columns=["sample_id", "intervention", "kind", "cause"],
         )
-        table = judged.table
+        table = scored.table
         place = {s: k for k, s in enumerate(table.sample_ids)}
         base = table.logits[:, [place[i] for i in trials["sample_id"]]]
         return trials, (base + rng.normal(size=base.shape) * 2).astype(np.float32)
 
-    controls = case_study.control_evidence(book, *tried(book.controls["sample_id"], book.test))
+    controls = case_study.control_evidence(study, *tried(study.controls["sample_id"], study.test))
     focus = pd.DataFrame(
-        {"sample_id": book.controls["sample_id"], "cam_energy": 0.6, "lesion_share": 0.3}
+        {"sample_id": study.controls["sample_id"], "cam_energy": 0.6, "lesion_share": 0.3}
     )
-    pages, entries = [], []
-    for number, case in enumerate(book.cases, start=1):
-        trials, logits = tried([case.sample_id], book.before(case))
-        found = case_study.case_evidence(book, case, trials, logits)
-        page = case_study.weigh(book, case, found, controls)
+    case_records, entries = [], []
+    for number, case in enumerate(study.cases, start=1):
+        trials, logits = tried([case.sample_id], study.before(case))
+        found = case_study.case_evidence(study, case, trials, logits)
+        record = case_study.weigh(study, case, found, controls)
         shown = ["image", "cam_predicted", "cam_true"]
         shown += [] if case.condition.is_clean else ["corrupted"]
         images = {what: picture(root, f"{number:02}_{what}.png", number) for what in shown}
-        pages.append(page)
+        case_records.append(record)
         drawn = (
             images,
             {"lesion_share": 0.3, "cam_predicted_energy": 0.2, "cam_true_energy": None},
         )
-        entries.append(case_record.entry(book, page, drawn=drawn, questions={}))
-    found = case_study.findings(book, pages, controls, focus)
-    told = case_record.dossier(book, entries, found, questions=dict.fromkeys(edits, "?"))
-    write_json(root / "artifacts/cases/cases.json", told)
+        entries.append(case_record.case_json(study, record, drawn=drawn, questions={}))
+    found = case_study.findings(study, case_records, controls, focus)
+    content = case_record.cases_json(study, entries, found, questions=dict.fromkeys(edits, "?"))
+    write_json(root / "artifacts/cases/cases.json", content)
     return found
 
 
@@ -156,7 +156,7 @@ def picture(root: Path, name: str, number: int) -> str:
     return name
 
 
-def write_evidence(
+def write_results(
     root: Path, *, large: bool = False, critical: bool = True, n_labels: int | None = None
 ) -> Path:
     """Write metrics, plots and artifacts of a made-up study into a folder.

@@ -3,16 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from case_tables import POINTS
 from evidence_tables import quiet, row, trials
-from test_cases import POINTS
 
-from medaudit.cases import evidence
+from medaudit.cases import intervention_effects as effects
 from tests.audit_runs import conditions
 
 
 class TestWeigh:
     def one(self, found, tried):
-        return evidence.weigh(pd.DataFrame([found]), tried, max_base_rate=0.25).iloc[0]
+        return effects.weigh(pd.DataFrame([found]), tried, max_base_rate=0.25).iloc[0]
 
     def test_an_edit_that_turns_the_case_and_few_controls_is_specific(self):
         # 1 of 10 right controls changes; 1 of 10 not called mel before is so afterwards.
@@ -65,7 +65,7 @@ class TestWeigh:
     )
     def test_what_turned_means(self, kind, before, after, turned):
         found = pd.DataFrame([row("a", "mirrored", before, after, kind=kind)])
-        assert evidence.turns(found).tolist() == [turned]
+        assert effects.turns(found).tolist() == [turned]
 
 
 class TestBaseRates:
@@ -74,19 +74,19 @@ class TestBaseRates:
             row("w0", "hair_removed", "nv", "mel"),
             row("w1", "hair_removed", "nv", "bkl"),
         ]
-        found = evidence.base_rates(trials(quiet("hair_removed", turned=3), wrong)).iloc[0]
+        found = effects.base_rates(trials(quiet("hair_removed", turned=3), wrong)).iloc[0]
         assert (found["n_right"], found["n_flipped"], found["flip_rate"]) == (10, 3, 0.3)
         assert (found["n_wrong"], found["n_repaired"], found["repair_rate"]) == (2, 1, 0.5)
         assert found["flip_rate_low"] < 0.3 < found["flip_rate_high"]
 
     def test_without_wrong_controls_the_repair_rate_is_undefined(self):
-        assert np.isnan(evidence.base_rates(trials(quiet("mirrored"))).iloc[0]["repair_rate"])
+        assert np.isnan(effects.base_rates(trials(quiet("mirrored"))).iloc[0]["repair_rate"])
 
 
 class TestStressEvidence:
     def test_corrective_conditions_undo_as_well(self, clean, corrupted):
         test, *judged = conditions(clean, corrupted, POINTS)
-        found = evidence.stress_evidence(test, judged, ["a"])
+        found = effects.stress_evidence(test, judged, ["a"])
         assert list(zip(found["intervention"], found["kind"], strict=True)) == [
             ("gaussian_blur-1", "apply"),
             ("gaussian_blur-2", "apply"),
@@ -99,11 +99,11 @@ class TestStressEvidence:
 
     def test_undoing_goes_from_corrupted_to_clean(self, clean, corrupted):
         test, *judged = conditions(clean, corrupted, POINTS)
-        found = evidence.undo_evidence(test, judged[1], ["d"]).iloc[0]
+        found = effects.undo_evidence(test, judged[1], ["d"]).iloc[0]
         assert found["intervention"] == "undo_gaussian_blur-2"
         assert (found["predicted_before"], found["predicted_after"]) == ("nv", "mel")
-        assert evidence.turns(pd.DataFrame([found])).all()
+        assert effects.turns(pd.DataFrame([found])).all()
 
     def test_no_conditions_no_rows(self, clean):
         test, *judged = conditions(clean, [], POINTS)
-        assert evidence.stress_evidence(test, judged, ["a"]).empty
+        assert effects.stress_evidence(test, judged, ["a"]).empty

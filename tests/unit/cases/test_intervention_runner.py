@@ -20,7 +20,7 @@ from medaudit.tables.predictions import Condition
 
 SIZE = 32
 CLEAN, NOISE = Condition.clean(), Condition("gaussian_noise", 3)
-FEED = LoaderConfig(batch_size=8, loader_threads=1, device=torch.device("cpu"))
+LOADER = LoaderConfig(batch_size=8, loader_threads=1, device=torch.device("cpu"))
 
 
 @pytest.fixture
@@ -33,45 +33,45 @@ def masks(tmp_path: Path) -> MaskReader:
 
 
 @pytest.fixture
-def lab(prepared: Prepared, masks: MaskReader) -> InterventionRunner:
+def runner(prepared: Prepared, masks: MaskReader) -> InterventionRunner:
     torch.manual_seed(0)
     model = network.create("test_resnet", 2, weights="none", dropout=0.2).eval()
-    return InterventionRunner(model, prepared, masks, FEED, seed=0)
+    return InterventionRunner(model, prepared, masks, LOADER, seed=0)
 
 
-def stated(lab, subject):
+def stated(runner, sample):
     with torch.inference_mode():
-        logits = lab.model(torch.from_numpy(subject.image[None]).permute(0, 3, 1, 2))
+        logits = runner.model(torch.from_numpy(sample.image[None]).permute(0, 3, 1, 2))
     return tasks.get("multiclass").probabilities(logits.numpy()[None])[0]
 
 
-def test_every_edit_once_and_masked_ones_only_with_a_mask(lab):
-    trials, logits = lab.try_edits(lab.subjects(["s000", "s001"]), label="test")
+def test_every_edit_once_and_masked_ones_only_with_a_mask(runner):
+    trials, logits = runner.try_edits(runner.samples(["s000", "s001"]), label="test")
     tried = trials.groupby("sample_id")["intervention"].agg(set)
     assert tried["s000"] == set(COUNTERFACTUALS)
     assert tried["s001"] == {n for n, each in COUNTERFACTUALS.items() if not each.needs_mask}
     assert logits.shape == (1, len(trials), 2)
 
 
-def test_logits_are_those_of_the_edited_image(lab):
-    (subject,) = lab.subjects(["s001"])
-    trials, logits = lab.try_edits([subject], label="test")
-    image = edited(subject.image, "mirrored")[None]
+def test_logits_are_those_of_the_edited_image(runner):
+    (sample,) = runner.samples(["s001"])
+    trials, logits = runner.try_edits([sample], label="test")
+    image = edited(sample.image, "mirrored")[None]
     with torch.inference_mode():
-        expected = lab.model(torch.from_numpy(image).permute(0, 3, 1, 2))[0].numpy()
+        expected = runner.model(torch.from_numpy(image).permute(0, 3, 1, 2))[0].numpy()
     row = trials.index[trials["intervention"] == "mirrored"][0]
     assert logits[0, row] == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_image_must_be_that_of_the_stored_prediction(lab):
-    right = stated(lab, lab.subject("s003", NOISE))
-    assert lab.verified("s003", NOISE, probabilities=right).sample_id == "s003"
+def test_the_image_must_be_that_of_the_stored_prediction(runner):
+    right = stated(runner, runner.sample("s003", NOISE))
+    assert runner.verified("s003", NOISE, probabilities=right).sample_id == "s003"
     with pytest.raises(ModelError, match=r"s003: probabilities are 0\.\d+ away"):
-        lab.verified("s003", NOISE, probabilities=np.add(right, [0.1, -0.1]))
+        runner.verified("s003", NOISE, probabilities=np.add(right, [0.1, -0.1]))
 
 
-def test_pictures_of_a_flip(lab, tmp_path):
-    drawn = lab.draw(
+def test_pictures_of_a_flip(runner, tmp_path):
+    drawn = runner.draw(
         "s000",
         NOISE,
         classes={"predicted": 0, "true": 1},
@@ -87,19 +87,19 @@ def test_pictures_of_a_flip(lab, tmp_path):
     }
     assert drawn.focus["lesion_share"] == 64 / SIZE**2
     image = np.asarray(Pillow.open(tmp_path / "cases" / drawn.images["image"]))
-    assert np.array_equal(image, lab.subject("s000", CLEAN).image)
+    assert np.array_equal(image, runner.sample("s000", CLEAN).image)
 
 
-def test_pictures_are_the_same_bytes_again(lab, tmp_path):
+def test_pictures_are_the_same_bytes_again(runner, tmp_path):
     def draw(stem):
-        names = lab.draw("s000", CLEAN, classes={"true": 1}, cited="brightness_up-1", stem=stem)
+        names = runner.draw("s000", CLEAN, classes={"true": 1}, cited="brightness_up-1", stem=stem)
         return [(stem.parent / name).read_bytes() for name in names.images.values()]
 
     assert draw(tmp_path / "a" / "1") == draw(tmp_path / "b" / "1")
 
 
-def test_focus_without_mask_is_undefined(lab):
-    table = lab.focus_table(lab.subjects(["s000", "s001"]), [0, 1])
+def test_focus_without_mask_is_undefined(runner):
+    table = runner.focus_table(runner.samples(["s000", "s001"]), [0, 1])
     assert table["lesion_share"].isna().tolist() == [False, True]
     assert np.isnan(table["cam_energy"][1])
 

@@ -34,7 +34,7 @@ from medaudit.tables.predictions import Condition
 from medaudit.training.loop import TrainParams
 
 CLEAN, NOISE = Condition.clean(), Condition("gaussian_noise", 2)
-FEED = LoaderConfig(batch_size=4, loader_threads=2, device=torch.device("cpu"))
+LOADER = LoaderConfig(batch_size=4, loader_threads=2, device=torch.device("cpu"))
 
 
 def make_card(*, image_size: int) -> ModelCard:
@@ -62,7 +62,7 @@ def outputs(
     model: AuditModel, prepared: Prepared, positions: np.ndarray, condition: Condition
 ) -> Outputs:
     return inference.predict(
-        model, prepared, positions, predictor=plain, condition=condition, seed=1, feed=FEED
+        model, prepared, positions, predictor=plain, condition=condition, seed=1, loader=LOADER
     )
 
 

@@ -114,8 +114,8 @@ def test_the_average_is_what_is_scored_and_kept(prepared: Prepared, tmp_path: Pa
     pairs = list(zip(plain.history, averaged.history, strict=True))
     assert all(one.train_loss == other.train_loss for one, other in pairs)
     assert all(one.validation["loss"] != other.validation["loss"] for one, other in pairs)
-    feed = inference.LoaderConfig(params.batch_size, 1, CPU)
-    scores = objectives.validation_scores(averaged.model, prepared, feed=feed)
+    loader = inference.LoaderConfig(params.batch_size, 1, CPU)
+    scores = objectives.validation_scores(averaged.model, prepared, loader=loader)
     assert scores == averaged.best.validation
 
 

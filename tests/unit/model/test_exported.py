@@ -18,8 +18,8 @@ from medaudit.model.inference import run
 from medaudit.tables import tasks
 from tests.unit.model.exported_samples import (
     CARD,
-    FEED,
     IMAGES,
+    LOADER,
     SIZE,
     Means,
     expected_logits,
@@ -60,7 +60,7 @@ def test_logits_for_any_number_of_images(tmp_path: Path, kind: str, batch: str) 
         limits = torch.export.Dim("n", min=2, max=4)
         dynamic = {"any": torch.export.Dim.DYNAMIC, "fixed": None, "limited": limits}[batch]
         path = pt2(tmp_path / "m.pt2", dynamic=dynamic)
-    found = run(read(path), lambda i: IMAGES[i], np.arange(7), feed=FEED, label="test")
+    found = run(read(path), lambda i: IMAGES[i], np.arange(7), loader=LOADER, label="test")
     assert found.logits[0] == pytest.approx(expected_logits(IMAGES), abs=1e-5)
     assert found.features is None
 

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from medaudit.cases import case_study, evidence
+from medaudit.cases import case_study
+from medaudit.cases import intervention_effects as effects
 from medaudit.cases.diagnosis import diagnose
 from medaudit.pixels.interventions import COUNTERFACTUALS
 
@@ -35,17 +36,17 @@ def trials(*groups):
     return pd.DataFrame([each for group in groups for each in group])
 
 
-def case(book, kind):
-    return next(each for each in book.cases if each.kind == kind)
+def case(study, kind):
+    return next(each for each in study.cases if each.kind == kind)
 
 
-def diagnosed(book, found, tried, kind="confident_critical_miss"):
-    weighed = evidence.weigh(pd.DataFrame(found), tried, max_base_rate=0.25)
-    chosen = case(book, kind)
-    return diagnose(chosen, weighed, book.taxonomy, mode=book.mode(chosen))
+def diagnosed(study, found, tried, kind="confident_critical_miss"):
+    weighed = effects.weigh(pd.DataFrame(found), tried, max_base_rate=0.25)
+    chosen = case(study, kind)
+    return diagnose(chosen, weighed, study.taxonomy, mode=study.mode(chosen))
 
 
-def edits_of(book, ids):
+def edits_of(study, ids):
     """Edits that leave every prediction as it is."""
     names = [(name, edit) for name in ids for edit in EDITS]
     frame = pd.DataFrame(
@@ -56,16 +57,16 @@ def edits_of(book, ids):
             "cause": [COUNTERFACTUALS[edit].cause for _, edit in names],
         }
     )
-    table = book.test.table
-    return frame, table.logits[:, book.test.rows_of(frame["sample_id"])]
+    table = study.test.table
+    return frame, table.logits[:, study.test.rows_of(frame["sample_id"])]
 
 
-def flip_of(book):
+def flip_of(study):
     """The diagnosis of the flip, with edits that leave the corrupted prediction as it is."""
-    tried = case_study.control_evidence(book, *edits_of(book, book.controls["sample_id"]))
-    flip = case(book, "corruption_flip")
-    trials, _ = edits_of(book, [flip.sample_id])
-    corrupted = book.before(flip)
+    tried = case_study.control_evidence(study, *edits_of(study, study.controls["sample_id"]))
+    flip = case(study, "corruption_flip")
+    trials, _ = edits_of(study, [flip.sample_id])
+    corrupted = study.before(flip)
     logits = corrupted.table.logits[:, corrupted.rows_of(trials["sample_id"])]
-    found = case_study.case_evidence(book, flip, trials, logits)
-    return case_study.weigh(book, flip, found, tried).diagnosis
+    found = case_study.case_evidence(study, flip, trials, logits)
+    return case_study.weigh(study, flip, found, tried).diagnosis

@@ -14,7 +14,7 @@ DAGGER, DOUBLE = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 
 
 def marked(found, stage, name, *, caution, n_positive_groups=None, undefined_share=0.0):
-    """The evidence in which the first row of a series carries a caution."""
+    """The results in which the first row of a series carries a caution."""
     changed = found.table(stage, name).astype({"caution": object})
     first = changed.index[0]
     changed.loc[first, "caution"] = caution

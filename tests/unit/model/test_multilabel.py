@@ -18,7 +18,7 @@ from medaudit.training.objectives import MAX_WEIGHT
 
 MULTILABEL = objectives.get("multilabel")
 CPU = torch.device("cpu")
-FEED = inference.LoaderConfig(batch_size=8, loader_threads=1, device=CPU)
+LOADER = inference.LoaderConfig(batch_size=8, loader_threads=1, device=CPU)
 BASE = TrainParams(
     backbone="test_resnet",
     epochs=3,
@@ -156,7 +156,7 @@ def test_labels_are_learnt_and_the_card_notes_the_shift(
     assert card.logit_shift == pytest.approx(np.log(ratios), abs=1e-5)
     network.save_model(trained.model, tmp_path / "model", card=card)
     again = network.load_model(tmp_path / "model")
-    assert objectives.validation_scores(again, multilabel, feed=FEED) == pytest.approx(
+    assert objectives.validation_scores(again, multilabel, loader=LOADER) == pytest.approx(
         trained.best.validation
     )
 

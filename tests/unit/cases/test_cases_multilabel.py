@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medaudit.cases import case_record, case_selection, case_study, evidence, taxonomy
+from medaudit.cases import case_record, case_selection, case_study, taxonomy
+from medaudit.cases import intervention_effects as effects
 from medaudit.cases.case_selection import CasesParams
 from medaudit.tables import tasks
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import Condition, PredictionTable, Schema
-from tests.audit_runs import conditions, over, study
+from tests.audit_runs import case_study_of, conditions, over
 
 LABELS = ("edema", "effusion", "mass")
 EDEMA, EFFUSION, MASS = 0, 1, 2
@@ -50,11 +51,11 @@ def blurred(severity=1, critical=None):
 
 def studied(*, critical=None):
     corrupted = [blurred(1, critical), blurred(2, critical)]
-    return study(make(CLEAN, critical=critical), corrupted, POINTS, PARAMS)
+    return case_study_of(make(CLEAN, critical=critical), corrupted, POINTS, PARAMS)
 
 
-def flip_of(book):
-    return next(case for case in book.cases if case.kind == "corruption_flip")
+def flip_of(study):
+    return next(case for case in study.cases if case.kind == "corruption_flip")
 
 
 class TestOutcomes:
@@ -175,7 +176,7 @@ class TestEvidence:
             }
         )
         logits = tasks.get("multilabel").logits(np.array([stated]))[None].astype(np.float32)
-        return evidence.edit_evidence(trials, logits, test)
+        return effects.edit_evidence(trials, logits, test)
 
     @pytest.mark.parametrize(
         ("stated", "after", "turned"),
@@ -189,7 +190,7 @@ class TestEvidence:
     def test_only_the_exact_set_repairs_a_call(self, stated, after, turned):
         found = self.edited("b", stated)
         assert found["predicted_after"].item() == after
-        assert evidence.turns(found).tolist() == [turned]
+        assert effects.turns(found).tolist() == [turned]
 
     def test_the_probability_is_of_the_missed_label(self):
         found = self.edited("b", (0.9, 0.6, 0.1)).iloc[0]
@@ -197,7 +198,7 @@ class TestEvidence:
 
     def test_a_turned_study_is_seen_from_the_stress_tables(self):
         test, *stressed = conditions(make(CLEAN), [blurred()], POINTS)
-        found = evidence.stress_evidence(test, stressed, ["a"]).iloc[0]
+        found = effects.stress_evidence(test, stressed, ["a"]).iloc[0]
         assert (found["predicted_before"], found["predicted_after"]) == (
             "edema + effusion",
             "edema",
@@ -205,24 +206,24 @@ class TestEvidence:
 
     def test_the_probability_of_a_turned_study_is_of_the_label_that_it_loses(self):
         test, *stressed = conditions(make(CLEAN), [blurred()], POINTS)
-        found = evidence.stress_evidence(test, stressed, ["a"]).iloc[0]
+        found = effects.stress_evidence(test, stressed, ["a"]).iloc[0]
         assert (found["p_true_before"], found["p_true_after"]) == pytest.approx((0.8, 0.2))
 
 
 class TestStudy:
     def test_numbers_of_one_case_are_of_one_label(self):
-        book = studied()
-        flip = flip_of(book)
+        study = studied()
+        flip = flip_of(study)
         assert (flip.truth, flip.predicted) == ("edema + effusion", "edema")
         # Blur loses effusion: 0.8 on the clean image, 0.2 under both severities.
         assert flip.true_index == EFFUSION
-        doses = case_record.dose_response(book, flip)
+        doses = case_record.dose_response(study, flip)
         assert [dose["predicted"] for dose in doses] == ["edema + effusion", "edema", "edema"]
         assert [dose["p_true"] for dose in doses] == pytest.approx([0.8, 0.2, 0.2], abs=1e-6)
 
     def test_with_a_critical_label_they_are_of_that_one(self):
-        book = studied(critical="effusion")
-        doses = case_record.dose_response(book, flip_of(book))
+        study = studied(critical="effusion")
+        doses = case_record.dose_response(study, flip_of(study))
         assert [dose["p_true"] for dose in doses] == pytest.approx([0.8, 0.2, 0.2], abs=1e-6)
 
     def test_flips_are_ranked_by_the_loss_of_the_lost_label(self):
@@ -236,14 +237,14 @@ class TestStudy:
         assert found[0].sample_id == "a"
 
     def test_modes_controls_and_findings(self):
-        book = studied()
-        assert {case.sample_id: book.mode(case) for case in book.cases} == {
+        study = studied()
+        assert {case.sample_id: study.mode(case) for case in study.cases} == {
             "a": "fragile",
             "b": "uncertain_error",
             "c": "stable",
             "e": "uncertain_error",
         }
-        assert book.controls["sample_id"].tolist() == ["d"]
+        assert study.controls["sample_id"].tolist() == ["d"]
         trials = pd.DataFrame(
             {
                 "sample_id": ["d"],
@@ -252,28 +253,28 @@ class TestStudy:
                 "cause": ["instability"],
             }
         )
-        logits = book.test.table.logits[:, book.test.rows_of(["d"])]
-        tried = case_study.control_evidence(book, trials, logits)
+        logits = study.test.table.logits[:, study.test.rows_of(["d"])]
+        tried = case_study.control_evidence(study, trials, logits)
         focus = pd.DataFrame(columns=["sample_id", "cam_energy", "lesion_share"])
-        found = case_study.findings(book, [], tried, focus)
+        found = case_study.findings(study, [], tried, focus)
         assert found.scalars["fragile_share"] == 1 / 5
         assert found.scalars["mirrored_flip_rate"] != found.scalars["mirrored_flip_rate"]
 
     def test_a_flip_is_diagnosed_and_ready_for_disk(self):
-        book = studied()
-        flip = flip_of(book)
+        study = studied()
+        flip = flip_of(study)
         trials = pd.DataFrame(columns=["sample_id", "intervention", "kind", "cause"])
         empty = np.zeros((1, 0, 3), dtype=np.float32)
-        tried = case_study.control_evidence(book, trials, empty)
-        page = case_study.weigh(
-            book, flip, case_study.case_evidence(book, flip, trials, empty), tried
+        tried = case_study.control_evidence(study, trials, empty)
+        record = case_study.weigh(
+            study, flip, case_study.case_evidence(study, flip, trials, empty), tried
         )
-        entry = case_record.entry(book, page, drawn=({}, {}), questions={})
-        assert entry["truth"] == "edema + effusion"
-        assert entry["predicted"] == "edema"
-        assert entry["p_true"] == pytest.approx(0.2, abs=1e-6)
-        assert entry["probabilities"] == pytest.approx(
+        case_json = case_record.case_json(study, record, drawn=({}, {}), questions={})
+        assert case_json["truth"] == "edema + effusion"
+        assert case_json["predicted"] == "edema"
+        assert case_json["p_true"] == pytest.approx(0.2, abs=1e-6)
+        assert case_json["probabilities"] == pytest.approx(
             {"edema": 0.95, "effusion": 0.2, "mass": 0.1}, abs=1e-6
         )
         # No other right study is turned: c is the one control, and stays.
-        assert "clean, it is called edema + effusion" in entry["diagnosis"]["statement"]
+        assert "clean, it is called edema + effusion" in case_json["diagnosis"]["statement"]

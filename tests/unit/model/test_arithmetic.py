@@ -37,10 +37,10 @@ from medaudit.tables import operating_points
 from medaudit.tables.predictions import Condition
 
 model, prepared, out = stored.load(Path(sys.argv[1])), read_prepared(Path(sys.argv[2])), sys.argv[3]
-feed = Feed(8, 1, compute.setup(ComputeParams(threads=1, device="cpu")))
+loader = LoaderConfig(8, 1, compute.setup(ComputeParams(threads=1, device="cpu")))
 table = inference.predict_table(
     model, prepared, prepared.positions(["calibration", "test"]),
-    condition=Condition.clean(), seed=0, feed=feed, provenance={},
+    condition=Condition.clean(), seed=0, loader=loader, provenance={},
 )
 points = operating_points.choose(table.role("calibration"), specificity=0.8, confidence=None)
 found = evaluation.audit(table, points, intervals_params=IntervalParams(replicates=200, seed=1))

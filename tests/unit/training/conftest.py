@@ -1,0 +1,10 @@
+"""Tiny prepared folders for every test of training."""
+
+from tests.prepared_folders import (  # noqa: F401 - fixtures
+    more_prepared,
+    multilabel,
+    multilabel_folder,
+    one_thread,
+    prepared,
+    prepared_folder,
+)
