@@ -19,10 +19,10 @@ from medaudit.audits.evaluate import EvaluateParams
 from medaudit.audits.selective import SelectiveParams
 from medaudit.audits.slicing import SliceParams
 from medaudit.audits.stress import StressParams
-from medaudit.commands.options import check_free, new_folder
 from medaudit.core import findings
 from medaudit.core.errors import ParamsError, listed
 from medaudit.core.files import write_json, write_text
+from medaudit.core.folders import check_free, new_folder
 from medaudit.core.params import Section, parse, read_yaml
 from medaudit.data import external_tables
 from medaudit.data.external_outputs import Kind, Outputs, read_outputs
