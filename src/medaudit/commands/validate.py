@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from medaudit.commands.audit import Settings
+    from medaudit.api.settings import Settings
     from medaudit.commands.deployment import DeploymentBundle
     from medaudit.commands.label_tables import Labels
     from medaudit.commands.new_images import CalibratedPredictions, InferenceResult
