@@ -18,8 +18,8 @@ from medaudit.audits import selective as selective_audit
 from medaudit.audits import slices, stress
 from medaudit.audits.stress import StressParams
 from medaudit.core import findings
-from medaudit.core.files import write_json
-from medaudit.core.folders import new_folder
+from medaudit.core.errors import DataError
+from medaudit.core.files import new_folder, write_json
 from medaudit.core.layout import CALIBRATORS, CLEAN, OPERATING_POINTS, PARAMS, PREPARED, REPORT
 from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables import manifest, operating_points, predictions
@@ -28,9 +28,11 @@ from medaudit.tables.scoring import Conditions, ScoredPredictions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from medaudit.api.plots import Plots
+    from matplotlib.figure import Figure
+
     from medaudit.api.settings import Settings
     from medaudit.core.findings import Findings
+    from medaudit.report.results import Results
     from medaudit.tables.calibrators import Calibrators
     from medaudit.tables.manifest import Preparation
     from medaudit.tables.operating_points import OperatingPoints
@@ -42,6 +44,79 @@ STAGES = ("evaluate", "stress", "slice", "calibrate", "selective")
 ALSO = ("log_loss", "brier_loss", "brier_skill_score", "ece", "failure_augrc")
 DEFERRAL = ("coverage", "selective_risk")
 SUMMARY = ("value", "low", "high", "n", "n_groups", "n_positive", "method")
+
+
+NEEDS = {
+    "threshold": "name the critical class with critical=...",
+    "severity": "give the outputs under corruptions or shifts with conditions=...",
+    "delta": "give the outputs under corruptions or shifts with conditions=...",
+    "predicted": "give the outputs under corruptions or shifts with conditions=...",
+    "slices": "give metadata=..., and slices that are large enough (audit.findings['slice'])",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Plots:
+    """Figures of an audit, drawn by what draws those of its report.
+
+    Every method returns a matplotlib figure, to be shown in a notebook or saved with `savefig`, and
+    raises a `DataError` where the audit has nothing to draw.
+
+    Args:
+        results: what the audits found.
+    """
+
+    results: Results
+
+    def per_class(self) -> Figure:
+        """Every class against the rest, with intervals."""
+        return self._drawn("per_class")
+
+    def curves(self) -> Figure:
+        """ROC and precision-recall curves of every class."""
+        return self._drawn("curves")
+
+    def confusion(self) -> Figure:
+        """Share of the samples with every true class for which each class is called."""
+        return self._drawn("confusion")
+
+    def threshold(self) -> Figure:
+        """Sensitivity and specificity of the critical class over thresholds."""
+        return self._drawn("threshold")
+
+    def severity(self) -> Figure:
+        """Measures over the severity of every corruption."""
+        return self._drawn("severity")
+
+    def delta(self) -> Figure:
+        """Condition minus clean, with paired intervals."""
+        return self._drawn("delta")
+
+    def predicted(self) -> Figure:
+        """What is called under clean and under every condition."""
+        return self._drawn("predicted")
+
+    def slices(self) -> Figure:
+        """A forest of slices, with the value on all of the test role as a line."""
+        return self._drawn("slices")
+
+    def reliability(self) -> Figure:
+        """Reliability diagrams, a line per calibrator."""
+        return self._drawn("reliability")
+
+    def risk_coverage(self) -> Figure:
+        """Risk over coverage, a line per confidence score, and what the frozen rule realises."""
+        return self._drawn("risk_coverage")
+
+    def _drawn(self, name: str) -> Figure:
+        from medaudit.report import style
+        from medaudit.report.figures import FIGURES
+
+        with style.styled():
+            figure = FIGURES[name](self.results)
+        if figure is None:
+            raise DataError(f"nothing to draw for {name!r}; {NEEDS.get(name, 'no rows for it')}")
+        return figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +220,6 @@ class Audit:
     @cached_property
     def plot(self) -> Plots:
         """The figures of the report, as matplotlib figures."""
-        from medaudit.api.plots import Plots
         from medaudit.report.results import read_results
 
         # Read from files as the report reads them, so that both draw the same numbers.

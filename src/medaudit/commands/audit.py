@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from medaudit.api.record import Audit
 from medaudit.api.settings import Asked, Settings, read_sections
 from medaudit.core.errors import ParamsError, listed
-from medaudit.core.folders import check_free
+from medaudit.core.files import check_free
 from medaudit.data import external_tables
 from medaudit.data.external_outputs import Kind, Outputs, read_outputs
 from medaudit.data.external_tables import MetadataColumns, Split, TruthColumns, read_truth

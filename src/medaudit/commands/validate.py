@@ -12,8 +12,7 @@ from medaudit.commands import deployment, label_tables, new_images, with_labels
 from medaudit.commands.label_tables import LabelColumns
 from medaudit.core import findings
 from medaudit.core.errors import ParamsError, listed
-from medaudit.core.files import atomic, write_json
-from medaudit.core.folders import check_free, new_folder
+from medaudit.core.files import atomic, check_free, new_folder, write_json
 from medaudit.model.model_config import weights_digest
 from medaudit.report import render
 from medaudit.stats.bootstrap import Bootstrap

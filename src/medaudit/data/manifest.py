@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medaudit.core.errors import DataError, listed
-from medaudit.core.folders import settle, staged
+from medaudit.core.files import settle, staged
 from medaudit.core.params import Section
 from medaudit.data import splits
 from medaudit.data.data_summary import positives, without_positives

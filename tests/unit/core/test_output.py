@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medaudit.core.errors import ParamsError
-from medaudit.core.folders import check_free, new_folder
+from medaudit.core.files import check_free, new_folder
 
 
 @pytest.fixture
