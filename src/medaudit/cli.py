@@ -3,7 +3,7 @@
 import logging
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ import typer
 
 from medaudit.commands import profiles as profile_files
 from medaudit.core import runner
+from medaudit.core.errors import ParamsError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -123,7 +124,6 @@ def audit(
 
     def run() -> None:
         from medaudit.commands import audit as audit_command
-        from medaudit.commands.options import counts, names, paths
         from medaudit.data.external_tables import MetadataColumns, Split, TruthColumns
 
         bins = counts(quantiles or (), option="--quantiles")
@@ -201,7 +201,6 @@ def validate(
     def run() -> None:
         from medaudit.commands import validate as validate_command
         from medaudit.commands.label_tables import LabelColumns
-        from medaudit.commands.options import names
         from medaudit.commands.validate import Request
 
         columns = LabelColumns(image_column, label, names(labels), group, tuple(slices or ()))
@@ -253,3 +252,36 @@ def _run(action: Callable[[], object]) -> None:
     if message is not None:
         log.error("%s", message[1])
         sys.exit(message[0])
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Names that are separated by commas."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    return tuple(part for part in parts if part)
+
+
+def pairs(items: Iterable[str], *, option: str) -> dict[str, str]:
+    """`name=value` items; an error quotes what is none, or stands twice."""
+    found: dict[str, str] = {}
+    for item in items:
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not (name and equals and value):
+            raise ParamsError(f"{option}: expected name=value, got {item!r}")
+        if name in found:
+            raise ParamsError(f"{option}: {name!r} is given twice; name every one once")
+        found[name] = value
+    return found
+
+
+def paths(items: Iterable[str], *, option: str) -> dict[str, Path]:
+    """`name=file` items."""
+    return {name: Path(value) for name, value in pairs(items, option=option).items()}
+
+
+def counts(items: Iterable[str], *, option: str) -> dict[str, int]:
+    """`name=number` items with whole numbers."""
+    found = pairs(items, option=option)
+    wrong = [f"{name}={value}" for name, value in found.items() if not value.isdecimal()]
+    if wrong:
+        raise ParamsError(f"{option}: expected whole numbers, got {', '.join(wrong)}")
+    return {name: int(value) for name, value in found.items()}

@@ -28,9 +28,9 @@ FLOORS = {
     "training": 7,
     "cases": 8,
     "report": 9,
-    "commands": 10,
     "api": 10,
-    "cli": 11,
+    "commands": 11,
+    "cli": 12,
 }
 # Rooms that meet in a stage, over tables, and nowhere else.
 STRANGERS = {("data", "audits"), ("pixels", "audits"), ("model", "audits"), ("training", "audits")}

@@ -10,10 +10,9 @@ from medaudit.audits import drift
 from medaudit.audits.drift import DriftParams, NewImages, PredictionSummary
 from medaudit.commands import deployment, label_tables, new_images, with_labels
 from medaudit.commands.label_tables import LabelColumns
-from medaudit.commands.options import check_free, new_folder
 from medaudit.core import findings
 from medaudit.core.errors import ParamsError, listed
-from medaudit.core.files import atomic, write_json
+from medaudit.core.files import atomic, check_free, new_folder, write_json
 from medaudit.model.model_config import weights_digest
 from medaudit.report import render
 from medaudit.stats.bootstrap import Bootstrap
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from medaudit.commands.audit import Settings
+    from medaudit.api.settings import Settings
     from medaudit.commands.deployment import DeploymentBundle
     from medaudit.commands.label_tables import Labels
     from medaudit.commands.new_images import CalibratedPredictions, InferenceResult

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from medaudit.api.settings import Settings
 from medaudit.audits import calibrate, evaluate, selective, slices
 from medaudit.audits.calibrate import CalibrateParams
 from medaudit.audits.evaluate import EvaluateParams
 from medaudit.audits.selective import FrozenDeferral, SelectiveParams
 from medaudit.audits.slicing import SliceParams
-from medaudit.commands.audit import Settings
 from medaudit.commands.new_images import ASPECT
 from medaudit.core.errors import DataError
 from medaudit.core.params import Section, parse, read_yaml

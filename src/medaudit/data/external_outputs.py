@@ -75,7 +75,7 @@ def read_outputs(
         if path.suffix.lower() == ".npy"
         else _from_table(read_frame(path), path, id_column=id_column, prefix=prefix, names=names)
     )
-    _check(found)
+    check_outputs(found)
     return found
 
 
@@ -200,7 +200,8 @@ def _from_array(path: Path, *, names: Sequence[str], ids: Path | None) -> Output
     return Outputs(path, found, tuple(names), values.astype(np.float64))
 
 
-def _check(found: Outputs) -> None:
+def check_outputs(found: Outputs) -> None:
+    """Refuse outputs without rows, numbers that are not finite, and names that stand twice."""
     if not len(found.ids):
         raise DataError(f"{found.path}: no rows")
     broken = ~np.isfinite(found.numbers).all(axis=1)

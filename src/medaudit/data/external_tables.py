@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,12 @@ from medaudit.tables import tasks
 from medaudit.tables.predictions import Condition, PredictionTable, Schema
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy.typing as npt
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +93,7 @@ def read_truth(
     frame = frame.astype(object).where(frame.notna(), None)
     id_name = column_of(frame, columns.id_column, path=path, what="sample ids")
     ids = ids_of(frame, id_name, path=path)
-    rows = frame.assign(sample_id=ids).map(_text)
+    rows = frame.assign(sample_id=ids).map(as_text)
     schema = Schema(columns.task, names, critical)
     if columns.label is not None:
         column = column_of(frame, columns.label, path=path, what="class names")
@@ -103,7 +106,8 @@ def read_truth(
     return Truth(path, schema, ids, targets.astype(np.int64))
 
 
-def _text(cell: object) -> object:
+def as_text(cell: object) -> object:
+    """A cell as a text file would hold it: whole numbers without a point, NaN where empty."""
     if cell is None:
         return np.nan
     if isinstance(cell, float) and cell.is_integer():
@@ -199,8 +203,22 @@ class Joined:
     notes: tuple[str, ...]
 
 
-def join(outputs: Outputs, truth: Truth, columns: MetadataColumns, split: Split) -> Joined:
+def join(
+    outputs: Outputs,
+    truth: Truth,
+    columns: MetadataColumns,
+    split: Split,
+    *,
+    metadata: pd.DataFrame | None = None,
+) -> Joined:
     """Truth and metadata of the samples that have outputs.
+
+    Args:
+        outputs: of the clean samples.
+        truth: of these samples, and maybe of others.
+        columns: where groups, roles and slices stand.
+        split: how samples are divided where no column says it.
+        metadata: a row per output in their order; read from the file of `columns` if `None`.
 
     Raises:
         DataError: samples without truth or metadata, or groups in two roles.
@@ -217,7 +235,7 @@ def join(outputs: Outputs, truth: Truth, columns: MetadataColumns, split: Split)
         log.info("%s: %d rows have no prediction and are not used", truth.path, unused)
     targets = truth.targets[places]
     rows = pd.DataFrame({"sample_id": outputs.ids.astype(object)})
-    known = _metadata(outputs.ids, columns)
+    known = _metadata(outputs.ids, columns) if metadata is None else metadata
     notes = []
     if columns.group is None:
         log.warning("NO GROUPS: %s Name the column of the patient to mend it.", NO_GROUPS)
@@ -230,6 +248,31 @@ def join(outputs: Outputs, truth: Truth, columns: MetadataColumns, split: Split)
         rows[name] = source_files.typed(known, name)
     order = np.argsort(rows["sample_id"].to_numpy(dtype=np.str_), kind="stable")
     return Joined(rows.iloc[order].reset_index(drop=True), targets[order], (*notes, told))
+
+
+def condition(name: str) -> Condition:
+    """`gaussian_blur-2` is severity 2; a name without a number, such as a site, severity 1."""
+    stem, _, end = name.rpartition("-")
+    if stem and end.isdecimal() and int(end) > 0:
+        name, severity = stem, int(end)
+    else:
+        severity = 1
+    try:
+        return Condition(name, severity)
+    except ValueError as error:
+        raise ParamsError(f"conditions: {error}") from None
+
+
+def by_condition(named: Mapping[str, T]) -> dict[Condition, T]:
+    """What was given under names of conditions; two names of one condition are refused."""
+    found: dict[Condition, T] = {}
+    for name, given in named.items():
+        if condition(name) in found:
+            raise ParamsError(
+                f"conditions: {name!r} is {condition(name).name} once more; name every one once"
+            )
+        found[condition(name)] = given
+    return found
 
 
 def prediction_table(

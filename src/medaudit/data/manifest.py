@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from shutil import rmtree
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medaudit.core.errors import DataError, listed
+from medaudit.core.files import settle, staged
 from medaudit.core.params import Section
 from medaudit.data import splits
 from medaudit.data.data_summary import positives, without_positives
@@ -21,6 +19,7 @@ from medaudit.tables.manifest import COLUMNS, ROLES, Preparation, targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from medaudit.data.datasets.base import RawDataset
 
 _TOLERANCE = 1e-6
-_LOCK = ".lock"
 
 log = logging.getLogger(__name__)
 
@@ -137,38 +135,6 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             rmtree(folder)
         settle(part, folder)
-
-
-@contextmanager
-def staged(folder: Path) -> Iterator[Path]:
-    """A temporary sibling of `folder` that the block must move, or it vanishes.
-
-    Every run has its own, so that two at once do not mix; those of killed runs are removed.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(folder)
-    part = Path(mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
-    try:
-        with FileLock(part / _LOCK):
-            part.chmod(0o755)
-            yield part
-    finally:
-        rmtree(part, ignore_errors=True)
-
-
-def settle(part: Path, folder: Path) -> None:
-    """Give a staged folder its name."""
-    (part / _LOCK).unlink()
-    part.rename(folder)
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove the parts that nobody holds: the system lets go of the lock of a killed run."""
-    for part in folder.parent.glob(f".{folder.name}.*.part"):
-        # One without a lock has just been made by a run that is about to hold it.
-        if (part / _LOCK).exists():
-            with suppress(OSError), FileLock(part / _LOCK, timeout=0):
-                rmtree(part)
 
 
 def _grouped(rows: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:

@@ -66,20 +66,6 @@ class Difference(Estimate):
     p_value: float
 
 
-def restrict(statistic: Statistic, mask: ArrayLike) -> Statistic:
-    """The statistic of a slice: weights are 0 outside the mask.
-
-    For one slice `resamples.subset(mask)` with a statistic of its rows is faster; this form is for
-    comparing slices of one sample.
-    """
-    inside = np.asarray(mask, dtype=bool)
-
-    def restricted(weights: NDArray[Any]) -> Float64Array:
-        return statistic(weights * inside)
-
-    return restricted
-
-
 def point(statistic: Statistic, n: int) -> float:
     """The statistic of the sample itself: every weight 1."""
     return float(statistic(np.ones((1, n), dtype=np.uint16))[0])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medaudit.commands import options
+from medaudit import cli as options
 from medaudit.core.errors import ParamsError
 
 

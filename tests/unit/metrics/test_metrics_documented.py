@@ -11,7 +11,7 @@ import pytest
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
 
 # What all metrics are made of is no metric.
-HELPERS = {"medaudit.stats.weighting", "medaudit.metrics.calibration"}
+HELPERS = {"medaudit.stats.weighting", "medaudit.metrics.calibration", "medaudit.metrics.inputs"}
 # Parts of what is documented, or losses of single cases of which the mean is.
 PARTS = {
     "balanced_cases",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from medaudit.commands.options import check_free, new_folder
 from medaudit.core.errors import ParamsError
+from medaudit.core.files import check_free, new_folder
 
 
 @pytest.fixture

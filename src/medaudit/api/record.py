@@ -1,0 +1,314 @@
+"""An audit of predictions as a record: tables and parameters in, findings, figures, report out."""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tqdm import tqdm
+
+from medaudit.audits import calibrate as calibrate_audit
+from medaudit.audits import evaluate as evaluate_audit
+from medaudit.audits import selective as selective_audit
+from medaudit.audits import slices, stress
+from medaudit.audits.stress import StressParams
+from medaudit.core import findings
+from medaudit.core.errors import DataError
+from medaudit.core.files import new_folder, write_json
+from medaudit.core.layout import CALIBRATORS, CLEAN, OPERATING_POINTS, PARAMS, PREPARED, REPORT
+from medaudit.stats.bootstrap import Bootstrap
+from medaudit.tables import manifest, operating_points, predictions
+from medaudit.tables.scoring import Conditions, ScoredPredictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from medaudit.api.settings import Settings
+    from medaudit.core.findings import Findings
+    from medaudit.report.results import Results
+    from medaudit.tables.calibrators import Calibrators
+    from medaudit.tables.manifest import Preparation
+    from medaudit.tables.operating_points import OperatingPoints
+    from medaudit.tables.predictions import PredictionTable
+
+SIDE_BY_SIDE = 2
+STAGES = ("evaluate", "stress", "slice", "calibrate", "selective")
+# Of the summary, beside the headline of `metrics/evaluate.json`.
+ALSO = ("log_loss", "brier_loss", "brier_skill_score", "ece", "failure_augrc")
+DEFERRAL = ("coverage", "selective_risk")
+SUMMARY = ("value", "low", "high", "n", "n_groups", "n_positive", "method")
+
+
+NEEDS = {
+    "threshold": "name the critical class with critical=...",
+    "severity": "give the outputs under corruptions or shifts with conditions=...",
+    "delta": "give the outputs under corruptions or shifts with conditions=...",
+    "predicted": "give the outputs under corruptions or shifts with conditions=...",
+    "slices": "give metadata=..., and slices that are large enough (audit.findings['slice'])",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Plots:
+    """Figures of an audit, drawn by what draws those of its report.
+
+    Every method returns a matplotlib figure, to be shown in a notebook or saved with `savefig`, and
+    raises a `DataError` where the audit has nothing to draw.
+
+    Args:
+        results: what the audits found.
+    """
+
+    results: Results
+
+    def per_class(self) -> Figure:
+        """Every class against the rest, with intervals."""
+        return self._drawn("per_class")
+
+    def curves(self) -> Figure:
+        """ROC and precision-recall curves of every class."""
+        return self._drawn("curves")
+
+    def confusion(self) -> Figure:
+        """Share of the samples with every true class for which each class is called."""
+        return self._drawn("confusion")
+
+    def threshold(self) -> Figure:
+        """Sensitivity and specificity of the critical class over thresholds."""
+        return self._drawn("threshold")
+
+    def severity(self) -> Figure:
+        """Measures over the severity of every corruption."""
+        return self._drawn("severity")
+
+    def delta(self) -> Figure:
+        """Condition minus clean, with paired intervals."""
+        return self._drawn("delta")
+
+    def predicted(self) -> Figure:
+        """What is called under clean and under every condition."""
+        return self._drawn("predicted")
+
+    def slices(self) -> Figure:
+        """A forest of slices, with the value on all of the test role as a line."""
+        return self._drawn("slices")
+
+    def reliability(self) -> Figure:
+        """Reliability diagrams, a line per calibrator."""
+        return self._drawn("reliability")
+
+    def risk_coverage(self) -> Figure:
+        """Risk over coverage, a line per confidence score, and what the frozen rule realises."""
+        return self._drawn("risk_coverage")
+
+    def _drawn(self, name: str) -> Figure:
+        from medaudit.report import style
+        from medaudit.report.figures import FIGURES
+
+        with style.styled():
+            figure = FIGURES[name](self.results)
+        if figure is None:
+            raise DataError(f"nothing to draw for {name!r}; {NEEDS.get(name, 'no rows for it')}")
+        return figure
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What the audits found in a set of predictions, and what they were asked.
+
+    Data frames hold a row per measure with its value, the ends of its interval, what it rests on
+    and how the interval was made; docs/metrics.md says what the measures are.
+
+    Args:
+        clean: predictions of the clean samples, calibration and test role.
+        shifted: of the test role under every corruption or shift.
+        facts: what a reader must know about the data.
+        settings: the parameters.
+        source: where the predictions came from, for the title block of the report.
+        points: thresholds, frozen on the calibration role.
+        calibrators: fitted on the calibration role.
+        findings: scalars and tables of every audit, by stage.
+    """
+
+    clean: PredictionTable
+    shifted: tuple[PredictionTable, ...]
+    facts: Preparation
+    settings: Settings
+    source: str
+    points: OperatingPoints
+    calibrators: Calibrators
+    findings: Mapping[str, Findings]
+
+    @classmethod
+    def of(
+        cls,
+        clean: PredictionTable,
+        shifted: Sequence[PredictionTable],
+        facts: Preparation,
+        settings: Settings,
+        *,
+        source: str,
+    ) -> Audit:
+        """Freeze on the calibration role, audit the test role."""
+        calibration = clean.role("calibration")
+        points = evaluate_audit.freeze(calibration, settings.evaluate)
+        fitted = calibrate_audit.freeze(calibration, settings.calibrate)
+        found = dict(audits(clean, shifted, points, fitted, settings))
+        ordered = {stage: found[stage] for stage in STAGES if stage in found}
+        return cls(clean, tuple(shifted), facts, settings, source, points, fitted, ordered)
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Every measure of the clean test role."""
+        return self.table("evaluate", "metrics")
+
+    @property
+    def per_class(self) -> pd.DataFrame:
+        """Every measure of every class or label."""
+        return self.table("evaluate", "per_class")
+
+    @property
+    def slices(self) -> pd.DataFrame:
+        """Every measure in every slice, and its gap to the rest of the test role."""
+        return self.table("slice", "slices")
+
+    @property
+    def conditions(self) -> pd.DataFrame:
+        """Every measure under every condition, and condition minus clean; empty without any."""
+        return self.table("stress", "conditions")
+
+    @property
+    def calibration(self) -> pd.DataFrame:
+        """Calibration errors and proper scores, before and after every calibrator."""
+        return self.table("calibrate", "summary")
+
+    @property
+    def selective(self) -> pd.DataFrame:
+        """How well every confidence score tells wrong predictions from right ones."""
+        return self.table("selective", "summary")
+
+    def table(self, stage: str, name: str) -> pd.DataFrame:
+        """A table of `audit.findings`, as a copy; empty where the stage has none of that name."""
+        if stage not in self.findings:
+            return pd.DataFrame()
+        return self.findings[stage].series.get(name, pd.DataFrame()).copy()
+
+    def summary(self) -> pd.DataFrame:
+        """The headline: measure, value, low, high, n, n_groups, n_positive, method.
+
+        Measures of the clean test role, then what the frozen deferral rule realises on it
+        (`deferral_coverage`, `deferral_selective_risk`).
+        """
+        metrics = self.metrics
+        wanted = [
+            name for name in (*evaluate_audit.HEADLINE, *ALSO) if name in set(metrics["metric"])
+        ]
+        headline = metrics.set_index("metric").loc[wanted]
+        deferral = self.table("selective", "deferral")
+        deferral = deferral[deferral["score"] == self.settings.selective.primary]
+        realised = deferral.set_index("metric").loc[list(DEFERRAL)].add_prefix("deferral_", axis=0)
+        both = pd.concat([headline[list(SUMMARY)], realised[list(SUMMARY)]])
+        return both.rename_axis("measure").reset_index()
+
+    @cached_property
+    def plot(self) -> Plots:
+        """The figures of the report, as matplotlib figures."""
+        from medaudit.report.results import read_results
+
+        # Read from files as the report reads them, so that both draw the same numbers.
+        with tempfile.TemporaryDirectory() as name:
+            self.write(Path(name))
+            return Plots(read_results(Path(name), only=tuple(self.findings)))
+
+    def report(self, out: Path | str) -> Path:
+        """Write metrics/, plots/, artifacts/, params.yaml and report/ into a new folder.
+
+        Args:
+            out: must be absent or empty; it appears whole or not at all.
+
+        Returns:
+            the folder.
+
+        Raises:
+            ParamsError: the folder holds something.
+        """
+        from medaudit.report import render
+
+        with new_folder(Path(out)) as folder:
+            self.write(folder)
+            render.report(
+                folder,
+                folder / REPORT,
+                stages=tuple(self.findings),
+                params=self.settings.report,
+                source=self.source,
+            )
+        return Path(out)
+
+    def write(self, folder: Path) -> None:
+        """Write all but the report, as the pipeline leaves it."""
+        for stage, found in self.findings.items():
+            findings.write(found, stage, root=folder)
+        operating_points.write(self.points, folder / OPERATING_POINTS)
+        rows = self.clean.rows.assign(target=list(self.clean.targets))
+        manifest.write_manifest(rows, folder / PREPARED)
+        manifest.write_preparation(self.facts, folder / PREPARED)
+        predictions.write(self.clean, folder / CLEAN)
+        fitted = {name: each.facts() for name, each in self.calibrators.items()}
+        write_json(folder / CALIBRATORS, fitted)
+        self.settings.write(folder / PARAMS)
+
+    def __repr__(self) -> str:
+        schema = self.clean.schema
+        return (
+            f"Audit({schema.task}, {len(schema.classes)} outputs, {len(self.clean)} samples, "
+            f"{len(self.shifted)} conditions; {', '.join(self.findings)})"
+        )
+
+
+def audits(
+    clean: PredictionTable,
+    conditions: Sequence[PredictionTable],
+    points: OperatingPoints,
+    fitted: Calibrators,
+    params: Settings,
+) -> Iterator[tuple[str, Findings]]:
+    """The same audits as in the pipeline, each with its stage, as they end.
+
+    They run side by side: nearly all of their time is spent in numpy, which lets others work.
+    """
+    test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
+    bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
+    edges = slices.freeze(role.table.rows, params.slice)
+    rule = selective_audit.freeze(role, params.selective)
+    jobs: dict[str, Callable[[], Findings]] = {
+        "slice": lambda: slices.audit(test, edges, params.slice, bootstrap),
+        "calibrate": lambda: calibrate_audit.audit(test, fitted, params.calibrate, bootstrap),
+        "selective": lambda: selective_audit.audit(test, rule, params.selective, bootstrap),
+        "evaluate": lambda: evaluate_audit.audit(test, points, params.evaluate, bootstrap),
+    }
+    if conditions:
+        asked = stressed(conditions)
+        frozen = stress.freeze(points, asked)
+        every = Conditions.aligned(test, conditions)
+        jobs["stress"] = lambda: stress.audit(every, frozen, asked, bootstrap)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        running = {pool.submit(job): stage for stage, job in jobs.items()}
+        for done in tqdm(as_completed(running), total=len(jobs), desc="audits", disable=None):
+            yield running[done], done.result()
+
+
+def stressed(conditions: Sequence[PredictionTable]) -> StressParams:
+    """The parameters that name these conditions, without a baseline model."""
+    given = [table.condition for table in conditions]
+    return StressParams(
+        corruptions=tuple(dict.fromkeys(each.corruption for each in given)),
+        severities=tuple(sorted({each.severity for each in given})),
+    )
