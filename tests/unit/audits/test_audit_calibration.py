@@ -75,7 +75,7 @@ def studies(probabilities, targets, *, critical=None):
 
 
 def scored(test):
-    return calibrate_audit.calibrated(ScoredPredictions(test), calibrators.Identity())
+    return calibrate_audit.with_calibrator(ScoredPredictions(test), calibrators.Identity())
 
 
 class TestReliability:

@@ -68,9 +68,9 @@ def test_what_an_interruption_leaves_stays_until_the_same_user_ends_well(tmp_pat
 HOLD = """
 import sys, time
 from pathlib import Path
-from medaudit.model import resume
+from medaudit.core import keys
 root = Path(sys.argv[1])
-with resume.store("train", "a" * 64, root=root) as folder:
+with keys.store("train", "a" * 64, root=root) as folder:
     (root / "held").touch()
     time.sleep(1.0)
     (folder / "done").touch()

@@ -23,11 +23,11 @@ def test_guarded_source_is_as_recorded(name: str) -> None:
 def test_what_decides_is_guarded_and_nothing_of_audits_or_reports(name: str) -> None:
     source = versions.recorded()[name]["source"]
     files = [each for each in source if each.endswith(".py")]
-    assert all(each.startswith(("src/medaudit/model/", "src/medaudit/pixels/")) for each in files)
+    rooms = tuple(f"src/medaudit/{room}/" for room in ("model", "pixels", "training"))
+    assert all(each.startswith(rooms) for each in files)
     ends = {Path(each).name for each in files}
-    assert {"forward.py", "backbones.py", "prepared.py", "shards.py"} <= ends
+    assert {"inference.py", "network.py", "prepared.py", "packed.py"} <= ends
     assert ("loop.py" in ends) == (name == "training")
-    assert ("inference.py" in ends) == (name == "forward")
     assert not {"corruptions.py", "predictors.py"} & ends
     assert [each for each in source if not each.endswith(".py")]
 
@@ -54,7 +54,7 @@ def test_recording_needs_a_decision(
     monkeypatch.setattr(versions, "ROOT", tmp_path)
     monkeypatch.setattr(versions, "current", lambda guard: CURRENT[guard.constant])
     monkeypatch.setattr("sys.argv", ["versions.py"])
-    with pytest.raises(SystemExit, match=r"the source behind VERSION of medaudit\.model\.training"):
+    with pytest.raises(SystemExit, match=r"the source behind VERSION of medaudit\.training"):
         versions.main()
     assert json.loads(record.read_text()) == stale
     monkeypatch.setattr("sys.argv", ["versions.py", "--same"])
