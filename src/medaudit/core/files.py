@@ -1,7 +1,6 @@
 """Files and folders that are either whole or absent, and fingerprints of their content."""
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -12,6 +11,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from medaudit.core.errors import DataError, ParamsError, listed
 
@@ -140,8 +141,7 @@ def staged(folder: Path) -> Iterator[Path]:
     _remove_stale(folder)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
     try:
-        with (part / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(part / _LOCK):
             part.chmod(0o755)
             yield part
     finally:
@@ -157,6 +157,7 @@ def settle(part: Path, folder: Path) -> None:
 def _remove_stale(folder: Path) -> None:
     """Remove the parts that nobody holds: the system lets go of the lock of a killed run."""
     for part in folder.parent.glob(f".{folder.name}.*.part"):
-        with contextlib.suppress(OSError), (part / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(part)
+        # One without a lock has just been made by a run that is about to hold it.
+        if (part / _LOCK).exists():
+            with contextlib.suppress(OSError), FileLock(part / _LOCK, timeout=0):
+                shutil.rmtree(part)
