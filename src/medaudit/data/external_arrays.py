@@ -343,7 +343,7 @@ def metadata_of(
     frame, group = _with_column(frame, given.groups, "groups", samples)
     frame, role = _with_column(frame, given.roles, "roles", samples)
     if given.slices is None:
-        others = [name for name in frame if name not in (group, role)]
+        others = [str(name) for name in frame if name not in (group, role)]
         wanted, bins = others, {**_usual_bins(frame[others]), **given.quantiles}
     else:
         wanted, bins = [str(name) for name in given.slices], dict(given.quantiles)
@@ -385,9 +385,9 @@ def _with_column(
 def _usual_bins(frame: pd.DataFrame) -> dict[str, int]:
     """Number columns of many values, to be cut into quantiles."""
     numeric = [
-        name
+        str(name)
         for name in frame
-        if pd.api.types.is_numeric_dtype(source_files.typed(frame, name))
+        if pd.api.types.is_numeric_dtype(source_files.typed(frame, str(name)))
         and frame[name].nunique() > FEW_VALUES
     ]
     return dict.fromkeys(numeric, BINS)
