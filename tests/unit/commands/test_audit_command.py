@@ -16,7 +16,7 @@ from medaudit.cli import app
 from medaudit.commands import audit
 from medaudit.core import findings
 from medaudit.core.errors import DataError, ParamsError
-from medaudit.data.external_tables import MetadataColumns, TruthColumns
+from medaudit.data.external_tables import MetadataColumns, TruthColumns, condition
 from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points, predictions
 from medaudit.tables.predictions import Condition
@@ -227,7 +227,7 @@ class TestReading:
         ],
     )
     def test_conditions_by_name(self, name, found):
-        assert audit.condition(name) == found
+        assert condition(name) == found
 
     def test_clean_is_no_condition(self, folder, tmp_path):
         made = asked(folder, tmp_path / "out")
