@@ -5,20 +5,13 @@ import re
 import sys
 
 import pytest
+from documented import apply
+
+from medaudit.core import layout
 
 pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 
-STAGES = [
-    "prepare",
-    "train",
-    "evaluate",
-    "stress",
-    "slice",
-    "calibrate",
-    "selective",
-    "cases",
-    "report",
-]
+STAGES = list(layout.STAGES)
 
 
 def ran(done):
@@ -77,6 +70,28 @@ def test_an_edit_of_a_metric_scores_again_without_inference(repo):
     assert "plain-clean: predictions are at hand" in said
     assert "plain-gaussian_blur-1: predictions are at hand" in said
     assert not re.search(r"(clean|blur-1|jpeg-3): predicted", said)
+
+
+def test_a_corruption_a_metric_and_a_predictor_reach_the_report_and_dvc(repo):
+    """With the code of docs/extending.md and two names in params.yaml, and no other edit."""
+    for kind in ("corruption", "metric", "predictor"):
+        apply(f"A {kind}, step by step", repo.path)
+    repo.params(
+        stress={"corruptions": ["gaussian_blur", "jpeg", "salt"]},
+        predict={"predictors": ["plain", "mirrored"]},
+    )
+    done = repo.run("dvc", "repro")
+    assert ran(done) == STAGES
+    said = done.stdout + done.stderr
+    assert "salt-1: plain predicted" in said
+    assert "jpeg-3: mirrored predicted" in said
+    assert not re.search(r"(clean|blur-1|jpeg-3): plain predicted", said)
+    assert "salt" in (repo.path / "report/report.html").read_text()
+    assert "youden" in (repo.path / "plots/evaluate/per_class.csv").read_text()
+    listed = repo.run("dvc", "ls", ".", "-R", "--dvc-only").stdout.split()
+    assert f"{layout.clean_table('mirrored')}" in listed
+    assert f"{layout.stress_table('salt-3', 'mirrored')}" in listed
+    assert "up to date" in repo.run("dvc", "status").stdout
 
 
 def test_going_back_is_a_run_cache_hit(repo):
