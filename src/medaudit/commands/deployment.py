@@ -1,4 +1,4 @@
-"""What the pipeline left behind for judging new images: all of it frozen, nothing is fitted."""
+"""The artefacts of the pipeline with which new images are predicted; nothing is fitted here."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
     import pandas as pd
 
+    from medaudit.core.arrays import IntArray
     from medaudit.model.model_config import ModelCard
     from medaudit.tables.calibrators import Calibrator, Calibrators
     from medaudit.tables.manifest import Preparation
@@ -74,7 +74,7 @@ class DeploymentBundle:
     preparation: Preparation
     train: pd.DataFrame
     groups: frozenset[str]
-    learnt: npt.NDArray[np.int64]
+    learnt: IntArray
     points: OperatingPoints
     calibrators: Calibrators
     deferral: Deferral
@@ -170,7 +170,7 @@ def read_deferral(path: Path) -> Deferral:
 
 
 def read_clean(path: Path, card: ModelCard, *, model_folder: Path) -> PredictionTable | None:
-    """What the model said of the calibration and test roles, for comparing.
+    """Predictions of the calibration and test roles, to compare those of new images with.
 
     Thresholds and calibrators come from these predictions, so they must be those of this model.
     """

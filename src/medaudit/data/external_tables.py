@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from medaudit.core.arrays import IntArray
+
 log = logging.getLogger(__name__)
 
 
@@ -73,7 +75,7 @@ class Truth:
     path: Path
     schema: Schema
     ids: npt.NDArray[np.str_]
-    targets: npt.NDArray[np.int64]
+    targets: IntArray
 
 
 def read_truth(
@@ -113,7 +115,7 @@ def _text(cell: object) -> object:
 
 def _flag_columns(
     rows: pd.DataFrame, labels: tuple[str, ...], names: tuple[str, ...], *, path: Path
-) -> npt.NDArray[np.int64]:
+) -> IntArray:
     if set(labels) != set(names):
         odd = sorted(set(labels) ^ set(names))
         raise DataError(
@@ -132,7 +134,7 @@ def _flag_columns(
 
 def _listed_labels(
     rows: pd.DataFrame, column: str, names: tuple[str, ...], *, separator: str, path: Path
-) -> npt.NDArray[np.int64]:
+) -> IntArray:
     sets = [
         {part.strip() for part in str(cell).split(separator)} for cell in rows[column].fillna("")
     ]
@@ -195,7 +197,7 @@ class Joined:
     """Everything about the samples but the outputs, in the order of the ids, and what to know."""
 
     rows: pd.DataFrame
-    targets: npt.NDArray[np.int64]
+    targets: IntArray
     notes: tuple[str, ...]
 
 
@@ -270,7 +272,7 @@ def prediction_table(
 
 def _places(
     wanted: npt.NDArray[np.str_], known: npt.NDArray[np.str_], *, path: Path, what: str
-) -> npt.NDArray[np.int64]:
+) -> IntArray:
     """Row number in `known` of every wanted id."""
     place = {name: row for row, name in enumerate(known.tolist())}
     absent = [name for name in wanted.tolist() if name not in place]
@@ -311,7 +313,7 @@ def _present(known: pd.DataFrame, column: str, columns: MetadataColumns) -> pd.S
 def _roles(
     rows: pd.DataFrame,
     known: pd.DataFrame,
-    targets: npt.NDArray[np.int64],
+    targets: IntArray,
     truth: Truth,
     columns: MetadataColumns,
     split: Split,

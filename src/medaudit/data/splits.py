@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from medaudit.core.arrays import Float64Array, IntArray
+    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
 
 Scarce = Literal["stop", "allow"]
 
@@ -26,7 +26,7 @@ EITHER = "/"  # joins the roles among which given rows are divided
 
 def assign_roles(
     group_ids: Sequence[str],
-    positives: npt.NDArray[np.bool_],
+    positives: BoolArray,
     *,
     classes: Sequence[str],
     fractions: Mapping[str, float],

@@ -364,7 +364,7 @@ def _of_percentiles(found: Estimate) -> bool:
     return found.method == PERCENTILE and math.isfinite(found.low)
 
 
-def _defined(replicates: ArrayLike) -> NDArray[np.float64]:
+def _defined(replicates: ArrayLike) -> Float64Array:
     values = np.asarray(replicates, dtype=np.float64)
     return values[np.isfinite(values)]
 
