@@ -175,7 +175,7 @@ def read_clean(path: Path, card: ModelCard, *, model_folder: Path) -> Prediction
     Thresholds and calibrators come from these predictions, so they must be those of this model.
     """
     if not path.exists():
-        log.warning("%s: not found; what is said of new images has nothing to compare with", path)
+        log.warning("%s: not found; new predictions have nothing to be compared with", path)
         return None
     table = predictions.read(path)
     if table.schema.classes != card.classes:
@@ -183,10 +183,10 @@ def read_clean(path: Path, card: ModelCard, *, model_folder: Path) -> Prediction
             f"{path}: predictions for {listed(table.schema.classes)}, the model is for "
             f"{listed(card.classes)}; run the evaluate stage again"
         )
-    told, held = table.provenance.get("weights"), weights_digest(model_folder)
-    if told not in {None, held}:
+    recorded, held = table.provenance.get("weights"), weights_digest(model_folder)
+    if recorded not in {None, held}:
         raise ModelError(
-            f"{path}: predictions of the weights {str(told)[:SHOWN]}, but {model_folder} holds "
+            f"{path}: predictions of the weights {str(recorded)[:SHOWN]}, but {model_folder} holds "
             f"{held[:SHOWN]}: thresholds and calibrators belong to another model; run the stages "
             f"from evaluate on again"
         )

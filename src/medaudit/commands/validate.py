@@ -1,4 +1,4 @@
-"""Predict a folder of new images with frozen decisions: deferral, drift, and an audit if labelled."""
+"""Predict new images with frozen decisions: deferral, drift, and an audit with labels."""
 
 from __future__ import annotations
 

@@ -140,14 +140,14 @@ def _listed_labels(
     ]
     known = set().union(*sets) if sets else set()
     absent = [name for name in names if name not in known]
-    told = f"{path}: column `{column}` never lists {listed(absent)}"
+    note = f"{path}: column `{column}` never lists {listed(absent)}"
     if len(absent) == len(names):
         raise DataError(
-            f"{told}; it lists {listed(sorted(known - {''}), limit=20)}; check the names of the "
+            f"{note}; it lists {listed(sorted(known - {''}), limit=20)}; check the names of the "
             f"outputs, their prefix, and the separator {separator!r}"
         )
     if absent:
-        log.warning("%s: no sample has them, and their metrics are undefined", told)
+        log.warning("%s: no sample has them, and their metrics are undefined", note)
     return np.array([[name in found for name in names] for found in sets], dtype=np.int64)
 
 
@@ -227,11 +227,11 @@ def join(outputs: Outputs, truth: Truth, columns: MetadataColumns, split: Split)
         rows["group_id"] = rows["sample_id"]
     else:
         rows["group_id"] = _present(known, columns.group, columns).astype(str)
-    rows["role"], told = _roles(rows, known, targets, truth, columns, split)
+    rows["role"], note = _roles(rows, known, targets, truth, columns, split)
     for name in columns.slices:
         rows[name] = source_files.typed(known, name)
     order = np.argsort(rows["sample_id"].to_numpy(dtype=np.str_), kind="stable")
-    return Joined(rows.iloc[order].reset_index(drop=True), targets[order], (*notes, told))
+    return Joined(rows.iloc[order].reset_index(drop=True), targets[order], (*notes, note))
 
 
 def prediction_table(
@@ -331,11 +331,11 @@ def _roles(
         seed=split.seed,
         scarce="allow",
     )
-    told = (
+    note = (
         f"{split.calibration:.0%} of the samples, whole groups drawn at random (seed "
         f"{split.seed}), froze thresholds and calibrators; the others are the test role."
     )
-    return roles, told
+    return roles, note
 
 
 def _given_roles(
