@@ -74,8 +74,8 @@ def test_an_edit_of_a_metric_scores_again_without_inference(repo):
     assert "evaluate" in ran(done)
     assert "prepare" not in ran(done)
     said = done.stdout + done.stderr
-    assert "clean: predictions are at hand" in said
-    assert "gaussian_blur-1: predictions are at hand" in said
+    assert "plain-clean: predictions are at hand" in said
+    assert "plain-gaussian_blur-1: predictions are at hand" in said
     assert not re.search(r"(clean|blur-1|jpeg-3): predicted", said)
 
 

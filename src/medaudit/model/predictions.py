@@ -251,7 +251,7 @@ def _at_hand(path: Path) -> Kept | None:
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
         log.warning("%s: damaged (%s); predicting again", path, error)
         return None
-    log.info("%s: predictions are at hand", path.stem)
+    log.info("%s: predictions are at hand", path.stem.rpartition("-")[0])  # without the key
     return kept
 
 
