@@ -79,7 +79,7 @@ def write(trained: Trained, prepared: Prepared, params: TrainParams, folder: Pat
     network.save_model(
         trained.model,
         folder / "artifacts/model",
-        card=train_or_load.card(prepared, params, trained),
+        card=train_or_load.model_card(prepared, params, trained),
     )
     n_train, n_validation = (len(prepared.positions([role])) for role in ("train", "validation"))
     found = curves.findings(trained, n_train=n_train, n_validation=n_validation)

@@ -18,10 +18,12 @@ def main() -> None:
     key = train_or_load.key(prepared, params, compute=machine, device=device)
 
     with keys.store("train", key) as store, curves.live(LIVE) as on_epoch:
-        trained = train_or_load.make(
+        trained = train_or_load.fit_or_load(
             prepared, params, compute=machine, device=device, store=store, on_epoch=on_epoch
         )
-        network.save_model(trained.model, MODEL, card=train_or_load.card(prepared, params, trained))
+        network.save_model(
+            trained.model, MODEL, card=train_or_load.model_card(prepared, params, trained)
+        )
 
     n_train, n_validation = (len(prepared.positions([role])) for role in ("train", "validation"))
     findings.write(curves.findings(trained, n_train=n_train, n_validation=n_validation), "train")

@@ -226,7 +226,7 @@ def headline(statistics: pd.DataFrame, drift: pd.DataFrame) -> dict[str, Scalar]
 
 
 def sentence(found: Findings) -> str:
-    """The headline in words."""
+    """The headline in words, one sentence."""
     scalars = found.scalars
     return (
         f"{scalars['n_significant']} of {scalars['n_statistics']} statistics of the new images "

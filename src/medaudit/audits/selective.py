@@ -1,4 +1,4 @@
-"""What is deferred at a threshold, and what is left."""
+"""Selective prediction: risk-coverage by confidence score, and the deferral frozen beforehand."""
 
 from __future__ import annotations
 

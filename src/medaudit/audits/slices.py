@@ -142,7 +142,7 @@ def positives_in(test: ScoredPredictions, mask: BoolArray) -> int | None:
 
 @dataclass(frozen=True, eq=False)
 class SliceComparison:
-    """The whole test role with what every slice of it shares."""
+    """Compares slices of the test role with the rest of it, all on the same resamples."""
 
     test: ScoredPredictions
     params: SliceParams

@@ -17,9 +17,7 @@ from medaudit.core.params import Section, each_once
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import numpy.typing as npt
-
-    from medaudit.core.arrays import BoolArray
+    from medaudit.core.arrays import BoolArray, Float64Array
 
 SLICE_METRICS = (
     "accuracy",
@@ -112,7 +110,7 @@ def without(params: SliceParams, absent: tuple[str, ...]) -> SliceParams:
 class SliceEdges:
     """Inner edges of the bins of every numeric column; empty where all values are in one bin."""
 
-    inner: Mapping[str, npt.NDArray[np.float64]]
+    inner: Mapping[str, Float64Array]
 
 
 def edges(train_rows: pd.DataFrame, params: SliceParams) -> SliceEdges:
@@ -126,7 +124,7 @@ def edges(train_rows: pd.DataFrame, params: SliceParams) -> SliceEdges:
     )
 
 
-def inner_edges(values: pd.Series[Any], *, bins: int) -> npt.NDArray[np.float64]:
+def inner_edges(values: pd.Series[Any], *, bins: int) -> Float64Array:
     """Distinct quantiles between the first and the last bin, missing values left out."""
     known = numbers(values)
     known = known[~np.isnan(known)]
@@ -175,7 +173,7 @@ def by_quantile(rows: pd.DataFrame, column: str, frozen: SliceEdges) -> Iterator
         yield Slice(column, "missing", place == -1)
 
 
-def numbers(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
+def numbers(values: pd.Series[Any]) -> Float64Array:
     """A column as float64, NaN where it is missing."""
     try:
         return np.asarray(pd.to_numeric(values), dtype=np.float64)
@@ -186,7 +184,7 @@ def numbers(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
         ) from None
 
 
-def bin_names(inner: npt.NDArray[np.float64]) -> list[str]:
+def bin_names(inner: Float64Array) -> list[str]:
     """Names such as `<=30`, `(30, 50]`, `>50` for the bins between inner edges."""
     if not len(inner):
         return ["any"]

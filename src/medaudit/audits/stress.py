@@ -1,4 +1,4 @@
-"""What a whole corruption does: trend over severities, mean change, corruption error."""
+"""Every condition against clean: paired changes, trends over severities, corruption errors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ from medaudit.tables.predictions import Condition
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
+    from medaudit.core.arrays import Float64Array
     from medaudit.stats.bootstrap import Bootstrap
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.scoring import Conditions, ScoredPredictions
@@ -145,7 +144,7 @@ def error(measured: Mapping[str, BootstrapDistribution]) -> BootstrapDistributio
 def relative_errors(
     errors: Sequence[BootstrapDistribution],
     clean: BootstrapDistribution,
-    known: npt.NDArray[np.float64],
+    known: Float64Array,
 ) -> dict[str, BootstrapDistribution]:
     """BE and rBE of one corruption.
 
@@ -172,9 +171,7 @@ def relative_errors(
     }
 
 
-def baseline_errors(
-    baseline: pd.DataFrame, conditions: Sequence[Condition]
-) -> npt.NDArray[np.float64]:
+def baseline_errors(baseline: pd.DataFrame, conditions: Sequence[Condition]) -> Float64Array:
     """Balanced errors of the baseline model: clean, then under these conditions."""
     missing = [name for name in BASELINE_COLUMNS if name not in baseline]
     if missing:

@@ -22,8 +22,7 @@ from medaudit.stats.weighting import weighted_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy.typing as npt
-
+    from medaudit.core.arrays import Float32Array
     from medaudit.stats.intervals import Estimate
     from medaudit.tables.predictions import Condition
     from medaudit.tables.scoring import Conditions, ScoredPredictions
@@ -127,7 +126,7 @@ def build_case_study(
 
 
 def control_evidence(
-    study: CaseStudyData, trials: pd.DataFrame, logits: npt.NDArray[np.float32]
+    study: CaseStudyData, trials: pd.DataFrame, logits: Float32Array
 ) -> pd.DataFrame:
     """Edits of the controls, and every condition and its undoing on the whole test role."""
     shown = {case.condition for case in study.cases}
@@ -141,7 +140,7 @@ def control_evidence(
 
 
 def case_evidence(
-    study: CaseStudyData, case: ChosenCase, trials: pd.DataFrame, logits: npt.NDArray[np.float32]
+    study: CaseStudyData, case: ChosenCase, trials: pd.DataFrame, logits: Float32Array
 ) -> pd.DataFrame:
     """Edits of the image as it is shown, every condition on the clean one, and its undoing."""
     before, ids = study.before(case), [case.sample_id]

@@ -15,7 +15,7 @@ from medaudit.tables.scoring import names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medaudit.core.arrays import IntArray
+    from medaudit.core.arrays import Float32Array, IntArray
     from medaudit.stats.intervals import Estimate
     from medaudit.tables.scoring import ScoredPredictions
 
@@ -44,7 +44,7 @@ WORTH = ("turned", "base_rate", "base_rate_low", "base_rate_high", "n_controls",
 
 def edit_evidence(
     trials: pd.DataFrame,
-    logits: npt.NDArray[np.float32],
+    logits: Float32Array,
     before: ScoredPredictions,
 ) -> pd.DataFrame:
     """Evidence from images that were edited and predicted anew.

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from medaudit.core.arrays import BoolArray, Float32Array
+    from medaudit.core.arrays import BoolArray, Float32Array, IntArray
     from medaudit.model.compute import ComputeParams
     from medaudit.model.inference import ImageModel, Images
     from medaudit.model.predictions import PredictParams
@@ -118,7 +117,7 @@ class InterventionRunner:
             if usable(sample.mask) or not each.needs_mask
         ]
 
-        def make(positions: npt.NDArray[np.int64]) -> Images:
+        def make(positions: IntArray) -> Images:
             chosen = [pairs[i] for i in positions]
             return np.stack([edited(each.image, name, mask=each.mask) for each, name in chosen])
 
@@ -208,9 +207,7 @@ class InterventionRunner:
                 focus[f"cam_{name}_energy"] = energy(cam, shown.mask)
         return CasePanels(write_all(pictures, stem), focus)
 
-    def _logits(
-        self, make: Callable[[npt.NDArray[np.int64]], Images], n: int, *, label: str
-    ) -> Float32Array:
+    def _logits(self, make: Callable[[IntArray], Images], n: int, *, label: str) -> Float32Array:
         positions = np.arange(n, dtype=np.int64)
         return inference.run(self.model, make, positions, loader=self.loader, label=label).logits
 

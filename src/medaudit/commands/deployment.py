@@ -1,4 +1,4 @@
-"""What the pipeline left behind for judging new images: all of it frozen, nothing is fitted."""
+"""The artefacts of the pipeline with which new images are predicted; nothing is fitted here."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
     import pandas as pd
 
+    from medaudit.core.arrays import IntArray
     from medaudit.model.model_config import ModelCard
     from medaudit.tables.calibrators import Calibrator, Calibrators
     from medaudit.tables.manifest import Preparation
@@ -75,7 +75,7 @@ class DeploymentBundle:
     preparation: Preparation
     train: pd.DataFrame
     groups: frozenset[str]
-    learnt: npt.NDArray[np.int64]
+    learnt: IntArray
     points: OperatingPoints
     calibrators: Calibrators
     deferral: Deferral
@@ -171,12 +171,12 @@ def read_deferral(path: Path) -> Deferral:
 
 
 def read_clean(path: Path, card: ModelCard, *, model_folder: Path) -> PredictionTable | None:
-    """What the model said of the calibration and test roles, for comparing.
+    """Predictions of the calibration and test roles, to compare those of new images with.
 
     Thresholds and calibrators come from these predictions, so they must be those of this model.
     """
     if not path.exists():
-        log.warning("%s: not found; what is said of new images has nothing to compare with", path)
+        log.warning("%s: not found; new predictions have nothing to be compared with", path)
         return None
     table = predictions.read(path)
     if table.schema.classes != card.classes:
@@ -184,10 +184,10 @@ def read_clean(path: Path, card: ModelCard, *, model_folder: Path) -> Prediction
             f"{path}: predictions for {listed(table.schema.classes)}, the model is for "
             f"{listed(card.classes)}; run the evaluate stage again"
         )
-    told, held = table.provenance.get("weights"), weights_digest(model_folder)
-    if told not in {None, held}:
+    recorded, held = table.provenance.get("weights"), weights_digest(model_folder)
+    if recorded not in {None, held}:
         raise ModelError(
-            f"{path}: predictions of the weights {str(told)[:SHOWN]}, but {model_folder} holds "
+            f"{path}: predictions of the weights {str(recorded)[:SHOWN]}, but {model_folder} holds "
             f"{held[:SHOWN]}: thresholds and calibrators belong to another model; run the stages "
             f"from evaluate on again"
         )

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from medaudit.core.errors import DataError, ParamsError, listed
@@ -22,6 +21,7 @@ from medaudit.tables import tasks
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from medaudit.core.arrays import IntArray
     from medaudit.tables.predictions import Schema
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class Labels:
     """
 
     rows: pd.DataFrame
-    targets: npt.NDArray[np.int64] | None = None
+    targets: IntArray | None = None
     by_value: tuple[str, ...] = ()
     by_quantile: tuple[str, ...] = ()
     group: str | None = None

@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from medaudit.commands.deployment import Deferral, DeploymentBundle
-    from medaudit.core.arrays import BoolArray, Float64Array
+    from medaudit.core.arrays import BoolArray, Float32Array, Float64Array
     from medaudit.model.compute import ComputeParams
     from medaudit.pixels.ingest import Ingested
     from medaudit.tables.calibrators import Calibrator, Logits
@@ -46,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class InferenceResult:
-    """What became of the images of a folder.
+    """Statistics and logits of the images of a folder.
 
     Args:
         facts: `sample_id` and the statistics `COLUMNS` of every image that could be read.
@@ -57,7 +55,7 @@ class InferenceResult:
     """
 
     facts: pd.DataFrame
-    logits: npt.NDArray[np.float32]
+    logits: Float32Array
     unreadable: dict[str, str]
     engine: str
     digests: tuple[bytes, ...]

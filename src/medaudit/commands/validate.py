@@ -1,4 +1,4 @@
-"""What is asked of a validation, and what it found."""
+"""Predict new images with frozen decisions: deferral, drift, and an audit with labels."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class ValidationResult:
         }
 
     def shared_notes(self) -> tuple[str, ...]:
-        """What is to be said of images that are not new to the model, if there are any."""
+        """A warning about images that are not new to the model, if there are any."""
         if not self.n_learnt_from:
             return ()
         return (
@@ -149,7 +149,7 @@ log = logging.getLogger(__name__)
 
 
 def validate(request: Request) -> None:
-    """Predict, triage, compare and report; the folder appears whole or not at all."""
+    """Predict, defer, compare and report; the folder appears whole or not at all."""
     check_free(request.out)
     check_apart(request.out, request.images)
     bundle = deployment.read(request.model)

@@ -201,8 +201,8 @@ def _check_same_question(root: Path, rev: str) -> None:
     params = yaml.safe_load(_shown(root, rev, str(PARAMS)))
     apart = reproduction.unlike(params, read_yaml(root / PARAMS), free=FREE)
     if apart:
-        told = [f"{n} was {_word(old)}, is {_word(new)}" for n, (old, new) in apart.items()]
-        raise CannotCompareError(f"parameters differ: {listed(told)}; `git diff {rev} params.yaml`")
+        odd = [f"{n} was {_word(old)}, is {_word(new)}" for n, (old, new) in apart.items()]
+        raise CannotCompareError(f"parameters differ: {listed(odd)}; `git diff {rev} params.yaml`")
     path = root / DATA
     if path.exists() and path.read_text(encoding="utf-8") != _shown(root, rev, DATA):
         raise CannotCompareError(f"the data differ: {DATA} is not that of {rev}")

@@ -5,5 +5,6 @@ import numpy.typing as npt
 
 Float64Array = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating]  # of either precision
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]

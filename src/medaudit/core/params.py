@@ -83,8 +83,8 @@ def _explain(model: type[Section], error: ValidationError) -> str:
         hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key `{key}`; {hint}"
     # Of a rule between keys the input is the whole section, which the file shows better.
-    told = first["type"] != "missing" and first["loc"]
-    got = f", got {first['input']!r}" if told else ""
+    shows_input = first["type"] != "missing" and first["loc"]
+    got = f", got {first['input']!r}" if shows_input else ""
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"`{key}`: {first['msg']}{got}{more}"
 

@@ -14,8 +14,7 @@ from medaudit.tables.manifest import COLUMNS, ROLES, targets
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
+    from medaudit.core.arrays import BoolArray
     from medaudit.tables.predictions import Schema
 
 LEDGER_COLUMNS = ("step", "reason", "rows_in", "rows_out", "left_out", "example_ids")
@@ -65,7 +64,7 @@ class Ledger:
 UNKNOWN = "unknown"
 
 
-def positives(rows: pd.DataFrame, schema: Schema) -> npt.NDArray[np.bool_]:
+def positives(rows: pd.DataFrame, schema: Schema) -> BoolArray:
     """Truth per row and class, (n, k); targets are class indices, or one 0/1 column per class."""
     found = targets(rows)
     if found.ndim == 1:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from medaudit.core.arrays import Float64Array
+    from medaudit.core.arrays import Float32Array, Float64Array
     from medaudit.tables.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def read_frame(path: Path, *, verbatim: Sequence[str] = ()) -> pd.DataFrame:
     return read_table(path, required=(), verbatim=verbatim)
 
 
-def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> npt.NDArray[np.float32]:
+def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> Float32Array:
     """Logits as a prediction table holds them, (1, n, k).
 
     Raises:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from medaudit.core.arrays import IntArray
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,7 @@ class Truth:
     path: Path
     schema: Schema
     ids: npt.NDArray[np.str_]
-    targets: npt.NDArray[np.int64]
+    targets: IntArray
 
 
 def read_truth(
@@ -117,7 +119,7 @@ def as_text(cell: object) -> object:
 
 def _flag_columns(
     rows: pd.DataFrame, labels: tuple[str, ...], names: tuple[str, ...], *, path: Path
-) -> npt.NDArray[np.int64]:
+) -> IntArray:
     if set(labels) != set(names):
         odd = sorted(set(labels) ^ set(names))
         raise DataError(
@@ -136,20 +138,20 @@ def _flag_columns(
 
 def _listed_labels(
     rows: pd.DataFrame, column: str, names: tuple[str, ...], *, separator: str, path: Path
-) -> npt.NDArray[np.int64]:
+) -> IntArray:
     sets = [
         {part.strip() for part in str(cell).split(separator)} for cell in rows[column].fillna("")
     ]
     known = set().union(*sets) if sets else set()
     absent = [name for name in names if name not in known]
-    told = f"{path}: column `{column}` never lists {listed(absent)}"
+    note = f"{path}: column `{column}` never lists {listed(absent)}"
     if len(absent) == len(names):
         raise DataError(
-            f"{told}; it lists {listed(sorted(known - {''}), limit=20)}; check the names of the "
+            f"{note}; it lists {listed(sorted(known - {''}), limit=20)}; check the names of the "
             f"outputs, their prefix, and the separator {separator!r}"
         )
     if absent:
-        log.warning("%s: no sample has them, and their metrics are undefined", told)
+        log.warning("%s: no sample has them, and their metrics are undefined", note)
     return np.array([[name in found for name in names] for found in sets], dtype=np.int64)
 
 
@@ -199,7 +201,7 @@ class Joined:
     """Everything about the samples but the outputs, in the order of the ids, and what to know."""
 
     rows: pd.DataFrame
-    targets: npt.NDArray[np.int64]
+    targets: IntArray
     notes: tuple[str, ...]
 
 
@@ -243,11 +245,11 @@ def join(
         rows["group_id"] = rows["sample_id"]
     else:
         rows["group_id"] = _present(known, columns.group, columns).astype(str)
-    rows["role"], told = _roles(rows, known, targets, truth, columns, split)
+    rows["role"], note = _roles(rows, known, targets, truth, columns, split)
     for name in columns.slices:
         rows[name] = source_files.typed(known, name)
     order = np.argsort(rows["sample_id"].to_numpy(dtype=np.str_), kind="stable")
-    return Joined(rows.iloc[order].reset_index(drop=True), targets[order], (*notes, told))
+    return Joined(rows.iloc[order].reset_index(drop=True), targets[order], (*notes, note))
 
 
 def condition(name: str) -> Condition:
@@ -313,7 +315,7 @@ def prediction_table(
 
 def _places(
     wanted: npt.NDArray[np.str_], known: npt.NDArray[np.str_], *, path: Path, what: str
-) -> npt.NDArray[np.int64]:
+) -> IntArray:
     """Row number in `known` of every wanted id."""
     place = {name: row for row, name in enumerate(known.tolist())}
     absent = [name for name in wanted.tolist() if name not in place]
@@ -354,7 +356,7 @@ def _present(known: pd.DataFrame, column: str, columns: MetadataColumns) -> pd.S
 def _roles(
     rows: pd.DataFrame,
     known: pd.DataFrame,
-    targets: npt.NDArray[np.int64],
+    targets: IntArray,
     truth: Truth,
     columns: MetadataColumns,
     split: Split,
@@ -372,11 +374,11 @@ def _roles(
         seed=split.seed,
         scarce="allow",
     )
-    told = (
+    note = (
         f"{split.calibration:.0%} of the samples, whole groups drawn at random (seed "
         f"{split.seed}), froze thresholds and calibrators; the others are the test role."
     )
-    return roles, told
+    return roles, note
 
 
 def _given_roles(

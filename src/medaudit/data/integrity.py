@@ -17,6 +17,7 @@ from medaudit.data.data_summary import Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from medaudit.core.arrays import IntArray
     from medaudit.data.datasets.base import RawDataset
 
 OnBadImage = Literal["stop", "quarantine"]
@@ -186,7 +187,7 @@ def _differ(first: pd.Series, second: pd.Series) -> list[bool]:
     return [bool(np.any(a != b)) for a, b in zip(_arrays(first), _arrays(second), strict=True)]
 
 
-def _arrays(targets: pd.Series) -> list[npt.NDArray[np.int64]]:
+def _arrays(targets: pd.Series) -> list[IntArray]:
     return [np.asarray(target, dtype=np.int64) for target in targets]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from medaudit.core.arrays import Float64Array, IntArray
+    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
 
 Scarce = Literal["stop", "allow"]
 
@@ -26,7 +26,7 @@ EITHER = "/"  # joins the roles among which given rows are divided
 
 def assign_roles(
     group_ids: Sequence[str],
-    positives: npt.NDArray[np.bool_],
+    positives: BoolArray,
     *,
     classes: Sequence[str],
     fractions: Mapping[str, float],
@@ -102,8 +102,8 @@ def given_to_groups(rows: pd.DataFrame) -> pd.Series[str]:
     Raises:
         DataError: groups stand in two given roles.
     """
-    told = rows.loc[rows["role"].notna(), ["group_id", "role"]].drop_duplicates()
-    torn = told[told["group_id"].duplicated(keep=False)]
+    given = rows.loc[rows["role"].notna(), ["group_id", "role"]].drop_duplicates()
+    torn = given[given["group_id"].duplicated(keep=False)]
     if len(torn):
         joined = torn.groupby("group_id")["role"].agg(_joined)
         found = [f"{group} ({roles})" for group, roles in joined.items()]
@@ -111,7 +111,7 @@ def given_to_groups(rows: pd.DataFrame) -> pd.Series[str]:
             f"{len(joined)} groups stand in two roles of the given split, which leaks test images "
             f"into training: {listed(found)}; give every group one role"
         )
-    return told.set_index("group_id")["role"]
+    return given.set_index("group_id")["role"]
 
 
 def _joined(roles: pd.Series[str]) -> str:
@@ -215,8 +215,8 @@ def completed(roles: pd.Series[str]) -> tuple[pd.Series[str], tuple[str, ...]]:
     Rows of `validation` make a missing `calibration`; rows of `train` make what else is missing.
     """
     present = set(roles.dropna())
-    told = [role for role in ROLES if role in present]
-    notes = [f"The split came with the data ({', '.join(told)})."]
+    filled = [role for role in ROLES if role in present]
+    notes = [f"The split came with the data ({', '.join(filled)})."]
     divided: dict[str, tuple[str, ...]] = {}
     if "validation" in present and "calibration" not in present:
         divided["validation"] = ("validation", "calibration")

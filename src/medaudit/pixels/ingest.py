@@ -33,7 +33,7 @@ THUMBNAIL = 32  # pixels; keeps large structures, forgets compression
 _BLOCK = 256  # rows compared at once: 256 x 10,000 hashes take 20 MB
 
 
-def fingerprint(image: Image) -> int:
+def perceptual_hash(image: Image) -> int:
     """64-bit perceptual hash: signs of the low cosine frequencies of the grey image.
 
     Near copies (other size, compression, slight colour change) differ in few bits; unrelated
@@ -214,7 +214,7 @@ def examine(source: Source, *, size: int) -> Picture:
         sample_id=source.sample_id,
         pixels=resize(original, size),
         facts=facts,
-        code=fingerprint(original),
+        code=perceptual_hash(original),
         small=thumbnail(original),
         mask=packed.pack(mask, size),
     )

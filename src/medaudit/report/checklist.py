@@ -182,10 +182,10 @@ def calibrated(_item: Item, results: Results) -> Answer:
     ece = results.number("calibrate", "summary", calibrator=BASELINE, metric="ece")
     basis = "; beside it ".join(against_floor(results, row) for row in (audited, *beside))
     assumed = "; the floor assumes independent images" if ece.grouped else ""
-    said, floor = f"audited {basis}; n={count(ece.n)}{assumed}", real(audited["p95"])
+    basis_and_n, floor = f"audited {basis}; n={count(ece.n)}{assumed}", real(audited["p95"])
     if not (ece.defined and math.isfinite(floor)):
-        return Answer("not measured", said)
-    return verdict(ece.value <= floor, said)
+        return Answer("not measured", basis_and_n)
+    return verdict(ece.value <= floor, basis_and_n)
 
 
 def against_floor(results: Results, row: Mapping[str, Any]) -> str:

@@ -73,11 +73,11 @@ def slice_changes(results: Results, metric: str | None = None) -> list[Change]:
 def slice_sentence(results: Results) -> str:
     """Which slices are worse in the primary measure, and in that of the whole call if any are."""
     first, second = stress_figures.primary(results), stress_figures.second(results)
-    said = [slices(slice_changes(results), first, results.critical)]
+    clauses = [slices(slice_changes(results), first, results.critical)]
     others = slice_changes(results, second) if second != first else []
     if any(each.comparable and each.shown_worse for each in others):
-        said.append(slices(others, second, results.critical))
-    return " ".join(said)
+        clauses.append(slices(others, second, results.critical))
+    return " ".join(clauses)
 
 
 def stress(changes: Sequence[Change], metric: str, critical: str | None) -> str:
@@ -141,16 +141,16 @@ def trends(rows: Sequence[Mapping[str, Any]], metric: str, critical: str | None)
         "falls": [str(row["corruption"]) for row in certain if row["tau"] < 0],
         "rises": [str(row["corruption"]) for row in certain if row["tau"] > 0],
     }
-    said = [
+    clauses = [
         f"{way} under {', '.join(map(formatting.words, names))}"
         for way, names in ways.items()
         if names
     ]
-    if not said:
+    if not clauses:
         return ""
     n, least = count(certain[0]["n_severities"]), p_value(real(certain[0]["least_p_value"]))
     return (
-        f"With every step of severity {formatting.short(metric, critical)} {' and '.join(said)} "
+        f"With every step of severity {formatting.short(metric, critical)} {' and '.join(clauses)} "
         f"(Kendall's tau at {MINUS}1 or +1; p={least}, the least that {n} severities allow)."
     )
 
@@ -178,8 +178,8 @@ def calibration(results: Results) -> str:
     first = floors[0]
     ece = results.number("calibrate", "summary", calibrator=first["calibrator"], metric="ece")
     changes = [calibrator_clause(results, row["calibrator"]) for row in floors[1:]]
-    said = [ece_sentence(ece, real(first["p95"]), of=ece_of(results)), slopes(results)]
-    return " ".join([*filter(None, said), *changes])
+    clauses = [ece_sentence(ece, real(first["p95"]), of=ece_of(results)), slopes(results)]
+    return " ".join([*filter(None, clauses), *changes])
 
 
 def ece_of(results: Results) -> str:
@@ -216,10 +216,10 @@ def slopes(results: Results) -> str:
     off = {name: each for name, each in known.items() if each.low > 1 or each.high < 1}
     if not off:
         return ""
-    said = [f"{estimate(each, 2)} for {name}" for name, each in list(off.items())[:MOST_SLOPES]]
-    more = len(off) - len(said)
+    clauses = [f"{estimate(each, 2)} for {name}" for name, each in list(off.items())[:MOST_SLOPES]]
+    more = len(off) - len(clauses)
     rest = f"; {counted(more, 'more label excludes', 'more labels exclude')} 1" if more else ""
-    return f"The Cox slope, ideally 1, is {', '.join(said)}{rest}."
+    return f"The Cox slope, ideally 1, is {', '.join(clauses)}{rest}."
 
 
 def calibrator_clause(results: Results, calibrator: str) -> str:

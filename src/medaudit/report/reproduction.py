@@ -49,8 +49,8 @@ class Commit:
 def commit(root: Path, params: Mapping[str, Any]) -> Commit:
     """The commit that is checked out, and whether something differs that `commands` do not say."""
     sha = _git(root, "rev-parse", "HEAD")
-    told = "data" in params and not is_embedded(params)
-    watched = CODE if told else (*CODE, *CHOICE)
+    is_stated = "data" in params and not is_embedded(params)
+    watched = CODE if is_stated else (*CODE, *CHOICE)
     changed = _git(root, "status", "--porcelain", "--", *watched) if sha else ""
     return Commit(sha, bool(changed))
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from medaudit.core.params import Section
@@ -289,7 +288,7 @@ class Bootstrap:
             return count, count
         return self.n_groups, None
 
-    def _n_groups_of(self, rows: npt.NDArray[np.bool_]) -> int:
+    def _n_groups_of(self, rows: BoolArray) -> int:
         return len(np.unique(self.resamples.groups[rows]))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
-from medaudit.core.arrays import Float64Array
+from medaudit.core.arrays import BoolArray, Float64Array
 from medaudit.stats.intervals import NO_INTERVAL, Difference, Estimate
 
 DELONG_LOGIT = "delong_logit"
@@ -163,7 +163,7 @@ def _require_single(group_ids: NDArray[np.generic], n: int) -> None:
         )
 
 
-def _placed(table: Float64Array, mask: NDArray[np.bool_]) -> Placements:
+def _placed(table: Float64Array, mask: BoolArray) -> Placements:
     positives, negatives = table[:, mask], table[:, ~mask]
     ranks = rankdata(table, axis=1)
     outranked = ranks[:, mask] - rankdata(positives, axis=1)

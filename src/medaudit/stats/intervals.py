@@ -306,8 +306,8 @@ def resolved(found: Difference, replicates: ArrayLike, *, n_independent: int) ->
     spread = float(values.std()) * math.sqrt(n_independent / (n_independent - 1))
     if min((values <= 0).sum(), (values >= 0).sum()) > 0 or spread == 0:
         return found
-    told = float(2 * t.sf(abs(found.value) / spread, n_independent - 1))
-    return replace(found, p_value=min(found.p_value, told))
+    by_t = float(2 * t.sf(abs(found.value) / spread, n_independent - 1))
+    return replace(found, p_value=min(found.p_value, by_t))
 
 
 def on_logit_scale(
@@ -350,7 +350,7 @@ def _of_percentiles(found: Estimate) -> bool:
     return found.method == PERCENTILE and math.isfinite(found.low)
 
 
-def _defined(replicates: ArrayLike) -> NDArray[np.float64]:
+def _defined(replicates: ArrayLike) -> Float64Array:
     values = np.asarray(replicates, dtype=np.float64)
     return values[np.isfinite(values)]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau
 
-from medaudit.core.arrays import Float64Array
+from medaudit.core.arrays import BoolArray, Float64Array
 from medaudit.stats.intervals import Statistic
 
 
@@ -51,7 +51,7 @@ Ints = NDArray[np.intp]
 
 def permuted_masks(
     mask: ArrayLike, group_ids: ArrayLike, *, replicates: int, seed: int
-) -> NDArray[np.bool_]:
+) -> BoolArray:
     """Masks (replicates, n) in which groups of equal size have exchanged their memberships.
 
     The pattern of membership inside a group (all, none, the first three rows) moves as a whole to
@@ -82,7 +82,7 @@ def _rows(order: Ints, by_group: Ints, firsts: Ints, sizes: Ints) -> Ints:
     return np.asarray(by_group[places])
 
 
-def gap_p_value(statistic: Statistic, mask: ArrayLike, masks: NDArray[np.bool_]) -> float:
+def gap_p_value(statistic: Statistic, mask: ArrayLike, masks: BoolArray) -> float:
     """Two-sided p-value of statistic(members) − statistic(others) being 0.
 
     (1 + #|permuted gap| ≥ |gap|) / (1 + P) over the P permutations in which the gap is defined; NaN
@@ -98,7 +98,7 @@ def gap_p_value(statistic: Statistic, mask: ArrayLike, masks: NDArray[np.bool_])
     return (1 + beyond) / (1 + len(defined))
 
 
-def _gaps(statistic: Statistic, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _gaps(statistic: Statistic, masks: BoolArray) -> Float64Array:
     inside = masks.astype(np.uint16)
     return np.asarray(statistic(inside) - statistic(1 - inside), dtype=np.float64)
 

@@ -14,7 +14,7 @@ from medaudit.core.errors import DataError, lookup
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medaudit.core.arrays import IntArray
+    from medaudit.core.arrays import Float64Array, IntArray
     from medaudit.tables.tasks.base import Task
 
 Logits = npt.NDArray[np.floating]
@@ -136,7 +136,7 @@ def fit_affine(
     truth = task.positives(targets, len(classes))
     n_distributions = task.predictive_distributions(truth.astype(np.float64)).shape[1]
 
-    def loss(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+    def loss(parameters: Float64Array) -> tuple[float, Float64Array]:
         slopes, shifts = np.split(parameters, 2)
         scaled = wide * slopes + shifts
         value = -sum(task.log_likelihoods(part[None], targets).mean() for part in scaled)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import xlogy
 
 from medaudit.core.errors import lookup
@@ -14,7 +13,7 @@ from medaudit.core.errors import lookup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medaudit.core.arrays import Float64Array
+    from medaudit.core.arrays import Float64Array, FloatArray
     from medaudit.tables.tasks.base import Task
 
 
@@ -34,7 +33,7 @@ class PredictiveDistributions:
     mean: Float64Array
 
     @classmethod
-    def of_logits(cls, task: Task, logits: npt.NDArray[np.floating]) -> PredictiveDistributions:
+    def of_logits(cls, task: Task, logits: FloatArray) -> PredictiveDistributions:
         """From logits (members, n, outputs)."""
         return cls(
             members=task.predictive_distributions(task.member_probabilities(logits)),

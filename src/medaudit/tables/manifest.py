@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+    from medaudit.core.arrays import IntArray
 
 ROLES = ("train", "validation", "calibration", "test")
 COLUMNS = ("sample_id", "group_id", "role", "target")
@@ -86,7 +87,7 @@ def read_manifest(folder: Path) -> pd.DataFrame:
     return rows
 
 
-def targets(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
+def targets(rows: pd.DataFrame) -> IntArray:
     """Targets of manifest rows: (n,) class indices, or (n, k) where a target is a list."""
     return np.array(rows["target"].tolist(), dtype=np.int64)
 

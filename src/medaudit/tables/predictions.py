@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from medaudit.core.arrays import Float32Array, IntArray
+    from medaudit.core.arrays import BoolArray, Float32Array, IntArray
 
 
 def read_parquet(path: Path, *, what: str, absent: str, mend: str) -> pa.Table:
@@ -172,7 +172,7 @@ class PredictionTable:
             raise DataError(f"no row has role {name!r}; roles here: {listed(known)}")
         return self.where(chosen)
 
-    def where(self, chosen: npt.NDArray[np.bool_] | IntArray) -> PredictionTable:
+    def where(self, chosen: BoolArray | IntArray) -> PredictionTable:
         """The rows that a mask or an index array chooses, in that order."""
         if chosen.dtype == np.bool_:
             chosen = np.flatnonzero(chosen)
@@ -214,11 +214,11 @@ class PredictionTable:
                 f"as many labels; not so for {listed(self._ids(wrong))}"
             )
 
-    def _ids(self, chosen: npt.NDArray[np.bool_] | np.bool_) -> list[str]:
+    def _ids(self, chosen: BoolArray | np.bool_) -> list[str]:
         return [str(self.rows["sample_id"].iloc[i]) for i in np.flatnonzero(chosen)]
 
 
-def impossible(targets: IntArray, n_outputs: int) -> npt.NDArray[np.bool_]:
+def impossible(targets: IntArray, n_outputs: int) -> BoolArray:
     """Samples whose target is neither a class index nor a row of 0 and 1 per output, (n,)."""
     if targets.ndim == 1:
         return np.asarray((targets < 0) | (targets >= n_outputs))

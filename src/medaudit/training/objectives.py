@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.special import expit, log_expit, log_softmax, softmax
 from torch.nn import functional
@@ -21,12 +20,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from medaudit.core.arrays import BoolArray, Float32Array, IntArray
+    from medaudit.core.arrays import BoolArray, Float32Array, FloatArray, IntArray
     from medaudit.model.inference import ImageModel, LoaderConfig
     from medaudit.model.prepared import Prepared
-
-Floats = npt.NDArray[np.floating]
-
 
 POWERS = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}
 
@@ -49,11 +45,11 @@ class Objective(Protocol):
     def undefined(self, targets: IntArray, *, classes: Sequence[str]) -> list[str]:
         """Classes that macro means of the validation scores leave out, since they are not there."""
 
-    def validation_scores(self, logits: Floats, targets: IntArray) -> dict[str, float]:
+    def validation_scores(self, logits: FloatArray, targets: IntArray) -> dict[str, float]:
         """`loss` and the scores that may choose the epoch; NaN where there is no class to score."""
 
 
-def macro_ranking(scores: Floats, positives: BoolArray) -> dict[str, float]:
+def macro_ranking(scores: FloatArray, positives: BoolArray) -> dict[str, float]:
     """Means of AUROC and average precision over the outputs that have both kinds of samples.
 
     Args:
@@ -109,7 +105,7 @@ class MulticlassObjective:
         counts = np.bincount(targets, minlength=len(classes))
         return [name for name, count in zip(classes, counts, strict=True) if count == 0]
 
-    def validation_scores(self, logits: Floats, targets: IntArray) -> dict[str, float]:
+    def validation_scores(self, logits: FloatArray, targets: IntArray) -> dict[str, float]:
         """Unsmoothed, unweighted scores; means leave out classes that the role lacks."""
         wide = logits.astype(np.float64)
         truth = -log_softmax(wide, axis=1)[np.arange(len(targets)), targets]
@@ -172,7 +168,7 @@ class MultilabelObjective:
         scored = both_kinds(targets == 1)
         return [name for k, name in enumerate(classes) if k not in scored]
 
-    def validation_scores(self, logits: Floats, targets: IntArray) -> dict[str, float]:
+    def validation_scores(self, logits: FloatArray, targets: IntArray) -> dict[str, float]:
         """Unsmoothed, unweighted scores; means over labels that have positives and negatives.
 
         A label is called at a probability of 1/2: only calibration may choose thresholds.

@@ -61,7 +61,7 @@ def key(
     return keys.content_key(parts)
 
 
-def card(prepared: Prepared, params: TrainParams, trained: Trained) -> ModelCard:
+def model_card(prepared: Prepared, params: TrainParams, trained: Trained) -> ModelCard:
     """The card of the model that these parameters made."""
     model = trained.model
     if isinstance(model, ExportedModel):
@@ -106,7 +106,7 @@ CHANCE = 0.5
 log = logging.getLogger(__name__)
 
 
-def make(
+def fit_or_load(
     prepared: Prepared,
     params: TrainParams,
     *,
@@ -122,12 +122,12 @@ def make(
             prepared, params, compute=compute, device=device, store=store, on_epoch=on_epoch
         )
     loader = LoaderConfig(params.batch_size, compute.loader_threads, device)
-    trained = verify(given(prepared, params), prepared, loader=loader)
+    trained = score_unchanged(model_as_given(prepared, params), prepared, loader=loader)
     on_epoch(trained.best)
     return trained
 
 
-def given(prepared: Prepared, params: TrainParams) -> ImageModel:
+def model_as_given(prepared: Prepared, params: TrainParams) -> ImageModel:
     """The model in `train.weights`, which must fit the classes as it is."""
     if is_exported(params.weights):
         _warn_of_raw_input(params)
@@ -147,7 +147,7 @@ def _warn_of_raw_input(params: TrainParams) -> None:
     )
 
 
-def verify(model: ImageModel, prepared: Prepared, *, loader: LoaderConfig) -> Trained:
+def score_unchanged(model: ImageModel, prepared: Prepared, *, loader: LoaderConfig) -> Trained:
     """Score a model on the validation role, as epoch 0 of a training that never was.
 
     A file does not say in which order its outputs stand, nor what they are; they are taken as

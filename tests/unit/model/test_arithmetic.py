@@ -27,23 +27,25 @@ import json, sys
 from pathlib import Path
 import numpy as np
 import torch
-from medaudit.audits import evaluation
-from medaudit.stats.bootstrap import IntervalParams
-from medaudit.model import compute, inference, stored
+from medaudit.audits import evaluate
+from medaudit.audits.evaluate import EvaluateParams
 from medaudit.model.compute import ComputeParams
-from medaudit.model.inference import Feed
-from medaudit.model.prepared import read_prepared
-from medaudit.tables import operating_points
+from medaudit.model.predictions import PredictionJob, PredictParams, cached_predictions
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables.predictions import Condition
+from medaudit.tables.scoring import ScoredPredictions
 
-model, prepared, out = stored.load(Path(sys.argv[1])), read_prepared(Path(sys.argv[2])), sys.argv[3]
-loader = LoaderConfig(8, 1, compute.setup(ComputeParams(threads=1, device="cpu")))
-table = inference.predict_table(
-    model, prepared, prepared.positions(["calibration", "test"]),
-    condition=Condition.clean(), seed=0, loader=loader, provenance={},
+model, prepared, out = map(Path, sys.argv[1:])
+job = PredictionJob(
+    "evaluate", model, prepared, ("calibration", "test"),
+    params=PredictParams(batch_size=8), compute=ComputeParams(threads=1, device="cpu"),
 )
-points = operating_points.choose(table.role("calibration"), specificity=0.8, confidence=None)
-found = evaluation.audit(table, points, intervals_params=IntervalParams(replicates=200, seed=1))
+(table,) = cached_predictions(job, [Condition.clean()], root=out.with_suffix(".resume"))
+params = EvaluateParams(specificity=0.8)
+points = evaluate.freeze(table.role("calibration"), params)
+test = ScoredPredictions(table.role("test"), points)
+bootstrap = Bootstrap.of_groups(test.group_ids, IntervalParams(replicates=200, seed=1))
+found = evaluate.audit(test, points, params, bootstrap)
 np.save(out, table.logits)
 print(json.dumps([torch.backends.cpu.get_cpu_capability(), dict(found.scalars)]))
 """
@@ -80,14 +82,14 @@ def test_given_weights_agree_across_processors(
     model_folder: Path, more_prepared: Path, tmp_path: Path
 ) -> None:
     _, here, found = audited(model_folder, more_prepared, tmp_path / "here.npy", {})
-    capability, elsewhere, told = audited(model_folder, more_prepared, tmp_path / "old.npy", OLD)
+    capability, elsewhere, scalars = audited(model_folder, more_prepared, tmp_path / "old.npy", OLD)
     assert capability in ("DEFAULT", "NO AVX")  # the old kernels were indeed taken
     assert 2 < np.abs(here).max() < 20
     np.testing.assert_allclose(elsewhere, here, rtol=0, atol=LOGITS)
-    assert found.keys() == told.keys()
+    assert found.keys() == scalars.keys()
     assert 0.1 < found["macro_auroc"] < 0.9
     np.testing.assert_allclose(
-        np.array(list(told.values()), dtype=float),
+        np.array(list(scalars.values()), dtype=float),
         np.array(list(found.values()), dtype=float),
         rtol=0,
         atol=HEADLINE,

@@ -38,11 +38,13 @@ def test_from_parameters_to_predictions(
     assert key != train_or_load.key(
         prepared, TrainParams(**{**vars(params), "std": None}), compute=compute, device=CPU
     )
-    trained = train_or_load.make(
+    trained = train_or_load.fit_or_load(
         prepared, params, compute=compute, device=CPU, store=tmp_path, on_epoch=lambda _: None
     )
     folder = tmp_path / "model"
-    network.save_model(trained.model, folder, card=train_or_load.card(prepared, params, trained))
+    network.save_model(
+        trained.model, folder, card=train_or_load.model_card(prepared, params, trained)
+    )
     assert (folder / f"model.{suffix}").read_bytes() == source.read_bytes()
     assert curves.findings(trained, n_train=1, n_validation=1).scalars["n_parameters"] is None
 

@@ -33,7 +33,7 @@ BASE = TrainParams(
 
 def make(prepared: Prepared, store: Path, params: TrainParams) -> Trained:
     store.mkdir(exist_ok=True)
-    return train_or_load.make(
+    return train_or_load.fit_or_load(
         prepared, params, compute=ComputeParams(), device=CPU, store=store, on_epoch=lambda _: None
     )
 
@@ -150,7 +150,7 @@ def test_labels_are_learnt_and_the_card_notes_the_shift(
     losses = [record.train_loss for record in trained.history]
     assert losses[-1] < 0.9 * losses[0]
     assert trained.best.validation["macro_auroc"] > 0.8
-    card = train_or_load.card(multilabel, BASE, trained)
+    card = train_or_load.model_card(multilabel, BASE, trained)
     truth = multilabel.targets(multilabel.positions(["train"]))
     ratios = (1 - truth.mean(axis=0)) / truth.mean(axis=0)
     assert card.logit_shift == pytest.approx(np.log(ratios), abs=1e-5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from medaudit.pixels.decode import resize
-from medaudit.pixels.ingest import confirm, fingerprint, near_pairs, thumbnail
+from medaudit.pixels.ingest import confirm, near_pairs, perceptual_hash, thumbnail
 
 
 def smooth(seed: int) -> np.ndarray:
@@ -48,9 +48,9 @@ def test_copies_are_near_and_others_are_not() -> None:
     decoded = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
     copies = [decoded, resize(image, 64), image // 2 + 60]
     for copy in copies:
-        assert (fingerprint(image) ^ fingerprint(copy)).bit_count() <= 6
+        assert (perceptual_hash(image) ^ perceptual_hash(copy)).bit_count() <= 6
     for seed in range(1, 10):
-        assert (fingerprint(image) ^ fingerprint(smooth(seed))).bit_count() > 12
+        assert (perceptual_hash(image) ^ perceptual_hash(smooth(seed))).bit_count() > 12
 
 
 def test_thumbnails_tell_copies_from_images_that_share_a_hash() -> None:

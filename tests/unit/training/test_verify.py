@@ -42,7 +42,7 @@ def take(prepared: Prepared, **values: object) -> Trained:
     params = TrainParams.model_validate(
         {"backbone": "test_resnet", "epochs": 0, "learning_rate": 1e-3} | values
     )
-    return train_or_load.make(
+    return train_or_load.fit_or_load(
         prepared,
         params,
         compute=ComputeParams(),
@@ -60,7 +60,7 @@ def test_a_model_is_recorded_unchanged(
     assert "outputs are taken as a, b, in this order" in caplog.text
     params = TrainParams(backbone="test_resnet", epochs=0, learning_rate=1e-3)
     network.save_model(
-        trained.model, tmp_path / "m", card=train_or_load.card(prepared, params, trained)
+        trained.model, tmp_path / "m", card=train_or_load.model_card(prepared, params, trained)
     )
     held = network.load_model(tmp_path / "m")
     assert isinstance(held, network.AuditModel)
@@ -83,7 +83,7 @@ def test_channel_statistics_can_be_given(prepared: Prepared, weights: Path) -> N
     other = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.5, 0.5)}
     params = TrainParams(backbone="test_resnet", epochs=0, learning_rate=1e-3)
     trained = take(prepared, weights=str(weights), **other)
-    card = train_or_load.card(prepared, params, trained)
+    card = train_or_load.model_card(prepared, params, trained)
     assert (card.mean, card.std) == tuple(other.values())
     assert trained.best.validation != take(prepared, weights=str(weights)).best.validation
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from medaudit.core.errors import ModelError
 from medaudit.core.files import atomic
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from medaudit.core.arrays import Float32Array
     from medaudit.model.exported.programs import Program
     from medaudit.model.inference import Images
     from medaudit.model.model_config import ModelCard
@@ -78,7 +78,7 @@ class ExportedModel:
         key = "data.classes" if tasks.get(self.card.task).exclusive else "data.labels"
         return f"; name all {shape[1]} in the model's order in `{key}`"
 
-    def _normalised(self, images: Images) -> npt.NDArray[np.float32]:
+    def _normalised(self, images: Images) -> Float32Array:
         mean, std = (np.array(each, np.float32) for each in (self.card.mean, self.card.std))
         scaled = (images.astype(np.float32) / np.float32(255) - mean) / std
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
@@ -117,7 +117,7 @@ def save(model: ExportedModel, folder: Path, *, card: ModelCard) -> None:
     write_card(card, folder)
 
 
-def as_logits(found: npt.NDArray[np.float32], card: ModelCard) -> npt.NDArray[np.float32]:
+def as_logits(found: Float32Array, card: ModelCard) -> Float32Array:
     """Outputs of a program as logits; probabilities are checked and turned into them."""
     if card.outputs == "logits":
         return found

@@ -185,12 +185,12 @@ def section(context: Context) -> Block | None:
 def frozen(results: Results) -> str:
     """How the deferral was chosen, and what risk is."""
     asked = plain(real(results.scalar("selective", "coverage_asked")), 2)
-    said = f"The deferral threshold is frozen on calibration at coverage {asked}."
+    sentence = f"The deferral threshold is frozen on calibration at coverage {asked}."
     if results.exclusive:
-        return said
+        return sentence
     weight = (results.params.get("selective") or {}).get("false_negative_weight")
     heavier = f", where a missed label weighs {weight:g} false alarms" if weight else ""
-    return f"{said} Risk is the weighted share of wrong calls of an image{heavier}."
+    return f"{sentence} Risk is the weighted share of wrong calls of an image{heavier}."
 
 
 def charts(results: Results) -> list[Block]:

@@ -151,7 +151,9 @@ def case(
         "kind": "case",
         "title": f"{entry['number']}. {formatting.words(str(entry['kind'])).capitalize()}",
         "id": entry["sample_id"],
-        "verdict": f"true {said(entry['truth'])}, called {said(entry['predicted'])} ({condition})",
+        "verdict": (
+            f"true {labels(entry['truth'])}, called {labels(entry['predicted'])} ({condition})"
+        ),
         "right": entry["truth"] == entry["predicted"],
         "images": [] if withheld else list(images(entry)),
         "probabilities": list(probabilities(entry, thresholds)),
@@ -161,7 +163,7 @@ def case(
     }
 
 
-def said(labels_of_image: str) -> str:
+def labels(labels_of_image: str) -> str:
     """All labels of an image in words."""
     return "nothing" if labels_of_image == NOTHING else labels_of_image
 
@@ -172,7 +174,7 @@ def evidence_table(entry: Mapping[str, Any]) -> Block:
         (
             str(row["intervention"]),
             str(row["kind"]),
-            f"{said(row['predicted_before'])} to {said(row['predicted_after'])}",
+            f"{labels(row['predicted_before'])} to {labels(row['predicted_after'])}",
             f"{plain(real(row['p_true_before']), 2)} to {plain(real(row['p_true_after']), 2)}",
             "yes" if row["turned"] else "no",
             worth(row),

@@ -61,9 +61,11 @@ def blocks(context: Context) -> list[Block]:
 def trends(results: Results) -> Iterator[Block]:
     """Kendall's trend in words, where it is as certain as so few severities allow."""
     rows = results.rows("stress", "trend")
-    said = [narrative.trends(rows, name, results.critical) for name in stress.primaries(results)]
-    if any(said):
-        yield text(" ".join(filter(None, said)))
+    sentences = [
+        narrative.trends(rows, name, results.critical) for name in stress.primaries(results)
+    ]
+    if any(sentences):
+        yield text(" ".join(filter(None, sentences)))
 
 
 def quantities(results: Results) -> list[str]:

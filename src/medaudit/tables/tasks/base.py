@@ -12,7 +12,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
+    from medaudit.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
     from medaudit.stats.bootstrap import Measure
 
 
@@ -74,16 +74,16 @@ class Task(Protocol):
     name: str
     exclusive: bool
 
-    def probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
+    def probabilities(self, logits: FloatArray) -> Float64Array:
         """Mean over members of the probabilities, (n, outputs)."""
 
-    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
+    def member_probabilities(self, logits: FloatArray) -> Float64Array:
         """Probabilities of every member by itself, (members, n, outputs)."""
 
     def logits(self, probabilities: Float64Array) -> Float64Array:
         """Logits (n, outputs) that `probabilities` turns into these probabilities."""
 
-    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: IntArray) -> Float64Array:
+    def log_likelihoods(self, logits: FloatArray, targets: IntArray) -> Float64Array:
         """Natural log of the probability given to the truth, (n,)."""
 
     def positives(self, targets: IntArray, n_outputs: int) -> BoolArray:

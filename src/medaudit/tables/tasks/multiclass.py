@@ -13,10 +13,9 @@ from medaudit.stats.bootstrap import Measure
 from medaudit.tables.tasks.base import TINY, Events, Predictions, pair_table
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
-    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
+    from medaudit.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
     from medaudit.stats.intervals import Statistic
 
 
@@ -26,11 +25,11 @@ class Multiclass:
     name = "multiclass"
     exclusive = True
 
-    def probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
+    def probabilities(self, logits: FloatArray) -> Float64Array:
         """Softmax per member, then the mean, (n, outputs)."""
         return np.asarray(self.member_probabilities(logits).mean(axis=0))
 
-    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
+    def member_probabilities(self, logits: FloatArray) -> Float64Array:
         """Softmax of every member, (members, n, outputs)."""
         return np.asarray(softmax(logits.astype(np.float64), axis=-1))
 
@@ -38,7 +37,7 @@ class Multiclass:
         """The log of p; a probability of 0 counts as the smallest that single precision holds."""
         return np.log(np.maximum(probabilities, TINY))
 
-    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: IntArray) -> Float64Array:
+    def log_likelihoods(self, logits: FloatArray, targets: IntArray) -> Float64Array:
         """Log of the mean probability of the true class, (n,); stable for large logits."""
         members = log_softmax(logits.astype(np.float64), axis=-1)
         truth = members[:, np.arange(len(targets)), targets]

@@ -14,10 +14,9 @@ from medaudit.stats.weighting import ratio, weighted_mean, weighted_sums
 from medaudit.tables.tasks.base import TINY, Events, Predictions, pair_table
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
-    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
+    from medaudit.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
     from medaudit.stats.intervals import Statistic
 
 NO_LABEL = "(none)"
@@ -32,11 +31,11 @@ class Multilabel:
     name = "multilabel"
     exclusive = False
 
-    def probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
+    def probabilities(self, logits: FloatArray) -> Float64Array:
         """Sigmoid per member, then the mean, (n, outputs)."""
         return np.asarray(self.member_probabilities(logits).mean(axis=0))
 
-    def member_probabilities(self, logits: npt.NDArray[np.floating]) -> Float64Array:
+    def member_probabilities(self, logits: FloatArray) -> Float64Array:
         """Sigmoid of every member, (members, n, outputs)."""
         return np.asarray(expit(logits.astype(np.float64)))
 
@@ -44,7 +43,7 @@ class Multilabel:
         """The log-odds of p; 0 and 1 count as the nearest numbers that single precision holds."""
         return np.asarray(logit(np.clip(probabilities, TINY, NEARLY_ONE)))
 
-    def log_likelihoods(self, logits: npt.NDArray[np.floating], targets: IntArray) -> Float64Array:
+    def log_likelihoods(self, logits: FloatArray, targets: IntArray) -> Float64Array:
         """Mean over the labels of the log of the mean probability of the truth, (n,)."""
         signed = logits.astype(np.float64) * np.where(targets == 1, 1.0, -1.0)
         per_label = logsumexp(log_expit(signed), axis=0) - np.log(len(logits))
