@@ -21,7 +21,7 @@ from medaudit.model import compute, network
 from medaudit.model.compute import ComputeParams
 from medaudit.model.inference import LoaderConfig
 from medaudit.model.prepared import Prepared, read_prepared
-from medaudit.training import build, curves, loop, objectives, train_or_load
+from medaudit.training import checkpoint, loop, objectives, train_or_load
 from medaudit.training.checkpoint import Progress
 from medaudit.training.loop import Trained, TrainingRun, TrainParams
 
@@ -70,7 +70,7 @@ def train(prepared: Prepared, params: TrainParams, decays: dict[str, float]) -> 
 def _best(run: TrainingRun, progress: Progress) -> Trained:
     model = deepcopy(run.model)
     model.load_state_dict(progress.best_state)
-    history, shift = tuple(progress.history), build.noted(run.shift)
+    history, shift = tuple(progress.history), loop.noted(run.shift)
     return Trained(model.eval(), progress.best_epoch, history, run.precision, shift)
 
 
@@ -82,7 +82,7 @@ def write(trained: Trained, prepared: Prepared, params: TrainParams, folder: Pat
         card=train_or_load.model_card(prepared, params, trained),
     )
     n_train, n_validation = (len(prepared.positions([role])) for role in ("train", "validation"))
-    found = curves.findings(trained, n_train=n_train, n_validation=n_validation)
+    found = checkpoint.findings(trained, n_train=n_train, n_validation=n_validation)
     findings.write(found, "train", root=folder)
 
 

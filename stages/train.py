@@ -6,7 +6,7 @@ from medaudit.core.params import load
 from medaudit.model import compute, network
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import read_prepared
-from medaudit.training import curves, train_or_load
+from medaudit.training import checkpoint, train_or_load
 from medaudit.training.loop import TrainParams
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     device = compute.setup(machine)
     key = train_or_load.key(prepared, params, compute=machine, device=device)
 
-    with keys.store("train", key) as store, curves.live(LIVE) as on_epoch:
+    with keys.store("train", key) as store, checkpoint.live(LIVE) as on_epoch:
         trained = train_or_load.fit_or_load(
             prepared, params, compute=machine, device=device, store=store, on_epoch=on_epoch
         )
@@ -26,7 +26,9 @@ def main() -> None:
         )
 
     n_train, n_validation = (len(prepared.positions([role])) for role in ("train", "validation"))
-    findings.write(curves.findings(trained, n_train=n_train, n_validation=n_validation), "train")
+    findings.write(
+        checkpoint.findings(trained, n_train=n_train, n_validation=n_validation), "train"
+    )
 
 
 if __name__ == "__main__":

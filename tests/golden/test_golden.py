@@ -26,7 +26,6 @@ from medaudit.metrics import (
     operating,
     proper,
     ranking,
-    robustness,
     selective,
     selective_balanced,
 )
@@ -177,8 +176,8 @@ def robustness_values(x: Columns) -> Golden:
         np.stack([_balanced_errors(x, y) for y in columns.T], axis=-1)[..., np.newaxis]
         for columns in (x.corrupted, x.reference[:, 1:])
     )
-    ratios = robustness.corruption_error(errors, reference)
-    relative = robustness.relative_corruption_error(
+    ratios = classification.corruption_error(errors, reference)
+    relative = classification.relative_corruption_error(
         errors,
         reference,
         clean_error=clean[:, np.newaxis],
@@ -188,8 +187,8 @@ def robustness_values(x: Columns) -> Golden:
         "balanced_error": clean,
         "corruption_error": ratios,
         "relative_corruption_error": relative,
-        "mean_over_corruptions": robustness.mean_over_corruptions(ratios),
-        "mean_over_corruptions_relative": robustness.mean_over_corruptions(relative),
+        "mean_over_corruptions": classification.mean_over_corruptions(ratios),
+        "mean_over_corruptions_relative": classification.mean_over_corruptions(relative),
     }
 
 
@@ -197,7 +196,7 @@ def _balanced_errors(x: Columns, predicted: Numbers) -> Numbers:
     matrices = classification.weighted_confusion(
         predicted, x.targets, x.weights, n_classes=len(CLASSES)
     )
-    return robustness.balanced_error(classification.balanced_accuracy(matrices))
+    return classification.balanced_error(classification.balanced_accuracy(matrices))
 
 
 FAMILIES = {

@@ -16,7 +16,7 @@ from medaudit.audits import calibrate
 from medaudit.core.errors import DataError, listed
 from medaudit.core.findings import Findings, Scalar
 from medaudit.core.params import Section
-from medaudit.metrics import robustness
+from medaudit.metrics import classification
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import BootstrapDistribution, mean_distribution
 from medaudit.stats.tests import holm, kendall_tau
@@ -124,8 +124,8 @@ def over_corruptions(
         replicates = np.stack([part.replicates for part in parts], axis=-1)
         means[quantity] = replace(
             parts[0],
-            value=float(robustness.mean_over_corruptions(values)),
-            replicates=robustness.mean_over_corruptions(replicates),
+            value=float(classification.mean_over_corruptions(values)),
+            replicates=classification.mean_over_corruptions(replicates),
         )
     return means
 
@@ -136,8 +136,8 @@ def error(measured: Mapping[str, BootstrapDistribution]) -> BootstrapDistributio
     return replace(
         found,
         measure=replace(found.measure, name="balanced_error", direction=-1),
-        value=float(robustness.balanced_error(found.value)),
-        replicates=robustness.balanced_error(found.replicates),
+        value=float(classification.balanced_error(found.value)),
+        replicates=classification.balanced_error(found.replicates),
     )
 
 
@@ -160,13 +160,15 @@ def relative_errors(
     return {
         "corruption_error": replace(
             errors[0],
-            value=float(robustness.corruption_error(values, known[1:])),
-            replicates=robustness.corruption_error(replicates, known[1:]),
+            value=float(classification.corruption_error(values, known[1:])),
+            replicates=classification.corruption_error(replicates, known[1:]),
         ),
         "relative_corruption_error": replace(
             errors[0],
-            value=float(robustness.relative_corruption_error(values, known[1:], **of_value)),
-            replicates=robustness.relative_corruption_error(replicates, known[1:], **of_replicates),
+            value=float(classification.relative_corruption_error(values, known[1:], **of_value)),
+            replicates=classification.relative_corruption_error(
+                replicates, known[1:], **of_replicates
+            ),
         ),
     }
 
@@ -187,7 +189,7 @@ def baseline_errors(baseline: pd.DataFrame, conditions: Sequence[Condition]) -> 
             f"stress.baseline_model: no {ERROR} under {listed(absent)}; run the baseline model "
             f"under the same corruptions and severities"
         )
-    return robustness.balanced_error([known[each] for each in asked])
+    return classification.balanced_error([known[each] for each in asked])
 
 
 FLOOR_REPLICATES = 500

@@ -16,7 +16,7 @@ from medaudit.model.inference import LoaderConfig
 from medaudit.model.model_config import ModelCard, engine_versions, is_exported, rounded
 from medaudit.model.network import AuditModel
 from medaudit.model.prepared import training_digest
-from medaudit.training import VERSION, build, loop, objectives
+from medaudit.training import VERSION, loop, objectives
 from medaudit.training.checkpoint import EpochRecord
 from medaudit.training.loop import Trained
 
@@ -55,7 +55,7 @@ def key(
         "weights": file_digest(file) if file.is_file() else params.weights,
         "threads": compute.threads,
         "device": device.type,
-        "bf16": build.cpu_has_bf16(),  # decides the precision where it is `auto`
+        "bf16": loop.cpu_has_bf16(),  # decides the precision where it is `auto`
         "versions": keys.versions(PACKAGES) | engine_versions(params.weights),
     }
     return keys.content_key(parts)
@@ -132,7 +132,7 @@ def model_as_given(prepared: Prepared, params: TrainParams) -> ImageModel:
     if is_exported(params.weights):
         _warn_of_raw_input(params)
         return exported_model.read(Path(params.weights), exported_card(prepared, params))
-    return build.new_model(prepared, params, None)
+    return loop.new_model(prepared, params, None)
 
 
 def _warn_of_raw_input(params: TrainParams) -> None:

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from medaudit.cases.intervention_runner import InterventionRunner
-from medaudit.cases.saliency import energy, overlay
+from medaudit.cases.intervention_runner import InterventionRunner, energy, overlay
 from medaudit.core.errors import ModelError
 from medaudit.model import network
 from medaudit.model.inference import LoaderConfig

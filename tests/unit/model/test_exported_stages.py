@@ -12,7 +12,7 @@ from medaudit.model.predictions import PredictionJob, PredictParams, cached_pred
 from medaudit.model.prepared import Prepared
 from medaudit.tables import tasks
 from medaudit.tables.predictions import Condition
-from medaudit.training import curves, train_or_load
+from medaudit.training import checkpoint, train_or_load
 from medaudit.training.loop import TrainParams
 from tests.unit.model.exported_samples import CARD, CPU, expected_logits, onnx_file, pt2, read
 
@@ -46,7 +46,7 @@ def test_from_parameters_to_predictions(
         trained.model, folder, card=train_or_load.model_card(prepared, params, trained)
     )
     assert (folder / f"model.{suffix}").read_bytes() == source.read_bytes()
-    assert curves.findings(trained, n_train=1, n_validation=1).scalars["n_parameters"] is None
+    assert checkpoint.findings(trained, n_train=1, n_validation=1).scalars["n_parameters"] is None
 
     job = PredictionJob(
         stage="evaluate",

@@ -12,7 +12,7 @@ from medaudit.core.errors import DataError
 from medaudit.model import inference, network
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import Prepared
-from medaudit.training import build, objectives, train_or_load
+from medaudit.training import loop, objectives, train_or_load
 from medaudit.training.loop import Trained, TrainParams, mixup
 from medaudit.training.objectives import MAX_WEIGHT
 
@@ -164,9 +164,9 @@ def test_labels_are_learnt_and_the_card_notes_the_shift(
 def test_a_new_head_begins_where_unshifted_training_would(multilabel: Prepared) -> None:
     shift, images = torch.tensor([0.7, 1.9]), multilabel.reader.take(np.arange(3))
     torch.manual_seed(4)
-    shifted = build.new_model(multilabel, BASE, shift).on(CPU).predict(images).logits
+    shifted = loop.new_model(multilabel, BASE, shift).on(CPU).predict(images).logits
     torch.manual_seed(4)
-    plain = build.new_model(multilabel, BASE, None).on(CPU).predict(images).logits
+    plain = loop.new_model(multilabel, BASE, None).on(CPU).predict(images).logits
     assert shifted + shift.numpy() == pytest.approx(plain, abs=1e-5)
 
 

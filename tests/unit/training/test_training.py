@@ -9,7 +9,7 @@ from medaudit.core.errors import DataError
 from medaudit.model import inference
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import Prepared, read_prepared, training_digest
-from medaudit.training import build, checkpoint, curves, loop, objectives, train_or_load
+from medaudit.training import checkpoint, loop, objectives, train_or_load
 from medaudit.training.augment import AugmentParams
 from medaudit.training.checkpoint import EpochRecord, Progress
 from medaudit.training.loop import TrainParams
@@ -185,7 +185,7 @@ def test_progress_keeps_weights_of_the_best_epoch() -> None:
 def test_findings_and_curves(prepared: Prepared, tmp_path: Path) -> None:
     params = BASE.model_copy(update={"epochs": 2, "validation_metric": "loss"})
     trained = fit(prepared, tmp_path / "s", params)
-    found = curves.findings(trained, n_train=24, n_validation=12)
+    found = checkpoint.findings(trained, n_train=24, n_validation=12)
     losses = [record.validation["loss"] for record in trained.history]
     assert found.scalars["best_epoch"] == 1 + int(np.argmin(losses))
     assert found.scalars["validation_loss"] == min(losses)
@@ -201,7 +201,7 @@ def test_findings_and_curves(prepared: Prepared, tmp_path: Path) -> None:
 
 def test_live_curves_hold_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with curves.live(tmp_path / "live") as add:
+    with checkpoint.live(tmp_path / "live") as add:
         for epoch in (1, 2):
             add(EpochRecord(epoch, 0.01, 1 / epoch, {"loss": 0.5}))
     text = (tmp_path / "live/plots/metrics/train/loss.tsv").read_text()
@@ -222,12 +222,10 @@ def test_an_undefined_validation_metric_stops_training(prepared: Prepared, tmp_p
 def test_precision() -> None:
     dense, depthwise = torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 4, 3, groups=4)
     cuda = torch.device("cuda")
-    assert build.resolve_precision("auto", depthwise, cuda) == "bf16"
-    assert build.resolve_precision("auto", depthwise, CPU) == "fp32"
-    assert build.resolve_precision("auto", dense, CPU) == (
-        "bf16" if build.cpu_has_bf16() else "fp32"
-    )
-    assert build.resolve_precision("fp32", dense, cuda) == "fp32"
+    assert loop.resolve_precision("auto", depthwise, cuda) == "bf16"
+    assert loop.resolve_precision("auto", depthwise, CPU) == "fp32"
+    assert loop.resolve_precision("auto", dense, CPU) == ("bf16" if loop.cpu_has_bf16() else "fp32")
+    assert loop.resolve_precision("fp32", dense, cuda) == "fp32"
 
 
 def test_training_in_bf16_evaluates_in_fp32(prepared: Prepared, tmp_path: Path) -> None:

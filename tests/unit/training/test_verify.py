@@ -16,7 +16,7 @@ from medaudit.core.findings import on_disk
 from medaudit.model import network
 from medaudit.model.compute import ComputeParams
 from medaudit.model.prepared import Prepared
-from medaudit.training import curves, train_or_load
+from medaudit.training import checkpoint, train_or_load
 from medaudit.training.loop import Trained, TrainParams
 from tests.unit.model.exported_samples import pt2
 
@@ -69,7 +69,7 @@ def test_a_model_is_recorded_unchanged(
 
 
 def test_findings_of_epoch_0(prepared: Prepared, weights: Path) -> None:
-    found = curves.findings(take(prepared, weights=str(weights)), n_train=24, n_validation=12)
+    found = checkpoint.findings(take(prepared, weights=str(weights)), n_train=24, n_validation=12)
     assert (found.scalars["best_epoch"], found.scalars["epochs_run"]) == (0, 0)
     assert on_disk(found.scalars["train_loss"]) is None
     assert math.isfinite(found.scalars["validation_macro_auroc"])
