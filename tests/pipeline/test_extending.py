@@ -18,7 +18,7 @@ from documented import apply, blocks, places
 from small_repo import Repo, copy_tracked
 
 from medaudit.core import layout
-from tests.unit.model.conftest import make_prepared
+from tests.prepared_folders import make_prepared
 
 pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 

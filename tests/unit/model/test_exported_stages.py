@@ -76,7 +76,7 @@ def test_cases_without_saliency(
     lab: InterventionRunner, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Edits and pictures are there, maps and numbers about them are not, and it is said why."""
-    subjects = lab.subjects(["s000", "s001"])
+    subjects = lab.samples(["s000", "s001"])
     trials, logits = lab.try_edits(subjects, label="test")
     assert logits.shape == (1, len(trials), 2)
     assert lab.focus_table(subjects, [0, 1])["cam_energy"].isna().all()
@@ -95,7 +95,7 @@ def test_cases_without_saliency(
 
 
 def test_verified_cases_state_the_stored_probabilities(lab: InterventionRunner) -> None:
-    image = lab.subjects(["s000"])[0].image
+    image = lab.samples(["s000"])[0].image
     p = softmax(expected_logits(image[None]), axis=1)[0]
     logits = lab.model.predict(image[None]).logits
     assert expit(logits).shape == (1, 1, 2)
