@@ -41,8 +41,7 @@ def investigate(
     study: CaseStudyData, interventions: InterventionRunner, case: ChosenCase, tried: pd.DataFrame
 ) -> CaseRecord:
     """Edit the image of a case, and weigh what that does against the controls."""
-    shown = (case.sample_id, case.condition)
-    sample = interventions.verified(*shown, probabilities=case.probabilities)
+    sample = interventions.verified(*case.shown, probabilities=case.probabilities)
     edits = interventions.try_edits([sample], label=case.sample_id)
     return case_study.weigh(study, case, case_study.case_evidence(study, case, *edits), tried)
 

@@ -80,7 +80,7 @@ def test_params_are_the_sections_that_the_stage_loads(stage):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_file_is_a_recipe(stage):
     text = (ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) <= 60
     assert PIPELINE["stages"][stage]["desc"]
     assert PIPELINE["stages"][stage]["cmd"] == f"python -m stages.{stage}"
 

@@ -78,6 +78,11 @@ class ChosenCase:
     flagged: bool
     reason: str
 
+    @property
+    def shown(self) -> tuple[str, Condition]:
+        """The sample and the condition under which it is shown."""
+        return self.sample_id, self.condition
+
 
 def choose(conditions: Conditions, params: CasesParams) -> tuple[ChosenCase, ...]:
     """The cases to explain: failures first, then one success for contrast.

@@ -80,7 +80,7 @@ class CaseRecord:
     @property
     def shown(self) -> tuple[str, Condition]:
         """The sample and the condition under which it is shown."""
-        return self.case.sample_id, self.case.condition
+        return self.case.shown
 
     @property
     def stem(self) -> str:
