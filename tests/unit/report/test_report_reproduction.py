@@ -2,6 +2,7 @@
 
 import dataclasses
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -181,3 +182,12 @@ def test_a_model_that_came_trained_has_no_spread_of_training(found, tmp_path):
     assert "seed" not in said
     elsewhere = dataclasses.replace(found, stages=("evaluate",))
     assert deployment.uncertainty(elsewhere).endswith("not the training of the model.")
+
+
+def test_the_embedded_run_has_a_measured_spread():
+    """A parameter that is renamed or added in the profile has to be in the spread's too."""
+    root = Path(__file__).resolve().parents[3]
+    params = yaml.safe_load((root / "profiles/phantom.yaml").read_text(encoding="utf-8"))
+    spread = reproduction.measured(params, root / "profiles/spread")
+    assert spread is not None
+    assert spread.numbers["evaluate.accuracy"].seeds == 5
