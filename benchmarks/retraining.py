@@ -1,6 +1,6 @@
 """How far do the numbers move when the embedded model is trained again? Seeds and processors.
 
-python -m benchmarks.retraining                the missing runs; 20 minutes on two idle cores
+python -m benchmarks.retraining                the missing runs; 16 minutes on two idle cores
 python -m benchmarks.retraining --draw-only    tables and chart again, from the CSV that is there
 
 Every run trains from `params.yaml` with another `train.seed` or another arithmetic and scores the

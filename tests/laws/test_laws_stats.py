@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from medaudit.stats import bca, delong, intervals
-from medaudit.stats.tests import benjamini_hochberg, holm
+from medaudit.stats.hypothesis_tests import benjamini_hochberg, holm
 from medaudit.stats.weighting import cluster_resamples
 
 SCORED = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=40)

@@ -68,7 +68,7 @@ PARAMS = {
 CHECKS = (
     "tests/laws/test_law_corruptions.py",
     "tests/unit/metrics/test_metrics_documented.py",
-    "tests/unit/model/test_model_versions.py",
+    "tests/unit/model/test_versions.py",
     "tests/pipeline/test_dag.py",
 )
 

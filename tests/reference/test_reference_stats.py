@@ -10,10 +10,10 @@ from scipy.stats import bootstrap, norm, somersd, ttest_1samp
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
 
-from medaudit.stats import intervals, tests
+from medaudit.stats import hypothesis_tests, intervals
 from medaudit.stats.bca import BCA, bca_from
+from medaudit.stats.hypothesis_tests import kendall_tau
 from medaudit.stats.intervals import difference_from, estimate_from, expanded
-from medaudit.stats.tests import kendall_tau
 from medaudit.stats.weighting import cluster_resamples
 
 
@@ -32,9 +32,9 @@ def test_families(family: int) -> None:
     generator = np.random.default_rng(family)
     for p_values in (generator.random(family) ** 3, generator.integers(0, 4, family) / 40):
         holm = multipletests(p_values, method="holm")[1]
-        np.testing.assert_allclose(tests.holm(p_values), holm, atol=1e-15)
+        np.testing.assert_allclose(hypothesis_tests.holm(p_values), holm, atol=1e-15)
         fdr = multipletests(p_values, method="fdr_bh")[1]
-        np.testing.assert_allclose(tests.benjamini_hochberg(p_values), fdr, atol=1e-15)
+        np.testing.assert_allclose(hypothesis_tests.benjamini_hochberg(p_values), fdr, atol=1e-15)
 
 
 def test_kendall_tau_without_ties_is_somers_d() -> None:

@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 from medaudit.core.findings import Findings, Scalar
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Bootstrap, Measure
-from medaudit.stats.tests import holm
+from medaudit.stats.hypothesis_tests import holm
 from medaudit.stats.weighting import weighted_mean
 
 if TYPE_CHECKING:

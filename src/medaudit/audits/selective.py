@@ -15,7 +15,7 @@ from medaudit.core.params import Section, each_once
 from medaudit.metrics import selective, selective_balanced
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Measure, share_of
-from medaudit.stats.tests import holm
+from medaudit.stats.hypothesis_tests import holm
 from medaudit.stats.weighting import weighted_mean, weighted_ratio
 from medaudit.tables import confidence
 

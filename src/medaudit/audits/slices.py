@@ -23,7 +23,7 @@ from medaudit.audits.slicing import (
 )
 from medaudit.core.findings import Findings, Scalar
 from medaudit.stats import bootstrap as bootstrap_module
-from medaudit.stats.tests import gap_p_value, holm, permuted_masks
+from medaudit.stats.hypothesis_tests import gap_p_value, holm, permuted_masks
 from medaudit.tables import measures
 
 if TYPE_CHECKING:

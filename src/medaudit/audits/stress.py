@@ -19,7 +19,7 @@ from medaudit.core.params import Section
 from medaudit.metrics import classification
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import BootstrapDistribution, mean_distribution
-from medaudit.stats.tests import holm, kendall_tau
+from medaudit.stats.hypothesis_tests import holm, kendall_tau
 from medaudit.tables import measures
 from medaudit.tables.predictions import Condition
 

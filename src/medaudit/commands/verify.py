@@ -16,7 +16,7 @@ from medaudit.core.errors import MedauditError, listed
 from medaudit.core.layout import PARAMS
 from medaudit.core.params import read_yaml
 from medaudit.report import reproduction
-from medaudit.stats.tests import benjamini_hochberg
+from medaudit.stats.hypothesis_tests import benjamini_hochberg
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

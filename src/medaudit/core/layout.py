@@ -1,4 +1,4 @@
-"""Where everything lies: the nine stages and what they leave, the only list of either.
+"""Where everything lies: the nine stages and what they leave, the only list of either in Python.
 
 Paths are relative to the root of a run: the repository, or the folder of `medaudit audit`.
 """

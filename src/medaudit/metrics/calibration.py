@@ -1,4 +1,4 @@
-"""Events and the bins they fall into: what all measures of calibration and proper scores share.
+"""Calibration errors in bins (ECE, MCE, class-wise, debiased), their noise floor, and the events.
 
 An event is a pair (probability, outcome). For top-label calibration it is (largest probability,
 prediction was right); for one class or one label it is (its probability, it was there).

@@ -268,7 +268,6 @@ SHORT: Mapping[str, str] = {
     "majority_share": "Most frequent called",
 }
 EVENTS: Mapping[str, str] = {"top_label": "called class", "mean": "mean"}
-ROLES = ("train", "validation", "calibration", "test")
 
 
 def words(name: str) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medaudit.stats.tests import gap_p_value, permuted_masks
+from medaudit.stats.hypothesis_tests import gap_p_value, permuted_masks
 from medaudit.stats.weighting import weighted_mean
 
 

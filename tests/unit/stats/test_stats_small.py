@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medaudit.stats import intervals
-from medaudit.stats.tests import benjamini_hochberg, holm, kendall_tau
+from medaudit.stats.hypothesis_tests import benjamini_hochberg, holm, kendall_tau
 
 
 def test_wilson_of_two_in_thirty_five() -> None:

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from medaudit.report import formatting, style
 from medaudit.report.formatting import MINUS
+from medaudit.tables.manifest import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ def draw_class_counts(table: pd.DataFrame, ax: Axes) -> None:
     """One bar per class; the number behind it is all images of the class."""
     counts = table.pivot_table(index="class", columns="role", values="images", sort=False)
     left = counts.iloc[:, 0] * 0
-    for role in [name for name in formatting.ROLES if name in counts]:
+    for role in [name for name in ROLES if name in counts]:
         colour = style.ROLE_COLOURS[role]
         ax.barh(counts.index, counts[role], left=left, color=colour, label=role, height=0.72)
         left = left + counts[role]

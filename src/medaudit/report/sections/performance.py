@@ -9,7 +9,8 @@ from medaudit.report import formatting
 from medaudit.report.blocks import Block, bullets, details, figure, pair, stack, table, text
 from medaudit.report.blocks import section as part
 from medaudit.report.figures import stress
-from medaudit.report.formatting import ROLES, count, counted, estimate, number, plain, real, share
+from medaudit.report.formatting import count, counted, estimate, number, plain, real, share
+from medaudit.tables.manifest import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
