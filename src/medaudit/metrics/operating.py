@@ -9,6 +9,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtr
+from scipy.stats import betabinom
 
 from medaudit.core.arrays import BoolArray, Float64Array
 from medaudit.stats.weighting import (
@@ -16,6 +17,7 @@ from medaudit.stats.weighting import (
     Weights,
     by_chunks,
     checked_weights,
+    paired,
     plain,
     ratio,
     running_sums,
@@ -203,6 +205,147 @@ def sensitivity_at_specificity(
     return plain(weighted_sensitivity_at_specificity, scores, positives, specificity=specificity)
 
 
+def independent_cases(members: ArrayLike, group_ids: ArrayLike) -> float:
+    """How many independent cases would tell a share as exactly as these grouped ones do.
+
+    n / max(1, design effect), with the design effect Σ_g (m_g − p n_g)² / (n p (1 − p)) of groups
+    of n_g cases, m_g of them members, p the share of members. n where every group is one case; the
+    number of groups where all or none are members, which tells nothing of how groups differ; 0
+    without cases.
+
+    Args:
+        members: (n,) booleans.
+        group_ids: (n,) lesion or patient of every case.
+
+    Reference: Kish 1965, Survey Sampling, section 8.2; Rao & Scott 1992, Biometrics 48:577-585.
+    """
+    counted, ids = paired(members, group_ids)
+    n = len(counted)
+    if not n:
+        return 0.0
+    _, group = np.unique(ids, return_inverse=True)
+    share = float(counted.mean())
+    if share in (0.0, 1.0):
+        return float(group.max() + 1)
+    excess = np.bincount(group, weights=counted - share)
+    return float(n / max(1.0, (excess**2).sum() / (n * share * (1 - share))))
+
+
+def expected_specificity(
+    specificity: float, *, n_chosen: float, n_new: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Range of the specificity on new negatives like those that a threshold was chosen on.
+
+    A threshold at or above k of n negatives has a specificity among all of them that follows
+    Beta(k, n + 1 − k) over repeated samples; the count on n' new ones is therefore beta-binomial.
+    Its variance is about s (1 − s) (1/n + 1/n'): that of the sample that chose the threshold counts
+    as much as that of the new one. Ends are quantiles at (1 ∓ level)/2, divided by n'; with ties
+    the range is too wide. NaN without cases.
+
+    Args:
+        specificity: on the negatives that the threshold was chosen on, in [0, 1].
+        n_chosen: how many these are; of grouped ones `independent_cases`.
+        n_new: how many new ones there are, in the same way.
+        level: share of new samples whose specificity lies in the range, at least.
+
+    Reference: David & Nagaraja 2003, Order Statistics, section 7.2; Wilks 1941, Ann. Math. Stat.
+    12:91-96.
+    """
+    _checked_share(specificity)
+    _checked_confidence(level)
+    new = round(n_new)
+    if n_chosen <= 0 or new <= 0:
+        return math.nan, math.nan
+    above = (1 - specificity) * n_chosen + 1
+    # Of a specificity of 0 the threshold lies below every negative: no case stays under it.
+    law = betabinom(new, max(specificity * n_chosen, 1e-9), above)
+    low, high = law.ppf([(1 - level) / 2, (1 + level) / 2]) / new
+    return float(low), float(high)
+
+
+def ppv_at_prevalence(
+    sensitivity: ArrayLike, specificity: ArrayLike, *, prevalence: float
+) -> Float64Array:
+    """Positive predictive value π·se / (π·se + (1 − π)(1 − sp)); NaN where nobody is flagged.
+
+    Args:
+        sensitivity: in [0, 1], of any shape.
+        specificity: in [0, 1], of the same shape.
+        prevalence: π, share of positives where the rates are to be used, in (0, 1).
+
+    Reference: Altman & Bland 1994, BMJ 309:102.
+    """
+    found = _checked_prevalence(prevalence) * np.asarray(sensitivity, dtype=np.float64)
+    return ratio(found, found + (1 - prevalence) * (1 - np.asarray(specificity, dtype=np.float64)))
+
+
+def npv_at_prevalence(
+    sensitivity: ArrayLike, specificity: ArrayLike, *, prevalence: float
+) -> Float64Array:
+    """Negative predictive value (1 − π)·sp / ((1 − π)·sp + π(1 − se)); NaN where all are flagged.
+
+    As `ppv_at_prevalence`.
+    """
+    missed = _checked_prevalence(prevalence) * (1 - np.asarray(sensitivity, dtype=np.float64))
+    spared = (1 - prevalence) * np.asarray(specificity, dtype=np.float64)
+    return ratio(spared, spared + missed)
+
+
+def weighted_threshold_at_specificity(
+    negative_scores: ArrayLike, weights: ArrayLike, *, specificity: float
+) -> Float64Array:
+    """`threshold_at_specificity` of every replicate, (replicates,): a weighted order statistic.
+
+    NaN in a replicate without negatives.
+
+    Args:
+        negative_scores: (n,) scores of the negatives alone.
+        weights: (replicates, n) counts.
+        specificity: in [0, 1].
+    """
+    _checked_share(specificity)
+    scores = np.asarray(negative_scores, dtype=np.float64)
+    checked = checked_weights(weights, len(scores))
+    order = np.argsort(scores, kind="stable")
+    candidates = np.r_[-math.inf, scores[order]]
+
+    def compute(part: Weights) -> Float64Array:
+        spared = running_sums(part, order)
+        quota = np.ceil(specificity * spared[:, -1] - ROUNDING_SLACK)
+        chosen = (spared < quota[:, None]).sum(axis=1)
+        return np.where(spared[:, -1] > 0, candidates[chosen], np.nan)
+
+    return by_chunks(compute, checked)
+
+
+def weighted_share_above(
+    scores: ArrayLike, members: ArrayLike, weights: ArrayLike, *, thresholds: ArrayLike
+) -> Float64Array:
+    """Weight of the members above a threshold of its own in every replicate, (replicates,).
+
+    Divided by the weight of all samples; NaN without any, or where the threshold is NaN.
+
+    Args:
+        scores: (n,).
+        members: (n,) booleans.
+        weights: (replicates, n), non-negative.
+        thresholds: (replicates,).
+    """
+    values, mask = scored(scores, members)
+    checked, limits = checked_weights(weights, len(values)), np.asarray(thresholds, np.float64)
+    order = _ascending(values, mask)
+    places = np.searchsorted(values[order], limits, side="right")
+
+    above = np.empty(len(checked))
+    rows = max(1, 2**18 // max(1, len(values)))
+    for start in range(0, len(checked), rows):
+        here = slice(start, start + rows)
+        below = running_sums(checked[here], order)
+        above[here] = below[:, -1] - below[np.arange(len(below)), places[here]]
+    share = ratio(above, checked.sum(axis=1, dtype=np.float64))
+    return np.where(np.isnan(limits), np.nan, share)
+
+
 def _checked_share(share: float) -> None:
     if not 0 <= share <= 1:
         raise ValueError(f"specificity: expected a number in [0, 1], got {share}")
@@ -217,3 +360,9 @@ def _ascending(values: Float64Array, members: BoolArray) -> Indices:
 def _checked_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence}")
+
+
+def _checked_prevalence(prevalence: float) -> float:
+    if not 0 < prevalence < 1:
+        raise ValueError(f"prevalence: expected a number between 0 and 1, got {prevalence}")
+    return prevalence

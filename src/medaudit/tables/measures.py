@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medaudit.metrics import calibration, operating, ranking, selective
+from medaudit.metrics import calibration, ranking, selective
 from medaudit.stats.bootstrap import Measure, positives_and_negatives, share_of
 from medaudit.stats.weighting import ratio, weighted_mean, weighted_sums
 
@@ -120,8 +120,8 @@ def per_output_measures(scored: ScoredPredictions, k: int) -> tuple[Measure, ...
         _proportion("precision", share_of(hits, predicted), predicted),
         _proportion("sensitivity", frozen_sensitivity(scored, k), truth),
         _proportion("specificity", frozen_specificity(scored, k), ~truth),
-        _proportion("ppv", _at(operating.weighted_ppv, scored, k), flagged),
-        _proportion("npv", _at(operating.weighted_npv, scored, k), ~flagged),
+        _proportion("ppv", _rate(scored, k, truth, flagged), flagged),
+        _proportion("npv", _rate(scored, k, ~truth, ~flagged), ~flagged),
     )
 
 
@@ -145,21 +145,21 @@ def _proportion(name: str, statistic: Statistic, denominator: BoolArray) -> Meas
 
 def frozen_sensitivity(scored: ScoredPredictions, k: int) -> Statistic:
     """Sensitivity of output k at its frozen threshold."""
-    return _at(operating.weighted_sensitivity, scored, k)
+    return _rate(scored, k, scored.above_threshold[:, k], scored.positives[:, k])
 
 
 def frozen_specificity(scored: ScoredPredictions, k: int) -> Statistic:
     """Specificity of output k at its frozen threshold."""
-    return _at(operating.weighted_specificity, scored, k)
+    return _rate(scored, k, ~scored.above_threshold[:, k], ~scored.positives[:, k])
 
 
-def _at(rate: Callable[..., Float64Array], scored: ScoredPredictions, k: int) -> Statistic:
-    return partial(
-        rate,
-        scored.probabilities[:, k],
-        scored.positives[:, k],
-        threshold=float(scored.thresholds[k]),
-    )
+def _rate(
+    scored: ScoredPredictions, k: int, members: BoolArray, denominator: BoolArray
+) -> Statistic:
+    """Share of the members; undefined where no threshold could be chosen."""
+    if np.isnan(scored.thresholds[k]):
+        return lambda weights: np.full(len(weights), np.nan)
+    return share_of(members, denominator)
 
 
 def mean_of(parts: Sequence[Statistic]) -> Statistic:

@@ -114,9 +114,18 @@ class ScoredPredictions:
     @cached_property
     def thresholds(self) -> Float64Array:
         """Frozen thresholds, (k,)."""
+        return np.array(self._frozen.thresholds)
+
+    @cached_property
+    def row_thresholds(self) -> Float64Array:
+        """The same row by row, (n, k) where they are cross-fitted, else (1, k)."""
+        return self._frozen.of_rows(self.table.rows)
+
+    @property
+    def _frozen(self) -> OperatingPoints:
         if self.points is None:
             raise ValueError("these predictions were scored without operating points")
-        return np.array(self.points.thresholds)
+        return self.points
 
     @cached_property
     def positives(self) -> BoolArray:
@@ -126,13 +135,13 @@ class ScoredPredictions:
     @cached_property
     def decisions(self) -> BoolArray:
         """Predicted outputs, (n, k)."""
-        thresholds = None if self.points is None else self.thresholds
+        thresholds = None if self.points is None else self.row_thresholds
         return self.task.decisions(self.probabilities, thresholds)
 
     @cached_property
     def above_threshold(self) -> BoolArray:
         """Outputs whose probability exceeds their frozen threshold, (n, k)."""
-        return np.asarray(self.probabilities > self.thresholds)
+        return np.asarray(self.probabilities > self.row_thresholds)
 
     @cached_property
     def events(self) -> tuple[Events, ...]:

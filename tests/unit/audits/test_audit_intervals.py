@@ -22,7 +22,16 @@ from tests.audit_runs import calibrate, case_study_of, defer, evaluate, slice_up
 TASKS = ("multiclass", "multilabel", "multilabel_critical")
 AUDITS = ("evaluate", "stress", "slice", "calibrate", "selective", "cases")
 # Frozen on other data, or asked for.
-GIVEN = {"critical_threshold", "threshold", "coverage_asked", "temperature"}
+GIVEN = {
+    "critical_threshold",
+    "critical_specificity_target",
+    "critical_specificity_expected_low",
+    "critical_specificity_expected_high",
+    "critical_prevalence",
+    "threshold",
+    "coverage_asked",
+    "temperature",
+}
 
 
 @pytest.fixture(params=TASKS)
