@@ -65,7 +65,7 @@ class TestWorked:
 
     def test_the_table_is_long_with_a_row_for_each_score_and_measure(self):
         rows = self.audit().series["deferral"]
-        assert len(rows) == 3 * 6
+        assert len(rows) == 3 * 10
         assert set(rows["score"]) == set(self.PARAMS.scores)
         row = at(rows, score="max_probability", metric="coverage")
         assert row["threshold"] == pytest.approx(0.8)
@@ -103,6 +103,34 @@ class TestWorked:
         assert np.isnan(rows.loc["mel", "recall_kept"])
         assert rows.loc["nv", "recall_kept"] == 0.5
 
+    def test_errors_are_counted_where_they_go(self):
+        found = self.audit().scalars
+        # Wrong are the second (0.85, kept) and the fourth (0.55, deferred) of each four.
+        counts = {name: found[f"n_{name}"] for name in ("errors", "errors_kept", "errors_deferred")}
+        assert counts == {"errors": 4, "errors_kept": 2, "errors_deferred": 2}
+        assert found["errors_kept_share"] == 2 / 4
+        critical = [found[f"n_critical_missed{end}"] for end in ("", "_kept", "_deferred")]
+        assert critical == [2, 0, 2]
+
+    def test_the_score_is_asked_whether_it_tells_errors_from_right_ones(self):
+        # Right 0.95 and 0.75, wrong 0.85 and 0.55: three of four pairs are in order.
+        found = self.audit().scalars
+        assert found["failure_auroc"] == 3 / 4
+        assert found["failure_auroc_ci_low"] < 3 / 4 < found["failure_auroc_ci_high"]
+
+    def test_specificity_stands_beside_recall(self):
+        rows = self.audit().series["deferral"].query("score == 'max_probability'")
+        value = rows.set_index("metric")["value"]
+        # No nv is called mel, and all nv are kept.
+        assert value["critical_call_specificity"] == value["critical_call_specificity_kept"] == 1
+
+    def test_the_kept_are_compared_with_everybody_on_the_same_resamples(self):
+        rows = self.audit().series["deferral"]
+        row = at(rows, score="max_probability", metric="selective_risk")
+        assert row["delta"] == 2 / 4 - 4 / 8
+        assert row["delta_low"] < 0 < row["delta_high"]
+        assert np.isnan(at(rows, score="max_probability", metric="coverage")["delta"])
+
     def test_by_coverage_is_picked_on_test(self):
         rows = self.audit().series["by_coverage"]
         assert (rows["method"] == "threshold_repicked_on_test").all()
@@ -114,7 +142,12 @@ class TestWorked:
     def test_without_a_critical_class_nothing_is_said_of_one(self):
         found = self.audit(tiny(critical=None))
         assert not any("critical" in name for name in found.scalars)
-        assert set(found.series["deferral"]["metric"]) == {"coverage", "selective_risk"}
+        assert set(found.series["deferral"]["metric"]) == {
+            "coverage",
+            "risk",
+            "selective_risk",
+            "errors_kept_share",
+        }
 
     def test_strata_are_the_true_classes(self):
         found = self.audit()
@@ -124,6 +157,61 @@ class TestWorked:
             risk, confidence, np.array([NV, NV, MEL, MEL] * 2), np.ones((1, 8))
         )
         assert found.scalars["balanced_aurc"] == pytest.approx(expected[0])
+
+
+def sure_and_wrong(n=400):
+    """Every second mel is called nv, and with more confidence than any other case has."""
+    truth = np.where(np.arange(n) % 4 < 2, MEL, NV)
+    called = np.where(np.arange(n) % 4 == 0, NV, truth)
+    stated = 0.6 + 0.2 * np.random.default_rng(0).random(n)
+    stated = np.where(called != truth, 0.95, stated)
+    numbers = np.stack(
+        [np.where(np.arange(3) == c, p, (1 - p) / 2) for c, p in zip(called, stated, strict=True)]
+    )
+    names = [f"s{i:03}" for i in range(n)]
+    roles = np.where(np.arange(n) < n // 2, "calibration", "test")
+    return PredictionTable(
+        schema=Schema("multiclass", CLASSES, "mel"),
+        rows=pd.DataFrame({"sample_id": names, "group_id": names, "role": roles}),
+        targets=truth.astype(np.int64),
+        logits=np.log(numbers)[None].astype(np.float32),
+    )
+
+
+class TestConfidentErrors:
+    """Deferral by confidence keeps the errors: recall of mel falls where all else looks better."""
+
+    @pytest.fixture
+    def found(self):
+        return defer(sure_and_wrong(), POINTS, SelectiveParams(coverage=0.6))
+
+    def test_no_error_is_deferred(self, found):
+        assert found.scalars["errors_kept_share"] == 1
+        assert found.scalars["n_errors_deferred"] == 0
+
+    def test_the_score_is_said_to_be_turned_round(self, found):
+        assert found.scalars["failure_auroc"] == 0
+        assert found.scalars["failure_auroc_ci_high"] < 0.5
+
+    def test_the_class_whose_recall_falls_is_named(self, found):
+        assert found.scalars["n_recall_kept_lower"] == 1
+        assert found.scalars["n_recall_kept_higher"] == 0
+        assert found.scalars["recall_kept_worst_class"] == "mel"
+        assert found.scalars["recall_kept_worst_recall"] == 0.5
+        kept = found.scalars["recall_kept_worst_recall_kept"]
+        change = found.scalars["recall_kept_worst_recall_delta"]
+        assert kept < 0.5
+        assert change == pytest.approx(kept - 0.5)
+        assert found.scalars["recall_kept_worst_recall_delta_ci_high"] < 0
+        # Every nv is right, kept or not.
+        assert found.scalars["recall_kept_worst_specificity_kept"] == 1
+
+    def test_the_pairs_show_what_marginal_intervals_hide(self):
+        rows = defer(sure_and_wrong(), POINTS, SelectiveParams(coverage=0.9)).series["deferral"]
+        row = at(rows, score="max_probability", metric="critical_recall_kept")
+        all_of_it = at(rows, score="max_probability", metric="critical_recall")
+        assert row["high"] > all_of_it["low"]
+        assert row["delta_high"] < 0
 
 
 class TestSeveralLabels:
