@@ -108,7 +108,11 @@ def audit(
         ),
     ] = None,
     calibration: Annotated[
-        float, typer.Option(help="Share of the samples that freezes thresholds, without --role.")
+        float,
+        typer.Option(
+            help="Share of the samples that freezes thresholds, without --role; 0 tests all of "
+            "them, each by thresholds from the other folds."
+        ),
     ] = 0.3,
     seed: Annotated[int, typer.Option(help="Of that division.")] = 1234,
     params: Annotated[

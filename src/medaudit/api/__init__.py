@@ -60,7 +60,8 @@ def audit(
         metadata: data frame of n rows, whose columns are cut into slices.
         roles: `calibration` (or `val`) and `test`, (n,), or the column of `metadata` that says it.
         calibration: share of the samples that is drawn, in whole groups, where `roles` is not
-            given; between 0 and 1.
+            given; below 1. With 0 all samples are tested, each by what was frozen on the other
+            four of five folds.
         seed: of that draw.
         conditions: outputs of the same samples, of the same kind, under corruptions or shifts, by
             name: `gaussian_blur-2` is severity 2, `scanner_b` severity 1. Of data frames with ids

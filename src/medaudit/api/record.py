@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,12 @@ from medaudit.audits.stress import StressParams
 from medaudit.core import findings
 from medaudit.core.errors import DataError
 from medaudit.core.files import new_folder, write_json
+from medaudit.core.findings import Findings
 from medaudit.core.layout import CALIBRATORS, CLEAN, OPERATING_POINTS, PARAMS, PREPARED, REPORT
+from medaudit.data.external_outputs import copies
 from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables import manifest, operating_points, predictions
+from medaudit.tables.operating_points import FOLD
 from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 if TYPE_CHECKING:
@@ -31,12 +35,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from medaudit.api.settings import Settings
-    from medaudit.core.findings import Findings
     from medaudit.report.results import Results
     from medaudit.tables.calibrators import Calibrators
     from medaudit.tables.manifest import Preparation
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.predictions import PredictionTable
+
+log = logging.getLogger(__name__)
 
 SIDE_BY_SIDE = 2
 STAGES = ("evaluate", "stress", "slice", "calibrate", "selective")
@@ -156,11 +161,13 @@ class Audit:
         *,
         source: str,
     ) -> Audit:
-        """Freeze on the calibration role, audit the test role."""
-        calibration = clean.role("calibration")
+        """Freeze on the calibration role, audit the test role; look for images that are in both."""
+        calibration = frozen_on(clean)
         points = evaluate_audit.freeze(calibration, settings.evaluate)
         fitted = calibrate_audit.freeze(calibration, settings.calibrate)
         found = dict(audits(clean, shifted, points, fitted, settings))
+        found["evaluate"], notes = with_copies(found["evaluate"], clean)
+        facts = replace(facts, notes=(*facts.notes, *notes))
         ordered = {stage: found[stage] for stage in STAGES if stage in found}
         return cls(clean, tuple(shifted), facts, settings, source, points, fitted, ordered)
 
@@ -284,7 +291,9 @@ def audits(
 
     They run side by side: nearly all of their time is spent in numpy, which lets others work.
     """
-    test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
+    test, role = (
+        ScoredPredictions(table, points) for table in (clean.role("test"), frozen_on(clean))
+    )
     bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
     edges = slices.freeze(role.table.rows, params.slice)
     rule = selective_audit.freeze(role, params.selective)
@@ -303,6 +312,29 @@ def audits(
         running = {pool.submit(job): stage for stage, job in jobs.items()}
         for done in tqdm(as_completed(running), total=len(jobs), desc="audits", disable=None):
             yield running[done], done.result()
+
+
+def frozen_on(clean: PredictionTable) -> PredictionTable:
+    """What thresholds are frozen on: the calibration role, or the test role in folds."""
+    return clean.role("test" if FOLD in clean.rows else "calibration")
+
+
+def with_copies(found: Findings, clean: PredictionTable) -> tuple[Findings, tuple[str, ...]]:
+    """The findings of `evaluate` with test samples that stand twice, and what to say of them."""
+    twice = copies(clean)
+    notes = twice.notes(int((clean.rows["role"] == "test").sum()))
+    for note in notes:
+        log.warning("%s", note)
+    counts = {
+        "n_duplicates_across_roles": len(twice.across_roles),
+        "n_duplicates_in_test": len(twice.in_test),
+        "n_coincident_outputs": twice.n_by_chance,
+    }
+    series = {
+        "duplicates_across_roles": twice.across_roles,
+        "duplicates_in_test": twice.in_test,
+    }
+    return Findings({**found.scalars, **counts}, {**found.series, **series}), notes
 
 
 def stressed(conditions: Sequence[PredictionTable]) -> StressParams:

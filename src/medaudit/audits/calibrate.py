@@ -17,6 +17,7 @@ from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Measure, mean_distribution, positives_and_negatives
 from medaudit.stats.intervals import point
 from medaudit.tables import calibrators, measures, tasks
+from medaudit.tables.operating_points import FOLD, without_each_fold
 from medaudit.tables.scoring import ScoredPredictions
 from medaudit.tables.tasks.base import Events
 
@@ -278,7 +279,21 @@ class CalibrateParams(Section):
 
 
 def freeze(calibration: PredictionTable, params: CalibrateParams) -> Calibrators:
-    """Fit every calibrator on the calibration role."""
+    """Fit every calibrator on the calibration role.
+
+    Where its rows are in folds instead, that of every fold is fitted on the others.
+    """
+    if FOLD in calibration.rows:
+        parts = [_fitted(others, params) for others in without_each_fold(calibration)]
+        folds = calibration.rows[FOLD].to_numpy(dtype=np.int64)
+        return {
+            name: calibrators.CrossFitted(folds, tuple(part[name] for part in parts))
+            for name in params.methods
+        }
+    return _fitted(calibration, params)
+
+
+def _fitted(calibration: PredictionTable, params: CalibrateParams) -> Calibrators:
     task, schema = tasks.get(calibration.schema.task), calibration.schema
     return {
         name: calibrators.fit(

@@ -1,4 +1,4 @@
-"""Model outputs in files: one row per sample, one column per class or label."""
+"""Model outputs in files, a row per sample and a column per class; outputs that stand twice."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ import pyarrow.parquet as pq
 
 from medaudit.core.errors import DataError, listed
 from medaudit.data.datasets.source_files import read_table
+from medaudit.tables import tasks
+from medaudit.tables.operating_points import FOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from medaudit.core.arrays import Float32Array, Float64Array
+    from medaudit.core.arrays import BoolArray, Float32Array, Float64Array, IntArray
+    from medaudit.tables.predictions import PredictionTable
     from medaudit.tables.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -233,3 +236,179 @@ def _check_probabilities(found: Outputs, *, exclusive: bool) -> None:
             f"({sums[first]:.4g}); give all classes, or declare labels that do not exclude each "
             f"other"
         )
+
+
+EXACT_DIGITS, ROUNDED_DIGITS = 7, 5
+"""Significant digits of a number in single precision, and of one that is compared rounded."""
+COPY_COLUMNS = (
+    "test_id",
+    "test_group",
+    "other_id",
+    "other_group",
+    "n_copies",
+    "same_target",
+    "match",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Samples of different groups that have the same outputs: most likely one image twice.
+
+    Args:
+        across_roles: test samples with a copy among those that froze their thresholds, a row each:
+            ids and groups of both, how many copies there are, whether the first has the same
+            truth, and whether outputs are the same `exact` or `rounded` to five digits.
+        in_test: the same of copies inside the test role.
+        n_by_chance: test samples whose outputs stand twice but are too coarse to tell a copy from
+            a coincidence, such as 0.97 of a single output.
+    """
+
+    across_roles: pd.DataFrame
+    in_test: pd.DataFrame
+    n_by_chance: int
+
+    def notes(self, n_test: int) -> tuple[str, ...]:
+        """What a reader of the results must know, a sentence for each kind."""
+        found = []
+        if len(self.across_roles):
+            found.append(
+                f"DUPLICATES: {len(self.across_roles)} of {n_test} test samples have the very "
+                f"outputs of samples of other groups that froze their thresholds "
+                f"({listed(self.across_roles['test_id'].tolist())}). They are most likely the same "
+                f"images, so results look better than they are; give both the same group, or leave "
+                f"one out."
+            )
+        if len(self.in_test):
+            found.append(
+                f"{len(self.in_test)} of {n_test} test samples have the very outputs of test "
+                f"samples of other groups ({listed(self.in_test['test_id'].tolist())}). If they "
+                f"are the same images, intervals are too narrow."
+            )
+        return tuple(found)
+
+
+def copies(table: PredictionTable) -> Copies:
+    """Test samples whose outputs stand twice, in samples of different groups.
+
+    Outputs are hashed, as they are and rounded to five digits. They tell a copy where two samples
+    of n would share so many digits by chance once in ten tables: free digits ≥ 2 log₁₀ n + 1.
+
+    Args:
+        table: clean predictions of the calibration and the test role, or of the test role in folds.
+    """
+    samples = _Samples.of(table)
+    across: dict[int, dict[str, object]] = {}
+    beside: dict[int, dict[str, object]] = {}
+    doubtful: set[int] = set()
+    for match, members, telling in _coincidences(table):
+        tested = members[samples.test[members]].tolist()
+        if not telling:
+            doubtful.update(tested)
+            continue
+        for row in tested:
+            elsewhere, here = samples.others(row, members)
+            for found, others in ((across, elsewhere), (beside, here)):
+                if len(others):
+                    found.setdefault(row, samples.record(row, others, match))
+    first, second = (
+        pd.DataFrame([found[row] for row in sorted(found)], columns=list(COPY_COLUMNS))
+        for found in (across, beside)
+    )
+    return Copies(first, second, len(doubtful - set(across) - set(beside)))
+
+
+def _coincidences(table: PredictionTable) -> Iterator[tuple[str, IntArray, bool]]:
+    """Rows of several groups with the same outputs: how they match, which, and if that tells."""
+    numbers = np.moveaxis(table.logits, 1, 0).reshape(len(table), -1)
+    hashes = [("exact", EXACT_DIGITS, _hashes(numbers))]
+    hashes += [("rounded", ROUNDED_DIGITS, each) for each in _rounded_hashes(numbers)]
+    needed = 2 * np.log10(max(len(table), 2)) + 1
+    groups = table.group_ids
+    for match, digits, keys in hashes:
+        telling = _free_digits(table, digits) >= needed
+        for members in _repeated(keys, groups):
+            yield match, members, bool(telling[members].all())
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    """What is known of n samples: ids, groups, role or fold, whether they are tested, truth."""
+
+    ids: npt.NDArray[np.str_]
+    groups: npt.NDArray[np.str_]
+    parts: npt.NDArray[np.str_]
+    test: BoolArray
+    targets: IntArray
+
+    @classmethod
+    def of(cls, table: PredictionTable) -> _Samples:
+        """Of a prediction table."""
+        parts = table.rows[FOLD] if FOLD in table.rows else table.rows["role"]
+        test = (table.rows["role"] == "test").to_numpy()
+        ids = np.array(table.sample_ids)
+        return cls(ids, table.group_ids, np.asarray(parts, dtype=str), test, table.targets)
+
+    def others(self, row: int, members: IntArray) -> tuple[IntArray, IntArray]:
+        """Those of the members in other groups: of another role or fold, and of the same."""
+        apart = members[self.groups[members] != self.groups[row]]
+        same = self.parts[apart] == self.parts[row]
+        return apart[~same], apart[same]
+
+    def record(self, row: int, others: IntArray, match: str) -> dict[str, object]:
+        """A row of the tables of copies."""
+        other = int(others[0])
+        same = bool(np.array_equal(self.targets[row], self.targets[other]))
+        names = (self.ids[row], self.groups[row], self.ids[other], self.groups[other])
+        return dict(zip(COPY_COLUMNS, (*names, len(others), same, match), strict=True))
+
+
+def _hashes(numbers: npt.NDArray[np.generic]) -> npt.NDArray[np.void]:
+    """The bytes of every row as one value, (n,)."""
+    packed = np.ascontiguousarray(numbers)
+    return packed.view(np.dtype((np.void, packed.dtype.itemsize * packed.shape[1]))).ravel()
+
+
+def _rounded_hashes(numbers: Float32Array) -> list[npt.NDArray[np.void]]:
+    """Of rows rounded on two grids, half a step apart: close ones are equal on one of them."""
+    scale = 10.0 ** (ROUNDED_DIGITS - 1)
+    return [
+        _hashes(np.floor(numbers.astype(np.float64) * scale + shift).astype(np.int64))
+        for shift in (0.0, 0.5)
+    ]
+
+
+def _repeated(keys: npt.NDArray[np.void], groups: npt.NDArray[np.str_]) -> list[IntArray]:
+    """Row numbers of every value that stands in more than one group."""
+    _, place, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    order = np.argsort(place, kind="stable")
+    ends = np.cumsum(counts)
+    parts = [order[end - count : end] for end, count in zip(ends, counts, strict=True) if count > 1]
+    return [rows for rows in parts if len(set(groups[rows].tolist())) > 1]
+
+
+def _free_digits(table: PredictionTable, digits: int) -> Float64Array:
+    """Significant digits in which the outputs of every row may differ, (n,).
+
+    Numbers at 0 and 1 have none; those that were printed with d decimals have d; of a class list
+    one number follows from the others.
+    """
+    exclusive = tasks.get(table.schema.task).exclusive
+    logits = table.logits.astype(np.float64)
+    values = logits
+    if table.provenance.get("kind") == "probabilities":
+        values = np.exp(logits) if exclusive else 1 / (1 + np.exp(-logits))
+        free = (values > 10.0**-digits) & (values < 1 - 10.0**-digits)
+    else:
+        free = np.ones(values.shape, dtype=bool)
+    count = free.sum(axis=2) - int(exclusive)
+    return np.asarray(np.maximum(count, 0).sum(axis=0) * min(digits, _decimals(values)))
+
+
+def _decimals(values: Float64Array) -> int:
+    """Decimals with which all numbers were printed, from 1 to 4; `EXACT_DIGITS` if with more."""
+    for decimals in range(1, 5):
+        scaled = values * 10.0**decimals
+        if np.abs(scaled - np.round(scaled)).max(initial=0.0) < 1e-3 * max(1.0, decimals - 2):
+            return decimals
+    return EXACT_DIGITS

@@ -22,6 +22,7 @@ from medaudit.data.external_outputs import (
     stored_logits,
 )
 from medaudit.tables import tasks
+from medaudit.tables.operating_points import FOLD
 from medaudit.tables.predictions import Condition, PredictionTable, Schema
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ def _listed_labels(
 
 
 ROLES = ("calibration", "test")
-OWN_COLUMNS = ("sample_id", "group_id", "role", "target")
+OWN_COLUMNS = ("sample_id", "group_id", "role", "target", FOLD)
+FOLDS = 5
 SOURCE = "made elsewhere"
 
 
@@ -181,16 +183,22 @@ class MetadataColumns:
 
 @dataclass(frozen=True)
 class Split:
-    """How samples are divided where no column says it: by group, at random but for the seed."""
+    """How samples are divided where no column says it: by group, at random but for the seed.
+
+    Args:
+        calibration: share of the samples that freezes thresholds. With 0 all samples are tested,
+            each by what the other folds freeze.
+        seed: of the order among equal groups.
+    """
 
     calibration: float = 0.3
     seed: int = 1234
 
     def __post_init__(self) -> None:
-        if not 0 < self.calibration < 1:
+        if not 0 <= self.calibration < 1:
             raise ParamsError(
                 f"the share of calibration samples must lie between 0 and 1, got "
-                f"{self.calibration:g}"
+                f"{self.calibration:g}; 0 cross-fits thresholds over {FOLDS} folds"
             )
         if self.seed < 0:
             raise ParamsError(f"the seed must be 0 or more, got {self.seed}")
@@ -245,7 +253,11 @@ def join(
         rows["group_id"] = rows["sample_id"]
     else:
         rows["group_id"] = _present(known, columns.group, columns).astype(str)
-    rows["role"], note = _roles(rows, known, targets, truth, columns, split)
+    if columns.role is None and split.calibration == 0:
+        rows["role"] = "test"
+        rows[FOLD], note = _folds(rows, targets, truth, split)
+    else:
+        rows["role"], note = _roles(rows, known, targets, truth, columns, split)
     for name in columns.slices:
         rows[name] = source_files.typed(known, name)
     order = np.argsort(rows["sample_id"].to_numpy(dtype=np.str_), kind="stable")
@@ -379,6 +391,33 @@ def _roles(
         f"{split.seed}), froze thresholds and calibrators; the others are the test role."
     )
     return roles, note
+
+
+def _folds(
+    rows: pd.DataFrame, targets: IntArray, truth: Truth, split: Split
+) -> tuple[IntArray, str]:
+    n_groups = rows["group_id"].nunique()
+    if n_groups < FOLDS:
+        raise DataError(
+            f"{truth.path}: expected {FOLDS} groups or more for thresholds without a calibration "
+            f"role, one for each fold, got {n_groups}"
+        )
+    names = [str(fold) for fold in range(FOLDS)]
+    folds = splits.assign_roles(
+        rows["group_id"].tolist(),
+        tasks.get(truth.schema.task).positives(targets, len(truth.schema.classes)),
+        classes=truth.schema.classes,
+        fractions=dict.fromkeys(names, 1 / FOLDS),
+        seed=split.seed,
+        scarce="allow",
+    )
+    note = (
+        f"No sample was set apart: thresholds, calibrators and the deferral rule are cross-fitted. "
+        f"What judges each of {FOLDS} folds (whole groups, seed {split.seed}) was frozen on the "
+        f"others, so all samples are the test role. The specificity over all folds is the one "
+        f"asked for by construction; only the sensitivity at it is evidence."
+    )
+    return folds.astype(np.int64), note
 
 
 def _given_roles(

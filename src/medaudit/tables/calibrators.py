@@ -98,6 +98,34 @@ class Affine:
         return slopes | shifts
 
 
+@dataclass(frozen=True, eq=False)
+class CrossFitted:
+    """The calibrator of every fold, fitted on all others.
+
+    Args:
+        folds: fold of every sample in the order of the logits that it is for, (n,).
+        parts: calibrators of fold 0, 1, ...
+    """
+
+    folds: IntArray
+    parts: tuple[Calibrator, ...]
+
+    def apply(self, logits: Logits) -> Logits:
+        """Logits of the very samples that are in the folds, each by the calibrator of its fold."""
+        if logits.shape[1] != len(self.folds):
+            raise ValueError(f"expected logits of {len(self.folds)} samples, got {logits.shape[1]}")
+        found = np.empty(logits.shape, dtype=np.float64)
+        for fold, part in enumerate(self.parts):
+            rows = self.folds == fold
+            found[:, rows] = part.apply(logits[:, rows])
+        return found
+
+    def facts(self) -> dict[str, float]:
+        """Means of the fitted numbers over the folds."""
+        every = [part.facts() for part in self.parts]
+        return {name: float(np.mean([facts[name] for facts in every])) for name in every[0]}
+
+
 def fit_identity(
     _task: Task, _logits: Logits, _targets: IntArray, *, classes: tuple[str, ...]
 ) -> Identity:

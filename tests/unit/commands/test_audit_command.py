@@ -16,9 +16,9 @@ from medaudit.cli import app
 from medaudit.commands import audit
 from medaudit.core import findings
 from medaudit.core.errors import DataError, ParamsError
-from medaudit.data.external_tables import MetadataColumns, TruthColumns, condition
+from medaudit.data.external_tables import MetadataColumns, Split, TruthColumns, condition
 from medaudit.stats.bootstrap import IntervalParams
-from medaudit.tables import operating_points, predictions
+from medaudit.tables import operating_points, predictions, tasks
 from medaudit.tables.predictions import Condition
 from tests.audit_runs import defer, evaluate, slice_up, stress
 
@@ -159,7 +159,12 @@ class TestNumbers:
 
     def test_are_those_of_the_audits(self, done, tables, few):
         clean, conditions, points = tables
-        assert scalars(done, "evaluate") == on_disk(evaluate(clean, points, **few))
+        own = {
+            "n_duplicates_across_roles": 0,
+            "n_duplicates_in_test": 0,
+            "n_coincident_outputs": 0,
+        }
+        assert scalars(done, "evaluate") == on_disk(evaluate(clean, points, **few)) | own
         assert scalars(done, "stress") == on_disk(stress(clean, conditions, points, **few))
         assert scalars(done, "selective") == on_disk(defer(clean, points, SelectiveParams(), **few))
         params = SliceParams(
@@ -194,6 +199,92 @@ class TestNumbers:
         points = operating_points.read(done.out / "artifacts/operating_points.json")
         assert points == tables[2]
         assert max(points.n_negative) <= 80
+
+
+class TestWithoutCalibrationRole:
+    """Everything is tested, each fold by what the others froze."""
+
+    @pytest.fixture(scope="class", params=["classes", "labels"])
+    @classmethod
+    def crossed(cls, request, folder):
+        labels = request.param == "labels"
+        made = asked(
+            folder,
+            folder / "out" / f"crossed_{request.param}",
+            labels=labels,
+            metadata=MetadataColumns(folder / "truth.csv", "image", "patient", None, ("sex",)),
+            quantiles={},
+            split=Split(calibration=0),
+        )
+        audit.audit(made)
+        return made
+
+    def test_all_samples_are_tested(self, crossed):
+        found = scalars(crossed, "evaluate")
+        assert (found["n"], found["cross_fitted"]) == (N, True)
+        assert scalars(crossed, "stress")
+        assert scalars(crossed, "calibrate")["n"] == scalars(crossed, "selective")["n"] == N
+
+    def test_the_report_says_so(self, crossed):
+        text = (crossed.out / "report/report.html").read_text(encoding="utf-8")
+        assert "No sample was set apart" in text
+
+    def test_calls_are_those_of_thresholds_from_the_other_folds(self, crossed):
+        clean, _, _ = audit.read_tables(crossed)
+        stated = tasks.get(clean.schema.task).probabilities(clean.logits)
+        truth = tasks.get(clean.schema.task).positives(clean.targets, len(clean.schema.classes))
+        folds = clean.rows["cross_fit_fold"].to_numpy()
+        hits = 0
+        for fold in range(5):
+            others = np.sort(stated[(folds != fold) & ~truth[:, 1], 1])
+            threshold = others[int(np.ceil(0.95 * len(others) - 1e-9)) - 1]
+            hits += (stated[(folds == fold) & truth[:, 1], 1] > threshold).sum()
+        rows = pd.read_csv(crossed.out / "plots/evaluate/per_class.csv")
+        name = clean.schema.classes[1]
+        row = rows[(rows["class"] == name) & (rows["metric"] == "sensitivity")].iloc[0]
+        assert row["value"] == pytest.approx(hits / truth[:, 1].sum(), abs=1e-6)
+
+    def test_a_specificity_by_construction_is_not_checked(self, crossed):
+        rows = pd.read_csv(crossed.out / "plots/evaluate/per_class.csv")
+        assert rows["expected_low"].isna().all()
+
+    def test_intervals_that_count_in_the_thresholds_are_refused_in_one_line(self, folder, tmp_path):
+        params = PARAMS + "evaluate: {threshold_uncertainty: true}\n"
+        (tmp_path / "p.yaml").write_text(params)
+        made = asked(
+            folder,
+            tmp_path / "out",
+            metadata=MetadataColumns(folder / "truth.csv", "image", "patient"),
+            quantiles={},
+            conditions={},
+            split=Split(calibration=0),
+            params=tmp_path / "p.yaml",
+        )
+        with pytest.raises(DataError, match="set it to false") as caught:
+            audit.audit(made)
+        assert "\n" not in str(caught.value)
+
+
+class TestDuplicates:
+    def test_copies_of_test_images_in_calibration_raise_an_alarm(self, folder, tmp_path, caplog):
+        frame = pd.read_csv(folder / "classes_clean.csv").set_index("image")
+        # Seven calibration samples are test images once more, under other patients.
+        frame.iloc[:7] = frame.iloc[100:107].to_numpy()
+        frame.reset_index().to_csv(tmp_path / "twice.csv", index=False)
+        made = asked(
+            folder, tmp_path / "out", predictions=tmp_path / "twice.csv", conditions={}, title="T"
+        )
+        with caplog.at_level(logging.WARNING):
+            audit.audit(made)
+        assert "7 of 160 test samples have the very outputs" in caplog.text
+        assert "case 100, case 101" in caplog.text
+        assert scalars(made, "evaluate")["n_duplicates_across_roles"] == 7
+        rows = pd.read_csv(made.out / "plots/evaluate/duplicates_across_roles.csv")
+        assert rows["test_id"].tolist() == [f"case {i}" for i in range(100, 107)]
+        assert rows["other_id"].tolist() == [f"case {i:03}" for i in range(7)]
+        assert (rows["match"] == "exact").all()
+        text = (made.out / "report/report.html").read_text(encoding="utf-8")
+        assert "7 of 160 test samples have the very outputs" in text
 
 
 class TestReading:
@@ -348,7 +439,7 @@ class TestCommandLine:
             (("--predictions",), ("--predictions", "."), "no such file"),
             (("--params",), ("--params", "absent.yaml"), "absent.yaml: not found"),
             (("--role",), ("--calibration", "1.5"), "calibration"),
-            (("--role",), ("--calibration", "0"), "calibration"),
+            (("--role",), ("--calibration", "-0.1"), "0 cross-fits thresholds over 5 folds"),
             (("--role",), ("--seed", "-1"), "seed"),
         ],
     )

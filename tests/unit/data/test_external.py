@@ -12,10 +12,10 @@ import pytest
 
 from medaudit.core.errors import DataError, ParamsError
 from medaudit.data import external_tables
-from medaudit.data.external_outputs import Outputs, read_outputs, stored_logits
+from medaudit.data.external_outputs import Outputs, copies, read_outputs, stored_logits
 from medaudit.data.external_tables import MetadataColumns, Split, TruthColumns, read_truth
 from medaudit.tables import tasks
-from medaudit.tables.predictions import Condition
+from medaudit.tables.predictions import Condition, PredictionTable, Schema
 
 CLASSES = ("bkl", "mel", "nv")
 LABELS = ("Edema", "Pleural Effusion", "Mass")
@@ -519,13 +519,31 @@ class TestRoles:
         with pytest.raises(DataError, match="`split` has no rows for calibration"):
             joined(outputs, truth, metadata(save(frame, "m.csv"), group="patient", role="split"))
 
-    @pytest.mark.parametrize("share", [0.0, 1.0, 1.5, -0.1])
+    @pytest.mark.parametrize("share", [1.0, 1.5, -0.1])
     def test_a_share_that_leaves_a_role_empty_is_refused(self, outputs, truth, share):
         with pytest.raises((DataError, ParamsError)) as caught:
             joined(outputs, truth, split=Split(calibration=share))
         assert one_line(caught)
 
-    @pytest.mark.parametrize("name", ["role", "group_id", "sample_id", "target"])
+    def test_a_share_of_none_puts_whole_groups_into_folds(self, outputs, truth, truth_file):
+        columns = metadata(truth_file, group="patient")
+        found, table = joined(outputs, truth, columns, Split(calibration=0))
+        assert (table.rows["role"] == "test").all()
+        roles_of_groups = table.rows.groupby("group_id")["cross_fit_fold"].agg(set)
+        assert roles_of_groups.map(len).max() == 1
+        assert sorted(table.rows["cross_fit_fold"].unique()) == [0, 1, 2, 3, 4]
+        assert table.rows["cross_fit_fold"].value_counts().max() < N // 2
+        assert "No sample was set apart" in found.notes[-1]
+
+    def test_too_few_groups_for_folds_are_refused(self, outputs, truth, truth_file, save):
+        frame = pd.read_csv(truth_file)
+        frame["patient"] = [f"p{i % 4}" for i in range(N)]
+        columns = metadata(save(frame, "m.csv"), group="patient")
+        with pytest.raises(DataError, match="expected 5 groups or more") as caught:
+            joined(outputs, truth, columns, Split(calibration=0))
+        assert one_line(caught)
+
+    @pytest.mark.parametrize("name", ["role", "group_id", "sample_id", "target", "cross_fit_fold"])
     def test_a_slice_does_not_overwrite_what_the_audit_needs(
         self, outputs, truth, truth_file, save, name
     ):
@@ -533,6 +551,103 @@ class TestRoles:
         columns = metadata(path, id_column="id", group="patient", slices=(name,))
         with pytest.raises(DataError, match=name):
             joined(outputs, truth, columns)
+
+
+class TestCopies:
+    """Outputs that stand twice: a copy of an image, or numbers that are too coarse to tell."""
+
+    def table(self, values, *, kind="logits", task="multiclass", folds=None):
+        n = len(values)
+        logits = np.asarray(values, dtype=np.float64)
+        if kind == "probabilities":
+            logits = tasks.get(task).logits(logits)
+        names = [f"s{i:03}" for i in range(n)]
+        rows = pd.DataFrame({"sample_id": names, "group_id": names, "role": "test"})
+        rows["role"] = np.where(np.arange(n) < n // 2, "calibration", "test")
+        if folds is not None:
+            rows = rows.assign(role="test", cross_fit_fold=folds)
+        labels = task == "multilabel"
+        shape = logits.shape if labels else n
+        return PredictionTable(
+            schema=Schema(task, tuple(f"c{k}" for k in range(logits.shape[1]))),
+            rows=rows,
+            targets=np.zeros(shape, dtype=np.int64),
+            logits=logits[None].astype(np.float32),
+            provenance={"kind": kind},
+        )
+
+    def numbers(self, n=200, k=3):
+        return np.random.default_rng(3).normal(size=(n, k))
+
+    def test_none_among_different_outputs(self):
+        found = copies(self.table(self.numbers()))
+        assert (len(found.across_roles), len(found.in_test), found.n_by_chance) == (0, 0, 0)
+        assert found.notes(100) == ()
+
+    def test_across_roles_and_inside_the_test_role(self):
+        values = self.numbers()
+        values[[0, 1]] = values[150]
+        values[199] = values[120]
+        found = copies(self.table(values))
+        assert found.across_roles.to_dict("records") == [
+            {
+                "test_id": "s150",
+                "test_group": "s150",
+                "other_id": "s000",
+                "other_group": "s000",
+                "n_copies": 2,
+                "same_target": True,
+                "match": "exact",
+            }
+        ]
+        assert found.in_test["test_id"].tolist() == ["s120", "s199"]
+        assert "1 of 100 test samples have the very outputs" in found.notes(100)[0]
+        assert "intervals are too narrow" in found.notes(100)[1]
+
+    def test_what_was_rounded_on_the_way_is_found(self):
+        values = self.numbers()
+        values[0] = values[150] * (1 + 1e-7)
+        values[1] = values[151] * (1 + 1e-2)
+        found = copies(self.table(values)).across_roles
+        assert found["test_id"].tolist() == ["s150"]
+        assert found["match"].isin(["exact", "rounded"]).all()
+
+    def test_images_of_one_group_are_no_copies(self):
+        values = self.numbers()
+        values[199] = values[120]
+        table = self.table(values)
+        table.rows.loc[[120, 199], "group_id"] = "patient"
+        assert copies(table).in_test.empty
+
+    def test_coarse_numbers_coincide_by_chance_and_are_only_counted(self):
+        stated = np.random.default_rng(0).random((200, 1)).round(2)
+        table = self.table(stated, kind="probabilities", task="multilabel")
+        found = copies(table)
+        assert found.across_roles.empty
+        assert found.in_test.empty
+        assert found.n_by_chance > 50
+
+    def test_saturated_outputs_are_no_copies(self):
+        stated = np.zeros((200, 3))
+        stated[np.arange(200), np.arange(200) % 3] = 1
+        found = copies(self.table(stated, kind="probabilities"))
+        assert found.across_roles.empty
+        assert found.n_by_chance == 100
+
+    def test_printed_probabilities_of_several_classes_tell(self):
+        stated = np.random.default_rng(0).dirichlet(np.ones(5), 200).round(4)
+        stated[3] = stated[170]
+        found = copies(self.table(stated, kind="probabilities"))
+        assert found.across_roles["test_id"].tolist() == ["s170"]
+
+    def test_folds_are_to_each_other_as_roles(self):
+        values = self.numbers()
+        values[0], values[5] = values[150], values[160]
+        folds = np.arange(200) % 5
+        folds[0] = 1  # and 150 is in fold 0; 5 and 160 are both in fold 0
+        found = copies(self.table(values, folds=folds))
+        assert found.across_roles["test_id"].tolist() == ["s000", "s150"]
+        assert found.in_test["test_id"].tolist() == ["s005", "s160"]
 
 
 class TestConditions:
