@@ -259,8 +259,10 @@ def expected_specificity(
     above = (1 - specificity) * n_chosen + 1
     # Of a specificity of 0 the threshold lies below every negative: no case stays under it.
     law = betabinom(new, max(specificity * n_chosen, 1e-9), above)
-    low, high = law.ppf([(1 - level) / 2, (1 + level) / 2]) / new
-    return float(low), float(high)
+    below = np.cumsum(law.pmf(np.arange(new + 1)))
+    tail = (1 - level) / 2
+    low, high = np.searchsorted(below, [tail, (1 - tail) * (1 - ROUNDING_SLACK)])
+    return float(low / new), float(min(high, new) / new)
 
 
 def ppv_at_prevalence(

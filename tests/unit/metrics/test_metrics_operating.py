@@ -189,3 +189,90 @@ def test_more_is_promised_only_by_a_higher_threshold() -> None:
         for s in (0.1, 0.5, 0.9, 0.95, 0.99)
     ]
     assert (np.array(grid) >= plain).all()
+
+
+def test_independent_cases_of_single_and_of_equal_ones() -> None:
+    members = np.arange(60) % 4 == 0
+    assert operating.independent_cases(members, np.arange(60)) == pytest.approx(60)
+    # Groups of three that are all alike: (3 n_g)^2-fold excess, a design effect of 3.
+    assert operating.independent_cases(np.repeat(members, 3), np.repeat(np.arange(60), 3)) == (
+        pytest.approx(60)
+    )
+    assert operating.independent_cases(np.ones(60), np.arange(60) // 2) == 30
+    assert operating.independent_cases([], []) == 0
+
+
+def test_independent_cases_are_never_more_than_there_are() -> None:
+    # Every group has one member of two: less spread than chance has.
+    assert operating.independent_cases(np.arange(40) % 2 == 0, np.arange(40) // 2) == 40
+
+
+def test_independent_cases_give_the_variance_of_the_share() -> None:
+    generator = np.random.default_rng(0)
+    groups = np.repeat(np.arange(300), 4)
+    shares, told = [], []
+    for _ in range(400):
+        shared = generator.normal(size=300)[groups]
+        members = 0.8 * shared + 0.6 * generator.normal(size=1200) < 1.0
+        shares.append(members.mean())
+        told.append(operating.independent_cases(members, groups))
+    mean = np.mean(shares)
+    assert mean * (1 - mean) / np.mean(told) == pytest.approx(np.var(shares), rel=0.25)
+
+
+def test_expected_specificity_counts_both_samples() -> None:
+    # Normal approximation: 0.95 ± 1.96 √(0.95 · 0.05 (1/2000 + 1/4000)).
+    half = 1.96 * math.sqrt(0.95 * 0.05 * (1 / 2000 + 1 / 4000))
+    low, high = operating.expected_specificity(0.95, n_chosen=2000, n_new=4000)
+    assert low == pytest.approx(0.95 - half, abs=2e-3)
+    assert high == pytest.approx(0.95 + half, abs=2e-3)
+    assert np.isnan(operating.expected_specificity(0.95, n_chosen=0, n_new=10)).all()
+    assert operating.expected_specificity(0.0, n_chosen=50, n_new=50) == (0, 0)
+
+
+def test_expected_specificity_narrows_with_either_sample() -> None:
+    def width(n_chosen: int, n_new: int) -> float:
+        low, high = operating.expected_specificity(0.9, n_chosen=n_chosen, n_new=n_new)
+        return high - low
+
+    assert width(100, 1000) > width(400, 1000) > width(400, 4000)
+    # However many new ones there are, the first sample's chance stays.
+    assert width(100, 10**6) > 0.1
+
+
+def test_predictive_values_follow_bayes() -> None:
+    # Of 1,000 with 1 %: 8 of 10 found, 99 of 990 called falsely.
+    ppv = operating.ppv_at_prevalence(0.8, 0.9, prevalence=0.01)
+    npv = operating.npv_at_prevalence(0.8, 0.9, prevalence=0.01)
+    assert ppv == pytest.approx(8 / 107)
+    assert npv == pytest.approx(891 / 893)
+    assert np.isnan(operating.ppv_at_prevalence(0, 1, prevalence=0.5))
+    assert np.isnan(operating.npv_at_prevalence(1, 0, prevalence=0.5))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        operating.ppv_at_prevalence(0.8, 0.9, prevalence=0)
+
+
+@pytest.mark.parametrize("specificity", [0.0, 0.5, 0.93, 1.0])
+def test_thresholds_of_replicates_are_those_of_the_repeated_scores(specificity: float) -> None:
+    generator = np.random.default_rng(1)
+    scores, weights = generator.integers(0, 15, 40) / 10, generator.integers(0, 3, (50, 40))
+    weights[0] = 0
+    found = operating.weighted_threshold_at_specificity(scores, weights, specificity=specificity)
+    expected = [
+        operating.threshold_at_specificity(np.repeat(scores, counts), specificity=specificity)
+        for counts in weights
+    ]
+    np.testing.assert_array_equal(found, expected)
+    assert math.isnan(found[0])
+
+
+def test_shares_above_a_threshold_of_every_replicate() -> None:
+    generator = np.random.default_rng(2)
+    scores, members = generator.integers(0, 9, 50) / 8, generator.random(50) < 0.4
+    weights = generator.integers(0, 3, (30, 50))
+    thresholds = np.r_[math.nan, -math.inf, math.inf, generator.integers(0, 9, 27) / 8]
+    found = operating.weighted_share_above(scores, members, weights, thresholds=thresholds)
+    above = (scores[None] > thresholds[:, None]) & members
+    expected = (weights * above).sum(axis=1) / weights.sum(axis=1)
+    assert math.isnan(found[0])
+    np.testing.assert_allclose(found[1:], expected[1:])

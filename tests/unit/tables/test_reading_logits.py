@@ -1,6 +1,7 @@
 """Tasks, confidence scores, calibrators and operating points."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,6 +118,9 @@ def test_missing_operating_points_name_the_stage(tmp_path):
         {"thresholds": [0.5]},
         {"thresholds": ["high", 0.5, 0.5, 0.5]},
         {"n_negative": None},
+        {"n_independent": [1.0]},
+        {"on_calibration": ["most", 0.9, 0.9, 0.9]},
+        {"by_fold": [[0.5]]},
     ],
 )
 def test_damaged_operating_points_name_file_and_stage(points, tmp_path, damage):
@@ -125,6 +129,73 @@ def test_damaged_operating_points_name_file_and_stage(points, tmp_path, damage):
     write_json(path, read_json(path) | damage)
     with pytest.raises(DataError, match=r"points\.json: .*run the evaluate stage again"):
         operating_points.read(path)
+
+
+def test_points_of_an_older_version_name_their_format(points, tmp_path):
+    path = tmp_path / "points.json"
+    operating_points.write(points, path)
+    kept = ("classes", "thresholds", "specificity", "n_negative", "assurance")
+    old = {name: value for name, value in read_json(path).items() if name in kept}
+    write_json(path, old | {"format": 3})
+    with pytest.raises(DataError, match="expected format 4, got 3; run the evaluate stage again"):
+        operating_points.read(path)
+
+
+def test_points_say_what_they_rest_on(table, points):
+    part = table.role("calibration")
+    for k in range(len(points.classes)):
+        negatives = part.targets != k
+        scores = MULTICLASS.probabilities(part.logits)[negatives, k]
+        assert points.n_negative[k] == negatives.sum()
+        assert points.n_negative_groups[k] == len(set(part.group_ids[negatives]))
+        assert points.on_calibration[k] == (scores <= points.thresholds[k]).mean()
+        assert points.n_negative_groups[k] / 2 < points.n_independent[k] <= points.n_negative[k]
+
+
+class TestCrossFit:
+    @pytest.fixture
+    def folded(self, table):
+        rows = table.rows.assign(
+            role="test", cross_fit_fold=table.rows["group_id"].rank(method="dense").astype(int) % 3
+        )
+        return replace(table, rows=rows)
+
+    def test_every_fold_is_judged_by_the_others(self, folded):
+        found = operating_points.cross_fit(folded, specificity=0.9)
+        folds = folded.rows["cross_fit_fold"].to_numpy()
+        for fold in range(3):
+            others = operating_points.choose(folded.where(folds != fold), specificity=0.9)
+            assert found.by_fold[fold] == others.thresholds
+            assert (found.of_rows(folded.rows)[folds == fold] == others.thresholds).all()
+        assert found.thresholds == pytest.approx(np.mean(found.by_fold, axis=0))
+
+    def test_calls_are_row_by_row_and_survive_a_choice_of_rows(self, folded):
+        found = operating_points.cross_fit(folded, specificity=0.9)
+        scored = ScoredPredictions(folded, found)
+        expected = scored.probabilities > found.of_rows(folded.rows)
+        np.testing.assert_array_equal(scored.above_threshold, expected)
+        some = np.arange(len(folded)) % 7 == 0
+        np.testing.assert_array_equal(scored.part(some).above_threshold, expected[some])
+
+    def test_goes_to_disk_and_back(self, folded, tmp_path):
+        found = operating_points.cross_fit(folded, specificity=0.9)
+        operating_points.write(found, tmp_path / "p.json")
+        assert operating_points.read(tmp_path / "p.json") == found
+
+    def test_other_samples_are_refused(self, table, folded):
+        found = operating_points.cross_fit(folded, specificity=0.9)
+        with pytest.raises(DataError, match="for other samples give a calibration role"):
+            _ = ScoredPredictions(table, found).above_threshold
+
+    def test_a_calibrator_of_every_fold(self, folded):
+        folds = folded.rows["cross_fit_fold"].to_numpy()
+        parts = tuple(calibrators.Temperature(t) for t in (1.0, 2.0, 6.0))
+        found = calibrators.CrossFitted(folds, parts)
+        expected = folded.logits / np.array([1.0, 2.0, 6.0])[folds][None, :, None]
+        np.testing.assert_allclose(found.apply(folded.logits), expected, rtol=1e-6)
+        assert found.facts() == {"temperature": 3.0}
+        with pytest.raises(ValueError, match="expected logits of 600 samples, got 5"):
+            found.apply(folded.logits[:, :5])
 
 
 def test_points_of_other_classes_are_refused(table, points):
