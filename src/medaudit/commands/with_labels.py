@@ -79,7 +79,10 @@ def read(
     batch = {} if batch_size is None else {"batch_size": batch_size}
     audits = Settings(
         intervals=source.section(IntervalParams),
-        evaluate=source.section(EvaluateParams, specificity=bundle.points.specificity),
+        # Stored thresholds cannot be redrawn: their calibration sample is not at hand.
+        evaluate=source.section(
+            EvaluateParams, specificity=bundle.points.specificity, threshold_uncertainty=False
+        ),
         slice=slicing(source.section(SliceParams), bundle, labels),
         calibrate=source.section(CalibrateParams, methods=tuple(bundle.calibrators)),
         selective=deferring(source.section(SelectiveParams), bundle),
