@@ -203,12 +203,12 @@ def predictive_value(
     value, replicates = (
         of_rates(*(getattr(rate, what) for rate in rates)) for what in ("value", "replicates")
     )
+    fewest = min(rates, key=lambda rate: rate.n_independent)
     joint = replace(
-        rates[0],
-        measure=Measure(name, rates[0].measure.statistic, 1),
+        fewest,
+        measure=Measure(name, fewest.measure.statistic, 1),
         value=float(value),
         replicates=replicates,
-        n_independent=min(rate.n_independent for rate in rates),
         n_positive_groups=min(rate.n_positive_groups or 0 for rate in rates),
     )
     found = bootstrap.interval(joint)
