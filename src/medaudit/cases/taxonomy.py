@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 
+EXAMPLES = 2
+
+
 @dataclass(frozen=True)
 class Mode:
     """A way in which a test sample comes out, with the samples that do."""
@@ -31,7 +34,8 @@ def taxonomy(conditions: Conditions, bootstrap: Bootstrap, *, confident: float) 
     Columns: mode; n; n_groups; share of the test samples with its interval `share_low` and
     `share_high`; `n_critical` members whose critical class is true; `n_flagged` members that the
     frozen threshold of the critical class flags whatever is called, and `n_critical_flagged` of
-    them that it flags rightly; definition.
+    them that it flags rightly; definition; `example_ids`, up to `EXAMPLES` members of different
+    groups, the most confident first, joined by spaces.
     """
     test, stressed = conditions.clean, conditions.corrupted
     rows = []
@@ -50,9 +54,18 @@ def taxonomy(conditions: Conditions, bootstrap: Bootstrap, *, confident: float) 
                 "n_flagged": int((mode.members & test.flagged).sum()),
                 "n_critical_flagged": int((mode.members & test.flagged & test.critical).sum()),
                 "definition": mode.definition,
+                "example_ids": " ".join(most_confident(test, mode.members, EXAMPLES)),
             }
         )
     return pd.DataFrame(rows)
+
+
+def most_confident(test: ScoredPredictions, members: BoolArray, n: int) -> list[str]:
+    """Up to `n` members of different groups by falling confidence, then by id."""
+    rows = np.flatnonzero(members)
+    order = rows[np.lexsort((test.sample_ids[rows], -test.confidence_score()[rows]))]
+    _, first = np.unique(test.group_ids[order], return_index=True)
+    return [str(name) for name in test.sample_ids[order[np.sort(first)][:n]]]
 
 
 def modes(
