@@ -15,7 +15,8 @@ from medaudit.cases import sufficiency
 from medaudit.cases.case_context import CaseContext
 from medaudit.cases.case_selection import CasesParams, ChosenCase, choose, controls
 from medaudit.cases.diagnosis import Diagnosis, Evidence, diagnose, ranked
-from medaudit.cases.taxonomy import modes, taxonomy
+from medaudit.cases.failure_modes import failure_modes
+from medaudit.cases.taxonomy import modes, outcome_statistics, taxonomy
 from medaudit.core.findings import Findings, Scalar, row_dicts
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Bootstrap, Measure
@@ -239,6 +240,8 @@ def findings(
             given,
         ),
         "base_rates": rates,
+        "failure_modes": failure_modes(study, rates),
+        "outcome_statistics": outcome_statistics(study.test),
     }
     scalars = case_scalars(case_records) | mode_scalars(study.taxonomy) | rate_scalars(rates)
     return Findings(scalars | focus_scalars(study, focus), series)

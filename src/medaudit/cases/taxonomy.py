@@ -60,6 +60,46 @@ def taxonomy(conditions: Conditions, bootstrap: Bootstrap, *, confident: float) 
     return pd.DataFrame(rows)
 
 
+STATISTICS = ("brightness", "contrast", "sharpness", "lesion_area")
+BINS = 12
+
+
+def outcome_statistics(test: ScoredPredictions) -> pd.DataFrame:
+    """Histograms of image statistics, of right and of wrong calls.
+
+    Columns: statistic; outcome, `right` or `wrong`; the ends `low` and `high` of the bin; n in it;
+    share of the samples of this outcome. `BINS` bins of equal width lie between the 1st and the
+    99th percentile of all, the outer ones hold what is beyond. Statistics that the table lacks, or
+    that never vary, are left out.
+    """
+    rows = []
+    for name in [each for each in STATISTICS if each in test.table.rows]:
+        values = pd.to_numeric(test.table.rows[name], errors="coerce").to_numpy(np.float64)
+        known = np.isfinite(values)
+        if not known.any():
+            continue
+        low, high = np.quantile(values[known], [0.01, 0.99])
+        if not low < high:
+            continue
+        edges = np.linspace(low, high, BINS + 1)
+        for outcome, members in (("right", test.correct), ("wrong", ~test.correct)):
+            held = np.clip(values[known & members], low, high)
+            counts, _ = np.histogram(held, edges)
+            rows += [
+                {
+                    "statistic": name,
+                    "outcome": outcome,
+                    "low": edges[i],
+                    "high": edges[i + 1],
+                    "n": int(count),
+                    "share": count / max(1, len(held)),
+                }
+                for i, count in enumerate(counts)
+            ]
+    columns = ["statistic", "outcome", "low", "high", "n", "share"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def most_confident(test: ScoredPredictions, members: BoolArray, n: int) -> list[str]:
     """Up to `n` members of different groups by falling confidence, then by id."""
     rows = np.flatnonzero(members)
