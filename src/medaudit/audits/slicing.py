@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medaudit.audits.slice_words import bin_words, edge_texts, value_words
 from medaudit.core.errors import DataError, listed
@@ -61,7 +61,8 @@ class SliceParams(Section):
     Args:
         columns: a slice per value.
         quantiles: numeric columns, and into how many bins they are cut.
-        crossed: pairs of columns; a slice per value (or bin) of the one within each of the other.
+        crossed: pairs of these columns; a slice per value (or bin) of the one within each of the
+            other.
         min_size: samples that a slice must have.
         min_positives: cases that a measure of positives must rest on.
         max_share: of the test role, above which a slice is the whole.
@@ -84,20 +85,6 @@ class SliceParams(Section):
     def _once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
         return each_once(columns)
 
-    @field_validator("crossed")
-    @classmethod
-    def _pairs(cls, crossed: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-        for pair in crossed:
-            each_once(pair)
-        each_once(tuple(" and ".join(sorted(pair)) for pair in crossed))
-        return crossed
-
-    @property
-    def named_columns(self) -> tuple[str, ...]:
-        """Every column that is named somewhere, once."""
-        crossed = (name for pair in self.crossed for name in pair)
-        return tuple(dict.fromkeys([*self.columns, *self.quantiles, *crossed]))
-
     @field_validator("primary", "tested")
     @classmethod
     def _known(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
@@ -105,6 +92,30 @@ class SliceParams(Section):
         if not set(names) <= set(SLICE_METRICS):
             raise ValueError(f"expected {', '.join(SLICE_METRICS)}")
         return value
+
+    @model_validator(mode="after")
+    def _crossed(self) -> SliceParams:
+        each_once(tuple(" and ".join(sorted(pair)) for pair in self.crossed))
+        unknown = [name for pair in self.crossed for name in pair if name not in self.all_columns]
+        if unknown:
+            raise ValueError(
+                f"crossed: {listed(unknown)} stands neither under columns nor under quantiles"
+            )
+        if any(first == second for first, second in self.crossed):
+            raise ValueError("crossed: expected pairs of two different columns")
+        return self
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """Columns cut by value and at quantiles, each once."""
+        return tuple(dict.fromkeys([*self.columns, *self.quantiles]))
+
+    def cutting(self, columns: Sequence[str], quantiles: Mapping[str, int]) -> SliceParams:
+        """The parameters for other columns; pairs that are among them stay crossed."""
+        known = {*columns, *quantiles}
+        crossed = tuple(pair for pair in self.crossed if set(pair) <= known)
+        changes = {"columns": tuple(columns), "quantiles": dict(quantiles), "crossed": crossed}
+        return self.model_copy(update=changes)
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,7 @@ class Slice:
 
 def absent_columns(rows: pd.DataFrame, params: SliceParams) -> tuple[str, ...]:
     """Named columns that this data set lacks, where it may lack them."""
-    absent = tuple(name for name in params.named_columns if name in OPTIONAL and name not in rows)
+    absent = tuple(name for name in params.all_columns if name in OPTIONAL and name not in rows)
     for name in absent:
         log.warning("slice column %s is not in this data set; it is left out", name)
     return absent
@@ -147,10 +158,7 @@ def without(params: SliceParams, absent: tuple[str, ...]) -> SliceParams:
     """The parameters without these columns."""
     columns = tuple(name for name in params.columns if name not in absent)
     quantiles = {name: bins for name, bins in params.quantiles.items() if name not in absent}
-    crossed = tuple(pair for pair in params.crossed if not set(pair) & set(absent))
-    return params.model_copy(
-        update={"columns": columns, "quantiles": quantiles, "crossed": crossed}
-    )
+    return params.cutting(columns, quantiles)
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,7 @@ def is_even(values: Float64Array, inner: Float64Array, *, bins: int) -> bool:
 
 def slices(rows: pd.DataFrame, frozen: SliceEdges, params: SliceParams) -> Iterator[Slice]:
     """All slices that the parameters name, values in sorted order."""
-    missing = [column for column in params.named_columns if column not in rows]
+    missing = [column for column in params.all_columns if column not in rows]
     if missing:
         raise DataError(
             f"params.yaml: slice columns {listed(missing)} are not in the predictions; "
@@ -216,7 +224,7 @@ def slices(rows: pd.DataFrame, frozen: SliceEdges, params: SliceParams) -> Itera
         yield from by_value(rows, column)
     for column in params.quantiles:
         yield from by_quantile(rows, column, frozen)
-    for pair in params.crossed:
+    for pair in params.cutting(params.columns, params.quantiles).crossed:
         first, second = (
             by_quantile(rows, name, frozen) if name in params.quantiles else by_value(rows, name)
             for name in pair
