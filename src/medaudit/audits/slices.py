@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import ScoredPredictions
 
 OVERALL = ("accuracy", "exact_match")
-POSITIVE_BOUND = ("critical_auroc", "critical_sensitivity")
+POSITIVE_BOUND = ("critical_auroc", "critical_auprc", "critical_f1", "critical_sensitivity")
 COLUMNS = (
     "column",
     "slice",
