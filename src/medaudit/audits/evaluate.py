@@ -80,7 +80,8 @@ def audit(
     """
     test = test.at(frozen)
     warn_of_absent(test)
-    found = bootstrap.distribution((*measures.measures(test), *repicked(test, params)))
+    micro = (*measures.micro_measures(test), *measures.micro_areas(test))
+    found = bootstrap.distribution((*measures.measures(test), *micro, *repicked(test, params)))
     estimates = {name: bootstrap.interval(each) for name, each in found.items()}
     metrics = pd.DataFrame(
         [{"metric": name, **bootstrap_module.columns(e)} for name, e in estimates.items()]
