@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Up to so many changed groups every pattern of signs is tried; with more they are drawn.
 ENUMERATED = 10
 CHUNK = 256
+# The last digit that tables keep.
+RESOLUTION = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,15 +214,16 @@ def _not_too_sure(found: JointComparison, errors: Float64Array) -> JointComparis
     """Intervals and detectable harms at least those of a single normal test.
 
     Where few groups changed in any condition, the patterns of their signs say little: the largest
-    statistic is small, and its quantile would promise what so few groups cannot.
+    statistic is small, and its quantile would promise what so few groups cannot. Counts tie with
+    the quantile, too: an interval ends at 0 or beyond only where something is shown.
     """
     reach, alpha = norm.ppf(found.level), 1 - found.level
     low = np.minimum(found.low, found.harm - reach * errors)
     high = np.maximum(found.high, found.harm + reach * errors)
     return replace(
         found,
-        low=np.where((found.p_harm <= alpha) & (low < 0), 0.0, low),
-        high=np.where((found.p_gain <= alpha) & (high > 0), 0.0, high),
+        low=np.where(found.p_harm <= alpha, np.maximum(low, 0), np.minimum(low, -RESOLUTION)),
+        high=np.where(found.p_gain <= alpha, np.minimum(high, 0), np.maximum(high, RESOLUTION)),
         minimal_detectable=np.maximum(found.minimal_detectable, (reach + norm.ppf(POWER)) * errors),
     )
 
