@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 RANKING, STANDARDISED = "macro_auroc", "standardised_accuracy"
 OF = "@"
 KEYS = ("condition", "metric", "output")
+CHANGED = ("delta_low", "delta_high", "interval")
 TESTED = (
     "p_value",
     "p_adjusted",
@@ -142,7 +143,7 @@ def verdict_table(
 ) -> pd.DataFrame:
     """Of every tested comparison its simultaneous interval, p-values and verdict."""
     tables = [comparisons(family, params, margin=margin) for family in families]
-    return pd.concat(tables) if tables else pd.DataFrame(columns=[*KEYS, *TESTED])
+    return pd.concat(tables) if tables else pd.DataFrame(columns=[*KEYS, *CHANGED, *TESTED])
 
 
 def comparisons(family: Family, params: IntervalParams, *, margin: float) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from medaudit.audits import calibrate, corruption_errors
 from medaudit.audits.condition_tests import (
+    CHANGED,
     KEYS,
     OF,
     RANKING,
@@ -186,7 +187,7 @@ def with_tests(conditions: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     """Beside every tested change what was decided, and its interval that agrees with that."""
     joined = conditions.merge(tests, on=list(KEYS), how="left", suffixes=("", "_tested"))
     tested = joined["verdict"].fillna("") != ""
-    for name in ("delta_low", "delta_high", "interval"):
+    for name in CHANGED:
         joined[name] = joined[name].where(~tested, joined[f"{name}_tested"])
     for name in ("adjustment", "family", "verdict"):
         joined[name] = joined[name].fillna("")
@@ -295,11 +296,8 @@ def headline(conditions: pd.DataFrame, *, n: int) -> dict[str, Scalar]:
         name = f"worst_{metric}"
         scalars |= {
             f"{name}_condition": str(worst["condition"]),
-            f"{name}_value": float(worst["value"]),
-            f"{name}_delta": float(worst["delta"]),
-            f"{name}_delta_ci_low": float(worst["delta_low"]),
-            f"{name}_delta_ci_high": float(worst["delta_high"]),
             f"{name}_verdict": str(worst["verdict"]),
+            **level_and_change(name, worst, level=f"{name}_value"),
         }
         if worst["output"]:
             scalars[f"{name}_output"] = str(worst["output"])
@@ -327,11 +325,22 @@ def beside_each_other(conditions: pd.DataFrame, pair: tuple[str, str]) -> dict[s
             continue
         condition, output = worst[metric]["condition"], worst[metric]["output"]
         there = row_dicts(rows.loc[[(condition, other, output)]])[0]
-        specificity = (worst[metric] if metric == pair[1] else there)["value"]
+        specificity = worst[metric] if metric == pair[1] else there
         name, beside = f"worst_{metric}", other.removeprefix("critical_")
-        scalars |= {
-            f"{name}_{beside}": float(there["value"]),
-            f"{name}_{beside}_delta": float(there["delta"]),
-            f"{name}_false_alarms_per_100": 100 * (1 - float(specificity)),
-        }
+        scalars |= level_and_change(f"{name}_{beside}", there, level=f"{name}_{beside}")
+        alarms, low, high = (100 * (1 - specificity[end]) for end in ("value", "high", "low"))
+        scalars |= with_ends(f"{name}_false_alarms_per_100", alarms, low, high)
     return scalars
+
+
+def level_and_change(name: str, row: Mapping[str, Any], *, level: str) -> dict[str, Scalar]:
+    """Of one condition the measure itself and its change against clean, both with their ends."""
+    return {
+        **with_ends(level, row["value"], row["low"], row["high"]),
+        **with_ends(f"{name}_delta", row["delta"], row["delta_low"], row["delta_high"]),
+    }
+
+
+def with_ends(name: str, value: float, low: float, high: float) -> dict[str, Scalar]:
+    """A number of a table as three headline scalars."""
+    return {name: float(value), f"{name}_ci_low": float(low), f"{name}_ci_high": float(high)}
