@@ -55,7 +55,7 @@ def tested_outputs(test: ScoredPredictions) -> dict[str, int]:
 def measured(scored: ScoredPredictions) -> list[Measure]:
     """All measures of one condition; those of single outputs are called `measure@output`."""
     found = list(measures.measures(scored))
-    if scored.task.name == "multiclass":
+    if scored.task.exclusive:
         # Conditions share the class mix of the test role: to standardise changes nothing.
         accuracy = next(each for each in found if each.name == "accuracy")
         found.append(replace(accuracy, name=STANDARDISED))
@@ -96,7 +96,7 @@ def families(test: Conditions) -> list[Family]:
         Family(sensitivity, keys, rate_contributions(flags, clean.positives, clean, outputs)),
         Family(specificity, keys, rate_contributions(~flags, ~clean.positives, clean, outputs)),
     ]
-    if clean.task.name == "multiclass":
+    if clean.task.exclusive:
         right = np.stack([each.correct for each in test])
         everyone = np.ones(len(clean), dtype=bool)
         changes = sign_flips.share_contributions(
@@ -157,9 +157,9 @@ def comparisons(family: Family, params: IntervalParams, *, margin: float) -> pd.
             "condition": [condition for condition, _ in family.keys],
             "metric": family.metric,
             "output": [output for _, output in family.keys],
-            # Adding 0 takes the sign from a zero.
-            "delta_low": 0.0 - found.high,
-            "delta_high": 0.0 - found.low,
+            # Adding 0 takes the sign from a zero; no share changes by more than 1.
+            "delta_low": np.maximum(0.0 - found.high, -1),
+            "delta_high": np.minimum(0.0 - found.low, 1),
             "interval": np.where(known, "simultaneous", ""),
             "p_value": found.p_value,
             "p_adjusted": found.p_harm,

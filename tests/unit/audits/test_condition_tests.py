@@ -120,6 +120,7 @@ class TestDecisions:
         assert (rows.loc[within, "delta_low"] > -0.05).all()
         assert (rows.loc[rows["verdict"] == "undecided", "delta_low"] <= -0.05).all()
         assert (rows["p_value"] <= rows["p_adjusted"]).all()
+        assert rows[["delta_low", "delta_high"]].abs().max().max() <= 1
         assert (rows["minimal_detectable"] > 0).all()
 
     def test_counts_are_those_of_the_table(self, found):
