@@ -70,9 +70,9 @@ class World:
 
 
 CELLS = (
-    *(World("fading", fall, 140) for fall in (0.0, 0.012, 0.024, 0.05)),
-    *(World("fading", fall, 600) for fall in (0.0, 0.006, 0.012)),
+    *(World("fading", fall, 140) for fall in (0.024, 0.0, 0.012, 0.05)),
     *(World("alarm", fall, 140) for fall in (0.05, 0.1, 0.15)),
+    *(World("fading", fall, 600) for fall in (0.0, 0.006, 0.012)),
     *(World("alarm", fall, 600) for fall in (0.025, 0.05)),
 )
 
@@ -164,26 +164,36 @@ def draw(world: World, seed: int) -> Conditions:
     names = [HARMED, *(f"other_{i}-1" for i in range(1, N_CONDITIONS))]
     k = len(SHARES)
     points = OperatingPoints(SCHEMA.classes, (population()[1],) * k, SPECIFICITY, (100,) * k)
-    clean = table(cases, cases.logits(generator, world.kind, 0), Condition.clean())
+    rows = sample_rows(cases)
+    clean = table(cases, rows, cases.logits(generator, world.kind, 0), Condition.clean())
     corrupted = [
-        table(cases, cases.logits(generator, world.kind, amount), Condition.parse(name))
+        table(cases, rows, cases.logits(generator, world.kind, amount), Condition.parse(name))
         for name, amount in zip(names, amounts, strict=True)
     ]
     return Conditions.aligned(ScoredPredictions(clean, points), corrupted)
 
 
-def table(cases: Cases, logits: np.ndarray, condition: Condition) -> PredictionTable:
-    """Predictions of the test role."""
-    rows = pd.DataFrame(
+def sample_rows(cases: Cases) -> pd.DataFrame:
+    """Ids, groups and role."""
+    return pd.DataFrame(
         {
             "sample_id": [f"i{i:05}" for i in range(len(cases.targets))],
             "group_id": [f"l{g:05}" for g in cases.groups],
             "role": "test",
         }
     )
-    targets = cases.targets.astype(np.int64)
+
+
+def table(
+    cases: Cases, rows: pd.DataFrame, logits: np.ndarray, condition: Condition
+) -> PredictionTable:
+    """Predictions of the test role."""
     return PredictionTable(
-        SCHEMA, rows, targets, logits[None].astype(np.float32), condition=condition
+        SCHEMA,
+        rows,
+        cases.targets.astype(np.int64),
+        logits[None].astype(np.float32),
+        condition=condition,
     )
 
 
@@ -314,20 +324,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="10 worlds a cell; writes nothing")
     parser.add_argument("--draw-only", action="store_true", help="from stress.csv")
-    parser.add_argument("--worlds", type=int, default=60, help="of a cell; twice without harm")
+    parser.add_argument("--worlds", type=int, default=40, help="of a cell; twice without harm")
     parser.add_argument("--out", type=Path, default=Path("docs/results/power"))
     options = parser.parse_args()
     if not options.draw_only:
         n = 10 if options.quick else options.worlds
-        parts = [
-            simulate(each, worlds=n if each.fall else 2 * n) for each in tqdm(CELLS, desc="cells")
-        ]
-        found = summary(pd.concat(parts, ignore_index=True))
-        if options.quick:
-            print(found.to_string())
-            return
+        parts = []
         options.out.mkdir(parents=True, exist_ok=True)
-        write_text(options.out / "stress.csv", found.to_csv(index=False, float_format="%.4f"))
+        for each in tqdm(CELLS, desc="cells"):
+            parts.append(summary(simulate(each, worlds=n if each.fall else 2 * n)))
+            if not options.quick:
+                text = pd.concat(parts).to_csv(index=False, float_format="%.4f")
+                write_text(options.out / "stress.csv", text)
+        if options.quick:
+            print(pd.concat(parts).to_string())
+            return
     found = pd.read_csv(options.out / "stress.csv")
     write_table(found, options.out / "stress.md")
     draw_chart(found, options.out)
