@@ -1,12 +1,14 @@
 """What is called under stress, in which families, and what stands beside it."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from audit_tables import at
 from case_tables import CLEAN, MEL, NV, POINTS, make, stressed
 
+from medaudit.api.settings import stress_margin
 from medaudit.audits import condition_tests
 from medaudit.audits.stress import StressParams
 from medaudit.core.params import ParamsError, parse
@@ -144,6 +146,13 @@ class TestDecisions:
         with pytest.raises(ParamsError, match=r"stress\.margin"):
             parse(StressParams, content, source="params.yaml")
         assert StressParams(corruptions=("blur",)).margin == 0.05
+
+    def test_an_audit_of_given_predictions_reads_the_margin_alone(self):
+        source = Path("params.yaml")
+        assert stress_margin({}, source=source) == 0.05
+        assert stress_margin({"margin": 0.2}, source=source) == 0.2
+        with pytest.raises(ParamsError, match="did you mean `margin`"):
+            stress_margin({"margn": 0.2}, source=source)
 
 
 class TestTogether:
