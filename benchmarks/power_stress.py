@@ -290,7 +290,7 @@ def draw_chart(found: pd.DataFrame, folder: Path) -> None:
             ax.set_title(title)
             draw_panel(found[found["metric"] == metric], ax)
         axes[0].set_ylabel("called worse (share of test sets)")
-        axes[0].legend(loc="lower right", fontsize=6.5, frameon=False)
+        axes[1].legend(loc="upper left", fontsize=7, frameon=False, markerscale=0.8)
         style.save(figure, folder / "stress.svg")
         with atomic(folder / "stress.png") as part:
             figure.savefig(part, format="png", dpi=200, metadata={"Software": None})
@@ -303,7 +303,12 @@ def draw_panel(found: pd.DataFrame, ax: Axes) -> None:
         rows = harmed[harmed["lesions"] == lesions].sort_values("true_fall")
         falls = 100 * rows["true_fall"]
         ax.plot(
-            falls, rows["called"], marker + "-", color=style.BLUE, label=f"{PRODUCT}, {lesions}"
+            falls,
+            rows["called"],
+            marker + "-",
+            color=style.BLUE,
+            markersize=4,
+            label=f"{PRODUCT}, {lesions} lesions",
         )
         ax.plot(
             falls,
@@ -311,7 +316,8 @@ def draw_panel(found: pd.DataFrame, ax: Axes) -> None:
             marker + ":",
             color=style.GREY,
             markerfacecolor="white",
-            label=f"{BEFORE}, {lesions}",
+            markersize=4,
+            label=f"{BEFORE}, {lesions} lesions",
         )
     ax.axhline(ALPHA, color=style.LIGHT, linewidth=0.8, zorder=0)
     ax.set_ylim(-0.03, 1.03)
