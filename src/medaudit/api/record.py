@@ -295,7 +295,7 @@ def audits(
         "evaluate": lambda: evaluate_audit.audit(test, points, params.evaluate, bootstrap),
     }
     if conditions:
-        asked = stressed(conditions)
+        asked = stressed(conditions, margin=params.stress_margin)
         frozen = stress.freeze(points, asked)
         every = Conditions.aligned(test, conditions)
         jobs["stress"] = lambda: stress.audit(every, frozen, asked, bootstrap)
@@ -305,10 +305,11 @@ def audits(
             yield running[done], done.result()
 
 
-def stressed(conditions: Sequence[PredictionTable]) -> StressParams:
+def stressed(conditions: Sequence[PredictionTable], *, margin: float) -> StressParams:
     """The parameters that name these conditions, without a baseline model."""
     given = [table.condition for table in conditions]
     return StressParams(
         corruptions=tuple(dict.fromkeys(each.corruption for each in given)),
         severities=tuple(sorted({each.severity for each in given})),
+        margin=margin,
     )
