@@ -53,6 +53,7 @@ def defer(clean, points, params, intervals=FEW):
     return selective.audit(test, selective.freeze(role, params), params, over(test, intervals))
 
 
-def case_study_of(clean, corrupted, points, params, intervals=FEW):
+def case_study_of(clean, corrupted, points, params, intervals=FEW, *, context=None):
     test = conditions(clean, corrupted, points)
-    return case_study.build_case_study(test, params, over(test.clean, intervals))
+    bootstrap = over(test.clean, intervals)
+    return case_study.build_case_study(test, params, bootstrap, context=context)

@@ -304,7 +304,7 @@ def audits(
         "evaluate": lambda: evaluate_audit.audit(test, points, params.evaluate, bootstrap),
     }
     if conditions:
-        asked = stressed(conditions)
+        asked = stressed(conditions, margin=params.stress_margin)
         frozen = stress.freeze(points, asked)
         every = Conditions.aligned(test, conditions)
         jobs["stress"] = lambda: stress.audit(every, frozen, asked, bootstrap)
@@ -337,10 +337,11 @@ def with_copies(found: Findings, clean: PredictionTable) -> tuple[Findings, tupl
     return Findings({**found.scalars, **counts}, {**found.series, **series}), notes
 
 
-def stressed(conditions: Sequence[PredictionTable]) -> StressParams:
+def stressed(conditions: Sequence[PredictionTable], *, margin: float) -> StressParams:
     """The parameters that name these conditions, without a baseline model."""
     given = [table.condition for table in conditions]
     return StressParams(
         corruptions=tuple(dict.fromkeys(each.corruption for each in given)),
         severities=tuple(sorted({each.severity for each in given})),
+        margin=margin,
     )

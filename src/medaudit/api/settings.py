@@ -12,6 +12,7 @@ from medaudit.audits.calibrate import CalibrateParams
 from medaudit.audits.evaluate import EvaluateParams
 from medaudit.audits.selective import SelectiveParams
 from medaudit.audits.slicing import SliceParams
+from medaudit.audits.stress import StressParams
 from medaudit.core.errors import ParamsError, listed
 from medaudit.core.files import write_text
 from medaudit.core.params import Section, parse, read_yaml
@@ -58,7 +59,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameter sections that audits read."""
+    """The parameter sections that audits read, and the margin of conditions.
+
+    Of `stress` nothing else is read: the conditions are those whose predictions are given.
+    """
 
     intervals: IntervalParams
     evaluate: EvaluateParams
@@ -66,6 +70,7 @@ class Settings:
     calibrate: CalibrateParams
     selective: SelectiveParams
     report: ReportParams
+    stress_margin: float
 
     @staticmethod
     def of(content: Mapping[str, Any], asked: Asked, *, source: Path) -> Settings:
@@ -85,13 +90,16 @@ class Settings:
             found["calibrate"] = found["calibrate"].model_copy(update={"methods": every})
         if asked.title:
             found["report"] = found["report"].model_copy(update={"title": asked.title})
-        return Settings(**found)  # type: ignore[arg-type]
+        margin = stress_margin(content.get("stress") or {}, source=source)
+        return Settings(**found, stress_margin=margin)  # type: ignore[arg-type]
 
     def write(self, path: Path) -> None:
         """Keep what was used beside the results."""
         content: dict[str, Any] = {
-            name: getattr(self, name).model_dump(mode="json") for name in self.__annotations__
+            model.section: getattr(self, model.section).model_dump(mode="json")
+            for model in SECTIONS
         }
+        content["stress"] = {"margin": self.stress_margin}
         write_text(path, yaml.safe_dump(content, sort_keys=False))
 
 
@@ -125,3 +133,10 @@ def sliced(content: Mapping[str, Any], asked: Asked, *, source: Path) -> SlicePa
         columns = [name for name in asked.slices if name not in asked.quantiles]
         found |= {"columns": columns, "quantiles": dict(asked.quantiles)}
     return parse(SliceParams, {"slice": found}, source=source)
+
+
+def stress_margin(content: Mapping[str, Any], *, source: Path) -> float:
+    """The margin of a section `stress`, which need not name corruptions here."""
+    return parse(
+        StressParams, {"stress": {"corruptions": ["given"], **content}}, source=source
+    ).margin

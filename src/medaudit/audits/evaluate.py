@@ -109,7 +109,8 @@ def audit(
     test = test.at(frozen)
     warn_of_absent(test)
     redrawn = rates_at_redrawn_thresholds(test, params, bootstrap)
-    found = bootstrap.distribution(measures.measures(test))
+    micro = (*measures.micro_measures(test), *measures.micro_areas(test))
+    found = bootstrap.distribution((*measures.measures(test), *micro))
     found = with_replicates(found, replicates_of_whole(test, redrawn))
     estimates = {name: bootstrap.interval(each) for name, each in found.items()}
     if test.schema.critical_class is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,16 @@ import numpy as np
 import pandas as pd
 
 from medaudit.audits import slicing
+from medaudit.audits.slice_measures import (
+    FLOORS,
+    OVER_OUTPUTS,
+    Key,
+    ece_floor,
+    part_distributions,
+    shared_outputs,
+    slice_measures,
+)
 from medaudit.audits.slicing import (
-    SLICE_METRICS,
     Slice,
     SliceEdges,
     SliceParams,
@@ -24,22 +32,24 @@ from medaudit.audits.slicing import (
 from medaudit.core.findings import Findings, Scalar
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.hypothesis_tests import gap_p_value, holm, permuted_masks
-from medaudit.tables import measures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medaudit.core.arrays import BoolArray, Float64Array
+    from medaudit.core.arrays import BoolArray
     from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution, Measure
     from medaudit.stats.intervals import Difference
     from medaudit.tables.scoring import ScoredPredictions
 
 OVERALL = ("accuracy", "exact_match")
-POSITIVE_BOUND = ("critical_auroc", "critical_sensitivity")
+POSITIVE_BOUND = ("critical_auroc", "critical_auprc", "critical_f1", "critical_sensitivity")
 COLUMNS = (
     "column",
     "slice",
+    "words",
     "metric",
+    "output",
+    "n_outputs",
     "value",
     "low",
     "high",
@@ -50,6 +60,7 @@ COLUMNS = (
     "method",
     "undefined_share",
     "caution",
+    *FLOORS,
     "gap",
     "gap_low",
     "gap_high",
@@ -147,19 +158,25 @@ class SliceComparison:
     test: ScoredPredictions
     params: SliceParams
     bootstrap: Bootstrap
-    done: dict[bytes, dict[str, BootstrapDistribution]] = field(default_factory=dict)
+    done: dict[bytes, dict[Key, BootstrapDistribution]] = field(default_factory=dict)
 
     @cached_property
     def whole(self) -> dict[str, Measure]:
         """Measures of the whole role, for permutation."""
         return {each.name: each for each in slice_measures(self.test)}
 
-    def part(self, mask: BoolArray) -> dict[str, BootstrapDistribution]:
+    def part(self, mask: BoolArray) -> dict[Key, BootstrapDistribution]:
         """The measures of a part, computed once: two values of a column are each other's rest."""
         key = mask.tobytes()
         if key not in self.done:
-            self.done[key] = slice_distributions(self.test, mask, self.params, self.bootstrap)
+            self.done[key] = part_distributions(self.test, mask, self.params, self.bootstrap)
         return self.done[key]
+
+    def extra_columns(self, mask: BoolArray) -> dict[str, dict[str, float]]:
+        """Over how many outputs means run, and what the ECE reads by chance, by measure."""
+        shared = shared_outputs(self.test, mask, min_positives=self.params.min_positives)
+        floor = ece_floor(self.test.part(mask), seed=self.bootstrap.params.seed)
+        return {name: {"n_outputs": float(len(shared))} for name in OVER_OUTPUTS} | {"ece": floor}
 
     def p_value(
         self, part: Slice, gap: Difference, sides: Sequence[BootstrapDistribution]
@@ -189,53 +206,30 @@ def slice_rows(comparison: SliceComparison, part: Slice) -> list[dict[str, objec
     inside, outside = comparison.part(part.mask), comparison.part(~part.mask)
     inside_bootstrap = comparison.bootstrap.subset(part.mask)
     rows: list[dict[str, object]] = []
-    for name, each in inside.items():
+    extra = comparison.extra_columns(part.mask)
+    for (name, output), each in inside.items():
         estimate = inside_bootstrap.interval(each)
-        gap = comparison.bootstrap.paired(each, outside[name])
+        gap = comparison.bootstrap.paired(each, outside[name, output])
         defined = np.isfinite(gap.value) and np.isfinite(gap.low)
         rows.append(
             {
                 "column": part.column,
                 "slice": part.label,
+                "words": part.words,
                 "metric": name,
+                "output": output,
+                **extra.get(name, {}),
                 **bootstrap_module.columns(estimate),
                 "gap": gap.value,
                 "gap_low": gap.low,
                 "gap_high": gap.high,
-                "p_value": comparison.p_value(part, gap, (each, outside[name]))
+                "p_value": comparison.p_value(part, gap, (each, outside[name, output]))
                 if defined
                 else np.nan,
                 "direction": each.measure.direction,
             }
         )
     return rows
-
-
-def slice_measures(scored: ScoredPredictions) -> list[Measure]:
-    """The measures that are reported for slices."""
-    return [each for each in measures.measures(scored) if each.name in SLICE_METRICS]
-
-
-def slice_distributions(
-    test: ScoredPredictions, mask: BoolArray, params: SliceParams, bootstrap: Bootstrap
-) -> dict[str, BootstrapDistribution]:
-    """The slice measures of the masked samples on the resamples of the whole test role.
-
-    A measure that rests on fewer cases than asked for is undefined.
-    """
-    part = test.part(mask)
-    found = [
-        each
-        if each.n_positive is None or each.n_positive >= params.min_positives
-        else replace(each, statistic=undefined)
-        for each in slice_measures(part)
-    ]
-    return bootstrap.subset(mask).distribution(found)
-
-
-def undefined(weights: Float64Array) -> Float64Array:
-    """A statistic that is never defined."""
-    return np.full(len(weights), np.nan)
 
 
 def adjusted(found: pd.DataFrame) -> pd.DataFrame:

@@ -1,199 +1,46 @@
-"""Every condition against clean: paired changes, trends over severities, corruption errors."""
+"""Every condition against clean: paired changes judged jointly, and trends over severities."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from medaudit.audits import calibrate
+from medaudit.audits import calibrate, corruption_errors
+from medaudit.audits.condition_tests import (
+    CHANGED,
+    KEYS,
+    OF,
+    RANKING,
+    TESTED,
+    families,
+    measured,
+    rates,
+    verdict_table,
+)
 from medaudit.core.errors import DataError, listed
-from medaudit.core.findings import Findings, Scalar
+from medaudit.core.findings import Findings, Scalar, row_dicts
 from medaudit.core.params import Section
-from medaudit.metrics import classification
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import BootstrapDistribution, mean_distribution
-from medaudit.stats.hypothesis_tests import holm, kendall_tau
+from medaudit.stats.hypothesis_tests import kendall_tau
 from medaudit.tables import measures
 from medaudit.tables.predictions import Condition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from medaudit.core.arrays import Float64Array
+    from medaudit.audits.corruption_errors import Distributions
     from medaudit.stats.bootstrap import Bootstrap
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.scoring import Conditions, ScoredPredictions
 
-ERROR = "balanced_accuracy"
-MEAN = "mean"
-BASELINE_COLUMNS = ("corruption", "severity", "metric", "value")
-
-
-Distributions = Mapping[Condition, Mapping[str, BootstrapDistribution]]
-"""Of every condition, clean first, the measures on the common resamples."""
-
-
-def by_corruption(found: Distributions) -> dict[str, list[Condition]]:
-    """Conditions of every corruption by rising severity, clean apart."""
-    groups: dict[str, list[Condition]] = {}
-    for each in sorted(found, key=lambda condition: condition.severity):
-        if not each.is_clean:
-            groups.setdefault(each.corruption, []).append(each)
-    return groups
-
-
-def trend_table(conditions: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """Kendall's tau of each metric with severity, clean being severity 0.
-
-    `n` severities can reach a p-value of 2/n! at best, which stands beside it.
-    """
-    rows = []
-    for metric in metrics:
-        part = conditions[conditions["metric"] == metric]
-        clean = part[part["severity"] == 0]
-        for name, curve in part[part["severity"] > 0].groupby("corruption", sort=False):
-            whole = pd.concat([clean, curve])
-            found = kendall_tau(whole["severity"], whole["value"])
-            rows.append(
-                {
-                    "corruption": name,
-                    "metric": metric,
-                    "tau": found.tau,
-                    "p_value": found.p_value,
-                    "n_severities": len(whole),
-                    "least_p_value": min(1.0, 2 / math.factorial(len(whole))),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def mean_deltas(
-    found: Distributions, metrics: Sequence[str], bootstrap: Bootstrap
-) -> dict[str, Scalar]:
-    """Mean change against clean over all conditions, paired, with its interval."""
-    clean = found[Condition.clean()]
-    stressed = [each for condition, each in found.items() if not condition.is_clean]
-    scalars: dict[str, Scalar] = {}
-    for metric in metrics if stressed else ():
-        parts = [each[metric].minus(clean[metric]) for each in stressed]
-        name = f"mean_{metric}_delta"
-        estimate = bootstrap.interval(mean_distribution(parts))
-        scalars |= bootstrap_module.with_interval(name, estimate)
-    return scalars
-
-
-def error_table(
-    found: Distributions, bootstrap: Bootstrap, baseline: pd.DataFrame | None
-) -> pd.DataFrame:
-    """Balanced error of every corruption, and beside a baseline model BE and rBE, with intervals.
-
-    The baseline enters as fixed numbers: its own uncertainty is not in the intervals.
-    """
-    clean = error(found[Condition.clean()])
-    tables: dict[str, dict[str, BootstrapDistribution]] = {}
-    for name, conditions in by_corruption(found).items():
-        errors = [error(found[each]) for each in conditions]
-        tables[name] = {"balanced_error": mean_distribution(errors)}
-        if baseline is not None:
-            tables[name] |= relative_errors(errors, clean, baseline_errors(baseline, conditions))
-    rows = []
-    for name, quantities in (tables | {MEAN: over_corruptions(list(tables.values()))}).items():
-        for quantity, each in quantities.items():
-            estimate = bootstrap.interval(each)
-            rows.append(
-                {"corruption": name, "quantity": quantity, **bootstrap_module.columns(estimate)}
-            )
-    return pd.DataFrame(rows)
-
-
-def over_corruptions(
-    found: Sequence[Mapping[str, BootstrapDistribution]],
-) -> dict[str, BootstrapDistribution]:
-    """The mean of every quantity over the corruptions: mCE of the corruption errors."""
-    means: dict[str, BootstrapDistribution] = {}
-    for quantity in found[0] if found else ():
-        parts = [each[quantity] for each in found]
-        values = np.array([part.value for part in parts])
-        replicates = np.stack([part.replicates for part in parts], axis=-1)
-        means[quantity] = replace(
-            parts[0],
-            value=float(classification.mean_over_corruptions(values)),
-            replicates=classification.mean_over_corruptions(replicates),
-        )
-    return means
-
-
-def error(measured: Mapping[str, BootstrapDistribution]) -> BootstrapDistribution:
-    """1 minus balanced accuracy."""
-    found = measured[ERROR]
-    return replace(
-        found,
-        measure=replace(found.measure, name="balanced_error", direction=-1),
-        value=float(classification.balanced_error(found.value)),
-        replicates=classification.balanced_error(found.replicates),
-    )
-
-
-def relative_errors(
-    errors: Sequence[BootstrapDistribution],
-    clean: BootstrapDistribution,
-    known: Float64Array,
-) -> dict[str, BootstrapDistribution]:
-    """BE and rBE of one corruption.
-
-    Args:
-        errors: of this model, by rising severity.
-        clean: of this model on clean images.
-        known: of the baseline model, clean and then by rising severity.
-    """
-    values = np.array([each.value for each in errors])
-    replicates = np.stack([each.replicates for each in errors], axis=-1)
-    of_value = {"clean_error": clean.value, "reference_clean_error": known[0]}
-    of_replicates = {"clean_error": clean.replicates, "reference_clean_error": known[0]}
-    return {
-        "corruption_error": replace(
-            errors[0],
-            value=float(classification.corruption_error(values, known[1:])),
-            replicates=classification.corruption_error(replicates, known[1:]),
-        ),
-        "relative_corruption_error": replace(
-            errors[0],
-            value=float(classification.relative_corruption_error(values, known[1:], **of_value)),
-            replicates=classification.relative_corruption_error(
-                replicates, known[1:], **of_replicates
-            ),
-        ),
-    }
-
-
-def baseline_errors(baseline: pd.DataFrame, conditions: Sequence[Condition]) -> Float64Array:
-    """Balanced errors of the baseline model: clean, then under these conditions."""
-    missing = [name for name in BASELINE_COLUMNS if name not in baseline]
-    if missing:
-        raise DataError(
-            f"stress.baseline_model: expected the columns of plots/stress/conditions.csv, "
-            f"without {listed(missing)}"
-        )
-    known = baseline[baseline["metric"] == ERROR].set_index(["corruption", "severity"])["value"]
-    asked = [("clean", 0)] + [(each.corruption, each.severity) for each in conditions]
-    absent = [f"{name}-{severity}" for name, severity in asked if (name, severity) not in known]
-    if absent:
-        raise DataError(
-            f"stress.baseline_model: no {ERROR} under {listed(absent)}; run the baseline model "
-            f"under the same corruptions and severities"
-        )
-    return classification.balanced_error([known[each] for each in asked])
-
-
 FLOOR_REPLICATES = 500
-RANKING, OVERALL_SENSITIVITY = "macro_auroc", "macro_sensitivity"
+VERDICTS = ("worse", "better", "undecided", "within_margin")
 
 
 class StressParams(Section):
@@ -202,6 +49,8 @@ class StressParams(Section):
     Args:
         corruptions: names in `medaudit.pixels.corruptions.CORRUPTIONS`.
         severities: levels of each.
+        margin: harm that would not matter, in the unit of the tested measures: a condition whose
+            whole interval lies below it is `within_margin`.
         baseline_model: `conditions.csv` of the stress stage of another model on the same data,
             against which corruption errors are taken; none if `null`.
     """
@@ -209,6 +58,7 @@ class StressParams(Section):
     section = "stress"
     corruptions: tuple[str, ...] = Field(min_length=1)
     severities: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    margin: float = Field(0.05, gt=0, lt=1)
     baseline_model: Path | None = None
 
 
@@ -227,20 +77,7 @@ class FrozenStress:
 
 def freeze(points: OperatingPoints, params: StressParams) -> FrozenStress:
     """Thresholds as they are, and the numbers of the baseline model if one is named."""
-    return FrozenStress(points, read_baseline(params))
-
-
-def read_baseline(params: StressParams) -> pd.DataFrame | None:
-    """The table of the baseline model, if one is named."""
-    if params.baseline_model is None:
-        return None
-    try:
-        return pd.read_csv(params.baseline_model)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(
-            f"stress.baseline_model: {params.baseline_model} is no readable table "
-            f"({type(error).__name__}); expected plots/stress/conditions.csv of another run"
-        ) from None
+    return FrozenStress(points, corruption_errors.read_baseline(params.baseline_model))
 
 
 def audit(
@@ -248,10 +85,14 @@ def audit(
 ) -> Findings:
     """Compare every condition with clean on the same test samples, resamples and thresholds.
 
+    Sensitivity and specificity at the frozen thresholds, macro AUROC and, of one class out of
+    several, accuracy are tested for harm, each in one family over all conditions; all other
+    changes have an interval of their own and no test.
+
     Args:
         test: predictions of the test role, clean and under every condition.
         frozen: thresholds and baseline from `freeze`.
-        params: the conditions that were asked for.
+        params: the conditions that were asked for, and the margin.
         bootstrap: of the groups of the test role.
 
     Raises:
@@ -259,31 +100,27 @@ def audit(
     """
     refuse_unasked(test, params)
     test = test.at(frozen.points)
-    found = {each.condition: bootstrap.distribution(measures.measures(each)) for each in test}
-    conditions = condition_table(found, bootstrap)
-    primary = primary_measures(test.clean)
+    found = {each.condition: bootstrap.distribution(measured(each)) for each in test}
+    tests = verdict_table(families(test), bootstrap.params, margin=params.margin)
+    conditions = with_tests(condition_table(found, bootstrap), tests)
+    primary, pair = primary_measures(test.clean), rates(test.clean)
     series = {
         "conditions": conditions,
         "severity": severity_table(conditions, primary),
-        "delta": delta_table(conditions, metric=primary[0]),
-        "delta_critical": delta_table(conditions, metric=primary[1]),
+        "delta": delta_table(conditions, metric=RANKING),
+        "delta_critical": delta_table(conditions, metric=pair[0]),
+        "delta_specificity": delta_table(conditions, metric=pair[1]),
         "predicted": predicted_table(test),
         "ece_floor": floor_table(test, found, seed=bootstrap.params.seed),
         "trend": trend_table(conditions, primary),
-        "corruption_errors": error_table(found, bootstrap, frozen.baseline),
+        "corruption_errors": corruption_errors.error_table(found, bootstrap, frozen.baseline),
     }
-    means = mean_deltas(found, primary, bootstrap)
-    scalars = headline(conditions, primary, n=len(test.clean)) | means
+    scalars = headline(conditions, n=len(test.clean)) | beside_each_other(conditions, pair)
+    scalars |= mean_deltas(found, primary, bootstrap)
     floors = series["ece_floor"]
     stressed = floors[floors["severity"] > 0]
     scalars["n_ece_above_floor"] = int((stressed["ece"] > stressed["floor_p95"]).sum())
     return Findings(scalars, series)
-
-
-def primary_measures(test: ScoredPredictions) -> tuple[str, str]:
-    """The measures of the headline: ranking, and sensitivity at the frozen thresholds."""
-    named = test.schema.critical_class is not None
-    return RANKING, "critical_sensitivity" if named else OVERALL_SENSITIVITY
 
 
 def refuse_unasked(test: Conditions, params: StressParams) -> None:
@@ -297,6 +134,12 @@ def refuse_unasked(test: Conditions, params: StressParams) -> None:
         )
 
 
+def primary_measures(test: ScoredPredictions) -> tuple[str, str, str]:
+    """The measures of curves and means: ranking, sensitivity, specificity, each of the whole."""
+    kind = "macro" if test.schema.critical_class is None else "critical"
+    return RANKING, f"{kind}_sensitivity", f"{kind}_specificity"
+
+
 def condition_table(found: Distributions, bootstrap: Bootstrap) -> pd.DataFrame:
     """Every measure of every condition, clean first, and its paired change against clean."""
     clean = found[Condition.clean()]
@@ -305,7 +148,7 @@ def condition_table(found: Distributions, bootstrap: Bootstrap) -> pd.DataFrame:
         for condition, each in found.items()
         for row in condition_rows(condition, each, clean, bootstrap)
     ]
-    return adjusted(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
 def condition_rows(
@@ -319,26 +162,36 @@ def condition_rows(
     for name, each in measured.items():
         estimate = bootstrap.interval(each)
         change = bootstrap.paired(each, clean[name])
+        metric, _, output = name.partition(OF)
+        # Noise alone raises these errors, and no resample knows by how much.
+        unknown = each.measure.interval_kind == "nonnegative_error"
         rows.append(
             {
                 "condition": condition.name,
                 "corruption": condition.corruption,
                 "severity": condition.severity,
-                "metric": name,
+                "metric": metric,
+                "output": output,
                 **bootstrap_module.columns(estimate),
+                "direction": each.measure.direction,
                 "delta": change.value,
-                "delta_low": change.low,
-                "delta_high": change.high,
-                "p_value": np.nan if condition.is_clean else change.p_value,
+                "delta_low": np.nan if unknown else change.low,
+                "delta_high": np.nan if unknown else change.high,
+                "interval": "" if unknown else "marginal",
             }
         )
     return rows
 
 
-def adjusted(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Add `p_holm`: p-values corrected within each metric over its family of conditions."""
-    corrected = conditions.groupby("metric")["p_value"].transform(lambda p: holm(p.to_numpy()))
-    return conditions.assign(p_holm=corrected)
+def with_tests(conditions: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+    """Beside every tested change what was decided, and its interval that agrees with that."""
+    joined = conditions.merge(tests, on=list(KEYS), how="left", suffixes=("", "_tested"))
+    tested = joined["verdict"].fillna("") != ""
+    for name in CHANGED:
+        joined[name] = joined[name].where(~tested, joined[f"{name}_tested"])
+    for name in ("adjustment", "family", "verdict"):
+        joined[name] = joined[name].fillna("")
+    return joined[[*conditions.columns, *TESTED]]
 
 
 def severity_table(conditions: pd.DataFrame, primary: Sequence[str]) -> pd.DataFrame:
@@ -353,11 +206,17 @@ def severity_table(conditions: pd.DataFrame, primary: Sequence[str]) -> pd.DataF
 
 
 def delta_table(conditions: pd.DataFrame, *, metric: str) -> pd.DataFrame:
-    """Condition minus clean for one measure, in the columns of the delta chart."""
+    """Condition minus clean for one measure, in the columns of the delta chart.
+
+    Of a measure of every output, the output that falls most under each condition. `n` counts the
+    rows that the measure is of: positives for a sensitivity, negatives for a specificity.
+    """
     chosen = conditions[(conditions["metric"] == metric) & (conditions["severity"] > 0)]
-    renamed = chosen.rename(columns={"delta_low": "lo", "delta_high": "hi"})
-    columns = ["corruption", "severity", "metric", "delta", "lo", "hi", "p_holm", "n"]
-    return renamed[columns].reset_index(drop=True)
+    lowest = chosen.sort_values("delta", kind="stable").drop_duplicates("condition").sort_index()
+    renamed = lowest.rename(columns={"delta_low": "lo", "delta_high": "hi"})
+    renamed["n"] = renamed["n_positive"].fillna(renamed["n"]).astype(int)
+    columns = ["corruption", "severity", "metric", "output", "delta", "lo", "hi"]
+    return renamed[[*columns, "p_adjusted", "verdict", "n"]].reset_index(drop=True)
 
 
 def predicted_table(test: Conditions) -> pd.DataFrame:
@@ -394,23 +253,94 @@ def floor_table(test: Conditions, found: Distributions, *, seed: int) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def headline(conditions: pd.DataFrame, primary: Sequence[str], *, n: int) -> dict[str, Scalar]:
-    """Worst condition per primary measure."""
+def trend_table(conditions: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Kendall's tau of each metric with severity, clean being severity 0.
+
+    A description without a p-value: four severities in perfect order reach .083 at best.
+    """
+    rows = []
+    for metric in metrics:
+        part = conditions[conditions["metric"] == metric]
+        clean = part[part["severity"] == 0]
+        for name, curve in part[part["severity"] > 0].groupby("corruption", sort=False):
+            whole = pd.concat([clean, curve])
+            tau = kendall_tau(whole["severity"], whole["value"]).tau
+            rows.append(
+                {"corruption": name, "metric": metric, "tau": tau, "n_severities": len(whole)}
+            )
+    return pd.DataFrame(rows)
+
+
+def mean_deltas(
+    found: Distributions, metrics: Sequence[str], bootstrap: Bootstrap
+) -> dict[str, Scalar]:
+    """Mean change against clean over all conditions, paired, with its own interval, no test."""
+    clean = found[Condition.clean()]
+    stressed = [each for condition, each in found.items() if not condition.is_clean]
+    scalars: dict[str, Scalar] = {}
+    for metric in metrics if stressed else ():
+        parts = [each[metric].minus(clean[metric]) for each in stressed]
+        name = f"mean_{metric}_delta"
+        estimate = bootstrap.interval(mean_distribution(parts))
+        scalars |= bootstrap_module.with_interval(name, estimate)
+    return scalars
+
+
+def headline(conditions: pd.DataFrame, *, n: int) -> dict[str, Scalar]:
+    """Per tested measure its worst condition, and of how many conditions what is shown."""
     scalars: dict[str, Scalar] = {
         "n": n,
         "n_conditions": int(conditions["condition"].nunique()) - 1,
     }
-    for metric in primary:
-        every = conditions[(conditions["metric"] == metric) & (conditions["severity"] > 0)]
-        deltas = every.dropna(subset=["delta", "delta_low"])
-        if deltas.empty:
-            continue
-        worst = deltas.iloc[int(deltas["delta"].argmin())]
+    for metric, worst in worst_conditions(conditions).items():
+        name = f"worst_{metric}"
         scalars |= {
-            f"worst_{metric}_condition": str(worst["condition"]),
-            f"worst_{metric}_delta": float(worst["delta"]),
-            f"worst_{metric}_delta_ci_low": float(worst["delta_low"]),
-            f"worst_{metric}_delta_ci_high": float(worst["delta_high"]),
-            f"n_{metric}_significant": int((deltas["p_holm"] < 0.05).sum()),
+            f"{name}_condition": str(worst["condition"]),
+            f"{name}_verdict": str(worst["verdict"]),
+            **level_and_change(name, worst, level=f"{name}_value"),
         }
+        if worst["output"]:
+            scalars[f"{name}_output"] = str(worst["output"])
+        verdicts = conditions.loc[conditions["metric"] == metric, "verdict"].tolist()
+        scalars |= {f"n_{metric}_{each}": verdicts.count(each) for each in VERDICTS}
     return scalars
+
+
+def worst_conditions(conditions: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The row of every tested measure in which it falls most."""
+    tested = conditions[conditions["verdict"] != ""].sort_values("delta", kind="stable")
+    return {str(row["metric"]): row for row in row_dicts(tested.drop_duplicates("metric"))}
+
+
+def beside_each_other(conditions: pd.DataFrame, pair: tuple[str, str]) -> dict[str, Scalar]:
+    """Under the worst condition of sensitivity its specificity, and the other way round.
+
+    `false_alarms_per_100`: of 100 cases without the class.
+    """
+    rows = conditions.set_index(list(KEYS))
+    worst = worst_conditions(conditions)
+    scalars: dict[str, Scalar] = {}
+    for metric, other in (pair, pair[::-1]):
+        if metric not in worst:
+            continue
+        condition, output = worst[metric]["condition"], worst[metric]["output"]
+        there = row_dicts(rows.loc[[(condition, other, output)]])[0]
+        specificity = worst[metric] if metric == pair[1] else there
+        name, beside = f"worst_{metric}", other.removeprefix("critical_")
+        scalars |= level_and_change(f"{name}_{beside}", there, level=f"{name}_{beside}")
+        alarms, low, high = (100 * (1 - specificity[end]) for end in ("value", "high", "low"))
+        scalars |= with_ends(f"{name}_false_alarms_per_100", alarms, low, high)
+    return scalars
+
+
+def level_and_change(name: str, row: Mapping[str, Any], *, level: str) -> dict[str, Scalar]:
+    """Of one condition the measure itself and its change against clean, both with their ends."""
+    return {
+        **with_ends(level, row["value"], row["low"], row["high"]),
+        **with_ends(f"{name}_delta", row["delta"], row["delta_low"], row["delta_high"]),
+    }
+
+
+def with_ends(name: str, value: float, low: float, high: float) -> dict[str, Scalar]:
+    """A number of a table as three headline scalars."""
+    return {name: float(value), f"{name}_ci_low": float(low), f"{name}_ci_high": float(high)}

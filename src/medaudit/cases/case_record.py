@@ -91,10 +91,21 @@ def case_json(
         "probabilities": named(classes, case.probabilities),
         "clean_probabilities": named(classes, case.clean_probabilities),
         "facts": facts(study, case),
+        "context": study.context.facts(case),
         "images": dict(images),
         "focus": {name: on_disk(value) for name, value in focus.items()},
         "dose_response": dose_response(study, case),
         "evidence": plain_rows(record.evidence.assign(question=asked)),
+        "properties": plain_rows(record.found.properties),
+        "associations": [
+            {
+                "cause": each.cause,
+                "statement": each.statement,
+                "base_rate": on_disk(each.base_rate.value),
+                "supported": each.supported,
+            }
+            for each in record.found.associations
+        ],
         "diagnosis": jsonable(asdict(record.diagnosis)),
     }
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from medaudit.core.errors import DataError, listed
 from medaudit.core.params import Section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from medaudit.core.arrays import BoolArray
     from medaudit.tables.predictions import Condition
@@ -30,7 +31,10 @@ class CasesParams(Section):
         confident: probability of the called class from which a call is a confident one.
         controls: random right, and as many random wrong, test samples that show how often an
             intervention changes a prediction whatever the cause; all there are if fewer.
-        max_base_rate: an intervention that changes more of the controls is no evidence.
+        receivers: right images that are given the properties of a failed one.
+        max_base_rate: an intervention that changes more of the controls is no evidence; nor is a
+            fact that is true of more of the right images.
+        slice: columns and values, such as `{dataset: rosendahl}`; only such samples are explained.
         seed: of the choice of controls.
     """
 
@@ -38,7 +42,9 @@ class CasesParams(Section):
     per_kind: int = Field(2, ge=1, le=10)
     confident: float = Field(0.6, gt=0, lt=1)
     controls: int = Field(80, ge=10, le=1000)
+    receivers: int = Field(24, ge=8, le=200)
     max_base_rate: float = Field(0.1, gt=0, lt=1)
+    slice: dict[str, str] = Field(default_factory=dict)
     seed: int = Field(11, ge=0)
 
 
@@ -98,11 +104,34 @@ def choose(conditions: Conditions, params: CasesParams) -> tuple[ChosenCase, ...
         (false_alarms(test, params), N_CONTRAST),
         (successes(test, stressed), N_CONTRAST),
     ]
+    eligible = ids_in(test, params.slice)
     taken: list[ChosenCase] = []
     for candidates, count in quotas:
-        fresh = distinct(candidates, taken)
+        fresh = distinct((each for each in candidates if each.sample_id in eligible), taken)
         taken += itertools.islice(fresh, count)
     return tuple(taken)
+
+
+def ids_in(test: ScoredPredictions, wanted: Mapping[str, str]) -> set[str]:
+    """Samples whose columns have these values, compared as text; all of them if none is wanted.
+
+    Raises:
+        DataError: a column that is not there, or values that no test sample has.
+    """
+    rows = test.table.rows
+    absent = [name for name in wanted if name not in rows]
+    if absent:
+        raise DataError(
+            f"params.yaml: cases.slice names {listed(absent)}; columns of the predictions: "
+            f"{listed(list(map(str, rows.columns)), limit=20)}"
+        )
+    members = np.ones(len(rows), dtype=bool)
+    for column, value in wanted.items():
+        members &= (rows[column].astype(str) == value).to_numpy()
+    if not members.any():
+        asked = " and ".join(f"{column} = {value}" for column, value in wanted.items())
+        raise DataError(f"params.yaml: cases.slice: no test sample has {asked}; ask for another")
+    return set(test.sample_ids[members].tolist())
 
 
 def distinct(candidates: Iterable[ChosenCase], taken: Sequence[ChosenCase]) -> Iterator[ChosenCase]:

@@ -11,16 +11,19 @@ import numpy as np
 import pandas as pd
 
 from medaudit.cases import intervention_effects as effects
+from medaudit.cases import sufficiency
+from medaudit.cases.case_context import CaseContext
 from medaudit.cases.case_selection import CasesParams, ChosenCase, choose, controls
-from medaudit.cases.diagnosis import Diagnosis, diagnose, ranked
-from medaudit.cases.taxonomy import modes, taxonomy
+from medaudit.cases.diagnosis import Diagnosis, Evidence, diagnose, ranked
+from medaudit.cases.failure_modes import failure_modes
+from medaudit.cases.taxonomy import modes, outcome_statistics, taxonomy
 from medaudit.core.findings import Findings, Scalar, row_dicts
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Bootstrap, Measure
 from medaudit.stats.weighting import weighted_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from medaudit.core.arrays import Float32Array
     from medaudit.stats.intervals import Estimate
@@ -42,6 +45,7 @@ class CaseStudyData:
         cases: to be explained.
         controls: `sample_id`, `truth`, `right` of the samples on which interventions are tried.
         taxonomy: the table of modes.
+        context: what the tables say of every test image.
     """
 
     params: CasesParams
@@ -51,6 +55,12 @@ class CaseStudyData:
     cases: tuple[ChosenCase, ...]
     controls: pd.DataFrame
     taxonomy: pd.DataFrame
+    context: CaseContext
+
+    def receivers(self, case: ChosenCase) -> list[str]:
+        """Right images that are given the properties of a case; none for most kinds."""
+        n, seed = self.params.receivers, self.params.seed
+        return sufficiency.receivers(case, self.test, n=n, seed=seed)
 
     def predicted(self, sample_ids: Iterable[str]) -> list[int]:
         """The output that is predicted for clean images."""
@@ -70,12 +80,17 @@ class CaseStudyData:
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """One case with its place, from 1, its weighed evidence and its diagnosis."""
+    """One case with its place, from 1, its evidence and its diagnosis."""
 
     number: int
     case: ChosenCase
-    evidence: pd.DataFrame
+    found: Evidence
     diagnosis: Diagnosis
+
+    @property
+    def evidence(self) -> pd.DataFrame:
+        """What edits and conditions did to it, weighed."""
+        return self.found.weighed
 
     @property
     def shown(self) -> tuple[str, Condition]:
@@ -103,7 +118,11 @@ class CaseRecord:
 
 
 def build_case_study(
-    conditions: Conditions, params: CasesParams, bootstrap: Bootstrap
+    conditions: Conditions,
+    params: CasesParams,
+    bootstrap: Bootstrap,
+    *,
+    context: CaseContext | None = None,
 ) -> CaseStudyData:
     """Choose cases and controls, and count the modes.
 
@@ -111,6 +130,7 @@ def build_case_study(
         conditions: predictions of the test role, clean and under every condition.
         params: section `cases`.
         bootstrap: of the groups of the test role.
+        context: what other stages found out about its images; nothing by default.
     """
     cases = choose(conditions, params)
     shown = [case.sample_id for case in cases]
@@ -122,6 +142,7 @@ def build_case_study(
         cases=cases,
         controls=controls(conditions.clean, params, exclude=shown),
         taxonomy=taxonomy(conditions, bootstrap, confident=params.confident),
+        context=context or CaseContext(conditions.clean, max_base_rate=params.max_base_rate),
     )
 
 
@@ -154,13 +175,34 @@ def case_evidence(
 
 
 def weigh(
-    study: CaseStudyData, case: ChosenCase, found: pd.DataFrame, tried: pd.DataFrame
+    study: CaseStudyData,
+    case: ChosenCase,
+    found: pd.DataFrame,
+    tried: pd.DataFrame,
+    properties: pd.DataFrame | None = None,
 ) -> CaseRecord:
-    """Weigh the evidence of a case against that of the controls, and diagnose."""
-    weighed = effects.weigh(found, tried, max_base_rate=study.params.max_base_rate)
-    number = study.cases.index(case) + 1
-    diagnosis = diagnose(case, weighed, study.taxonomy, mode=study.mode(case))
-    return CaseRecord(number, case, weighed, diagnosis)
+    """Weigh the evidence of a case against that of the controls, and diagnose.
+
+    Args:
+        study: the study.
+        case: one of its cases.
+        found: from `case_evidence`.
+        tried: from `control_evidence`.
+        properties: from `sufficiency.judge`; none were given to other images by default.
+    """
+    evidence = Evidence(
+        weighed=effects.weigh(found, tried, max_base_rate=study.params.max_base_rate),
+        properties=pd.DataFrame() if properties is None else properties,
+        associations=tuple(study.context.of(case)),
+    )
+    diagnosis = diagnose(
+        case,
+        evidence,
+        study.taxonomy,
+        mode=study.mode(case),
+        confident=study.params.confident,
+    )
+    return CaseRecord(study.cases.index(case) + 1, case, evidence, diagnosis)
 
 
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -187,28 +229,51 @@ def findings(
         focus: `sample_id`, `cam_energy` and `lesion_share` of the controls.
     """
     rates = effects.base_rates(tried)
-    rows = [
-        each.evidence.assign(case=each.number, case_kind=each.case.kind) for each in case_records
-    ]
-    order = ["case", "case_kind", *effects.EVIDENCE, *effects.WORTH]
+    edits = [*effects.EVIDENCE, *effects.WORTH]
+    given = ["sample_id", *sufficiency.COLUMNS]
     series = {
         "taxonomy": study.taxonomy,
-        "evidence": pd.concat(rows, ignore_index=True)[order]
-        if rows
-        else pd.DataFrame(columns=order),
+        "evidence": of_all(case_records, lambda each: each.evidence, edits),
+        "sufficiency": of_all(
+            case_records,
+            lambda each: each.found.properties.assign(sample_id=each.case.sample_id),
+            given,
+        ),
         "base_rates": rates,
+        "failure_modes": failure_modes(study, rates),
+        "outcome_statistics": outcome_statistics(study.test),
     }
     scalars = case_scalars(case_records) | mode_scalars(study.taxonomy) | rate_scalars(rates)
     return Findings(scalars | focus_scalars(study, focus), series)
 
 
+def of_all(
+    case_records: Sequence[CaseRecord],
+    table: Callable[[CaseRecord], pd.DataFrame],
+    columns: Sequence[str],
+) -> pd.DataFrame:
+    """The tables of all cases one below the other, with the number and kind of each case first."""
+    order = ["case", "case_kind", *columns]
+    parts = [
+        table(each).assign(case=each.number, case_kind=each.case.kind) for each in case_records
+    ]
+    held = [part for part in parts if len(part)]
+    return pd.concat(held, ignore_index=True)[order] if held else pd.DataFrame(columns=order)
+
+
 def case_scalars(case_records: Sequence[CaseRecord]) -> dict[str, Scalar]:
-    """How many cases there are, and how many failures on clean images evidence explains."""
+    """How many cases there are, and for how many failures on clean images a cause is named.
+
+    By an experiment (`explained`), or only by what the tables say of them (`associated`).
+    """
     failures = [p for p in case_records if p.case.kind != "success" and p.case.condition.is_clean]
     return {
         "n_cases": len(case_records),
         "n_clean_failures": len(failures),
         "n_clean_failures_explained": sum(bool(p.diagnosis.supported) for p in failures),
+        "n_clean_failures_associated": sum(
+            bool(p.diagnosis.associated) and not p.diagnosis.supported for p in failures
+        ),
     }
 
 

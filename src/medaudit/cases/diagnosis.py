@@ -1,9 +1,10 @@
-"""From counterfactual evidence to a diagnosis, a mitigation and what risk stays.
+"""From the evidence about one case to a diagnosis, a mitigation and what risk stays.
 
-A cause is named only when undoing or applying it changed this very prediction, and when the same
-intervention leaves most other predictions alone: what turns everything explains nothing. A cause
-that was applied must also keep the prediction wrong at every higher dose that was tested. And of
-many interventions some turn a case by chance: where so many would, none of them is evidence.
+A cause is named where an experiment speaks for it: undoing it turned this very prediction, while
+the same edit leaves most others alone and chance would rarely do as much; or giving right images
+this image's property turns them wrong (`sufficiency`); or a corruption was applied that keeps the
+prediction wrong at every higher dose. What the tables say of the case (`case_context`) stands
+beside it and is called an association.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scipy.stats import poisson_binom
+import numpy as np
 
+from medaudit.cases import sufficiency
 from medaudit.cases.failure_factors import factor, factor_of
 from medaudit.cases.intervention_effects import KINDS, UNDO
 from medaudit.core.errors import listed
@@ -23,10 +25,27 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from medaudit.cases.case_context import Association
     from medaudit.cases.case_selection import ChosenCase
+    from medaudit.core.arrays import Float64Array
 
-MOST_CITED = 3
-CHANCE_LEVEL = 0.05  # more interventions turned it than chance would, below this probability
+MOST_CITED = 2
+CHANCE_LEVEL = 0.05  # below this probability chance is no explanation
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that was found out about one case.
+
+    Args:
+        weighed: what edits and conditions did to it, from `intervention_effects.weigh`.
+        properties: what its properties did to right images, from `sufficiency.judge`.
+        associations: what the tables say of it, from `case_context`.
+    """
+
+    weighed: pd.DataFrame
+    properties: pd.DataFrame
+    associations: tuple[Association, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,56 +53,61 @@ class Diagnosis:
     """What the evidence of one case supports.
 
     Args:
-        supported: causes whose intervention turned the prediction but few controls, the
-            greatest change first, and none where chance would turn it as often (see `p_turned`);
-            before them the corruption's of a flip, where it holds.
-        unspecific: interventions that turned the prediction, and too many controls as well.
-        n_tested: interventions that could have spoken for a cause.
-        n_turned: those that did, specific or not.
-        expected_turned: how many would have by their base rates alone (see `chance_rates`).
-        p_turned: probability of at least so many by chance, were they independent.
-        statement: the finding in words, with its numbers.
+        supported: causes that an experiment speaks for: a corruption that holds, properties that
+            are enough, edits that undo; each of them the strongest first.
+        associated: causes that the tables speak for, without an experiment.
+        unspecific: edits that turned the prediction, and too many controls as well.
+        n_edits: edits that could have spoken for a cause.
+        n_properties: properties that were given to right images.
+        n_associations: statements of the tables that are true of the case.
+        statement: the finding in words, with its numbers; one sentence where there is none.
         mitigations: one sentence each.
         residual_risks: what stays after them, and how common the failure is.
     """
 
     supported: tuple[str, ...]
+    associated: tuple[str, ...]
     unspecific: tuple[str, ...]
-    n_tested: int
-    n_turned: int
-    expected_turned: float
-    p_turned: float
+    n_edits: int
+    n_properties: int
+    n_associations: int
     statement: str
     mitigations: tuple[str, ...]
     residual_risks: tuple[str, ...]
 
 
 def diagnose(
-    case: ChosenCase, weighed: pd.DataFrame, taxonomy: pd.DataFrame, *, mode: str
+    case: ChosenCase, evidence: Evidence, taxonomy: pd.DataFrame, *, mode: str, confident: float
 ) -> Diagnosis:
-    """What the weighed evidence of one case supports; says so plainly where it is nothing.
+    """What the evidence of one case supports; says so in one sentence where it is nothing.
 
     Args:
         case: the case.
-        weighed: its evidence, from `intervention_effects.weigh`.
+        evidence: of it.
         taxonomy: how common every mode is.
         mode: the one of the case.
+        confident: stated probability from which a call is a confident one.
     """
+    weighed = evidence.weighed
     tested = ranked(weighed[could_speak(weighed)])
-    specific = evident(tested)
     applied = (factor_of(case.condition.corruption),) if flip_holds(case, weighed) else ()
-    supported = tuple(dict.fromkeys((*applied, *specific["cause"])))
-    rates = chance_rates(tested)
+    enough = [str(row["cause"]) for row in sufficiency.shown(evidence.properties)]
+    supported = tuple(dict.fromkeys((*applied, *enough, *evident(tested)["cause"])))
+    held = [each for each in evidence.associations if each.supported]
+    associated = tuple(dict.fromkeys(each.cause for each in held if each.cause not in supported))
     return Diagnosis(
         supported=supported,
+        associated=associated,
         unspecific=tuple(tested.loc[tested["turned"] & ~tested["specific"], "intervention"]),
-        n_tested=len(tested),
-        n_turned=int(tested["turned"].sum()),
-        expected_turned=sum(rates),
-        p_turned=p_at_least(known_turned(tested), rates),
-        statement=" ".join(sentences(case, weighed, tested)),
-        mitigations=mitigations(case, supported),
-        residual_risks=(*(factor(name).residual for name in supported), *common(taxonomy, mode)),
+        n_edits=len(tested),
+        n_properties=len(evidence.properties),
+        n_associations=len(evidence.associations),
+        statement=" ".join(sentences(case, evidence, tested)),
+        mitigations=mitigations(case, (*supported, *associated), confident=confident),
+        residual_risks=(
+            *(factor(name).residual for name in (*supported, *associated)),
+            *common(taxonomy, mode),
+        ),
     )
 
 
@@ -95,9 +119,25 @@ def could_speak(weighed: pd.DataFrame) -> pd.Series[bool]:
 
 
 def evident(tested: pd.DataFrame) -> pd.DataFrame:
-    """Interventions that are evidence: specific ones, where more turned it than chance would."""
-    beyond = p_at_least(known_turned(tested), chance_rates(tested)) < CHANCE_LEVEL
-    return tested[tested["specific"] & beyond]
+    """Edits that are evidence: specific ones that chance would rarely give (`chance`)."""
+    return tested[tested["specific"] & (chance(tested) < CHANCE_LEVEL)]
+
+
+def chance(tested: pd.DataFrame) -> Float64Array:
+    """For every edit the probability that any as specific one turns a case without a cause.
+
+    1 minus the product of (1 - r) over the tested edits whose chance rate r is at most its own;
+    r = (k + 1) / (n + 1) for k of n controls that it turns. Without a cause the case is one control
+    more, so an edit that turned none of few is not held to be impossible. Taken as independent. 1
+    without controls.
+    """
+    n = tested["n_controls"].to_numpy(np.float64)
+    known = n > 0
+    counts = np.where(known, tested["base_rate"] * n, 0)
+    rates = np.where(known, (counts + 1) / (n + 1), 1.0)
+    others = np.where(known, 1 - rates, 1.0)
+    found = [1 - np.prod(others[rates <= rate]) if rate < 1 else 1.0 for rate in rates]
+    return np.array(found, dtype=np.float64)
 
 
 def ranked(evidence: pd.DataFrame) -> pd.DataFrame:
@@ -107,25 +147,28 @@ def ranked(evidence: pd.DataFrame) -> pd.DataFrame:
     return keyed.sort_values(["order", "loss", "intervention"]).drop(columns=["order", "loss"])
 
 
-def sentences(case: ChosenCase, weighed: pd.DataFrame, tested: pd.DataFrame) -> Iterator[str]:
-    """The finding in words: what turned it, what that is worth, and what chance would give."""
+def sentences(case: ChosenCase, evidence: Evidence, tested: pd.DataFrame) -> Iterator[str]:
+    """The finding in words; where there is none, what was tried."""
     if case.kind == "success":
-        yield from contrast_sentences(weighed)
+        yield from contrast_sentences(evidence.weighed)
         return
     if not case.condition.is_clean:
-        yield flip_sentence(case, weighed)
-    found = evident(tested)
-    for row in row_dicts(tested[tested["specific"]].head(MOST_CITED)):
-        yield support_sentence(row, shown=not found.empty)
-    if found.empty and case.condition.is_clean:
-        yield f"No tested cause explains it: none of {len(tested)} interventions is evidence."
-    if found.empty and not case.condition.is_clean:
-        yield f"None of {len(tested)} edits of the corrupted image undoes this specifically."
-    loose = tested.loc[tested["turned"] & ~tested["specific"], "intervention"].tolist()
-    if loose:
-        yield f"Too common among the controls to be evidence: {listed(loose)}."
-    if tested["turned"].any():
-        yield chance_sentence(tested)
+        yield flip_sentence(case, evidence.weighed)
+    found, enough = evident(tested), sufficiency.shown(evidence.properties)
+    yield from sufficiency.sentences(case, enough[:MOST_CITED])
+    yield from map(support_sentence, row_dicts(found.head(MOST_CITED)))
+    told = [each for each in evidence.associations if each.supported or not each.cause]
+    yield from (each.statement for each in told[:MOST_CITED])
+    if found.empty and not enough and not told and case.condition.is_clean:
+        yield f"No tested cause explains it ({tried(evidence, tested)})."
+
+
+def tried(evidence: Evidence, tested: pd.DataFrame) -> str:
+    """What was tried, in words."""
+    parts = [f"{len(tested)} edits"]
+    if len(evidence.properties):
+        parts.append(f"{len(evidence.properties)} of its properties given to right images")
+    return ", ".join([*parts, "its nearest training images, slices and label"])
 
 
 def doses(case: ChosenCase, weighed: pd.DataFrame) -> pd.DataFrame:
@@ -188,8 +231,8 @@ def objections(case: ChosenCase, weighed: pd.DataFrame, own: Mapping[str, Any]) 
         yield "Higher severities are right again, so it is not the corruption's strength alone."
 
 
-def support_sentence(row: Mapping[str, Any], *, shown: bool) -> str:
-    """What one specific intervention did; evidence only where chance does not explain it."""
+def support_sentence(row: Mapping[str, Any]) -> str:
+    """What one edit did that is evidence."""
     if row["kind"] == "remove":
         did = f"it stays {row['predicted_after']} after {row['intervention']}"
     else:
@@ -197,8 +240,7 @@ def support_sentence(row: Mapping[str, Any], *, shown: bool) -> str:
             f"{row['intervention']} turns {row['predicted_before']} to {row['predicted_after']} "
             f"({row['truth']} {row['p_true_before']:.2f} to {row['p_true_after']:.2f})"
         )
-    stem = f"Evidence for {factor(row['cause']).phrase}" if shown else "Seen, but no evidence"
-    return f"{stem}: {did}; {base_rate(row)}."
+    return f"Evidence for {factor(row['cause']).phrase}: {did}; {base_rate(row)}."
 
 
 def base_rate(row: Mapping[str, Any]) -> str:
@@ -207,47 +249,6 @@ def base_rate(row: Mapping[str, Any]) -> str:
         return "base rate unknown"
     value, low, high = (100 * row[f"base_rate{end}"] for end in ("", "_low", "_high"))
     return f"base rate {value:.0f} %, {low:.0f} to {high:.0f}"
-
-
-def chance_rates(tested: pd.DataFrame) -> list[float]:
-    """Probability of every intervention with controls to turn the case whatever the cause.
-
-    (k + 1) / (n + 1) for k of n controls: without a cause the case is one control more, so that
-    an intervention that turned none of few controls is not held to be impossible.
-    """
-    known = tested[tested["n_controls"] > 0]
-    counts = known["base_rate"] * known["n_controls"]
-    rates: list[float] = ((counts + 1) / (known["n_controls"] + 1)).tolist()
-    return rates
-
-
-def p_at_least(count: int, rates: Sequence[float]) -> float:
-    """Probability of at least `count` successes in independent trials of these probabilities.
-
-    The tail of the Poisson binomial distribution; without trials no success is certain.
-
-    Reference: Hong 2013, Comput. Stat. Data Anal. 59:41-51.
-    """
-    return float(poisson_binom.sf(count - 1, rates)) if rates else float(count <= 0)
-
-
-def known_turned(tested: pd.DataFrame) -> int:
-    """How many interventions turned the case, of those with controls."""
-    return int((tested["turned"] & (tested["n_controls"] > 0)).sum())
-
-
-def chance_sentence(tested: pd.DataFrame) -> str:
-    """How many interventions turned it, beside what their base rates alone would give."""
-    rates, turned = chance_rates(tested), known_turned(tested)
-    p_value = p_at_least(turned, rates)
-    stem = f"{turned} of {len(rates)} interventions turn it"
-    if p_value < CHANCE_LEVEL:
-        shown = "p < 0.001" if p_value < 0.0005 else f"p = {p_value:.3f}"
-        verdict = f"more than chance would give ({shown}"
-    else:
-        shown = f"expected {sum(rates):.1f}, p = {p_value:.2f}"
-        verdict = f"not shown to be more than chance ({shown}"
-    return f"{stem}, {verdict}; taken as independent, which they are not)."
 
 
 def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
@@ -267,14 +268,18 @@ def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def mitigations(case: ChosenCase, supported: Sequence[str]) -> tuple[str, ...]:
+def mitigations(case: ChosenCase, causes: Sequence[str], *, confident: float) -> tuple[str, ...]:
     """What the evidence speaks for; the frozen threshold first where it would flag the case."""
     if case.kind == "success":
         return ()
     flagged = "act on the frozen threshold of the critical class: it flags this image"
     first = (flagged,) if case.critical and case.flagged else ()
-    found = (*first, *(factor(name).mitigation for name in supported))
-    return found or ("no targeted one is supported by the evidence; defer by confidence",)
+    found = (*first, *(factor(name).mitigation for name in causes))
+    if found:
+        return found
+    if case.confidence >= confident:
+        return ("none is supported by the evidence; its confidence is high, so deferral misses it",)
+    return ("none is supported by the evidence; its confidence is low, so deferral may catch it",)
 
 
 def common(taxonomy: pd.DataFrame, mode: str) -> tuple[str, ...]:

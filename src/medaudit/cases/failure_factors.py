@@ -31,7 +31,7 @@ FAILURE_FACTORS: Mapping[str, FailureFactor] = {
         "filling also takes away thin dark structure that is real, and bright lines are not found",
     ),
     "frame_artefact": FailureFactor(
-        "marks or dark corners at the frame",
+        "what stands at the frame (rulers, ink, dark corners, or that none is there)",
         "crop or mirror the outer frame in training and at inference",
         "marks that reach what the image is about stay in it",
     ),
@@ -80,6 +80,21 @@ FAILURE_FACTORS: Mapping[str, FailureFactor] = {
         "store images with a higher quality; add compression in augmentation",
         "images that arrive compressed stay as they are",
     ),
+    "label": FailureFactor(
+        "a label that may be wrong",
+        "have the label read again by an expert before counting it as a failure of the model",
+        "labels that everybody gets wrong are not found this way",
+    ),
+    "class_overlap": FailureFactor(
+        "training images that look alike and bear the other label",
+        "collect more cases of the rarer class among these; have their labels read again",
+        "two classes that look alike stay hard to tell apart from an image",
+    ),
+    "unlike_training": FailureFactor(
+        "an image unlike those of the training role",
+        "defer images beyond a distance from training that is frozen beforehand; collect such ones",
+        "distance in the features of the model does not see everything that is new",
+    ),
     "instability": FailureFactor(
         "a decision that is not stable under meaningless changes",
         "average over flips and turns, and defer where they disagree",
@@ -99,16 +114,6 @@ FACTOR_OF_CORRUPTION: Mapping[str, str] = {
     "colour_cast_warm": "colour_cast",
     "colour_cast_blue": "colour_cast",
 }
-
-CORRECTIVE = (
-    "brightness_up",
-    "brightness_down",
-    "contrast_up",
-    "contrast_down",
-    "colour_cast_warm",
-    "colour_cast_blue",
-)
-"""Signed changes: applied to a clean image they undo a deviation of the opposite sign."""
 
 
 def factor(name: str) -> FailureFactor:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medaudit.cases.failure_factors import CORRECTIVE, factor_of
+from medaudit.cases.failure_factors import factor_of
 from medaudit.stats.intervals import wilson
 from medaudit.tables.scoring import names
 
@@ -70,18 +70,16 @@ def stress_evidence(
 ) -> pd.DataFrame:
     """What every tested condition does to some (default: all) samples, from the stress tables.
 
-    Every condition is a row of kind `apply`; those of `CORRECTIVE` corruptions are one of kind
-    `undo` as well.
+    Every condition is a row of kind `apply`.
     """
     rows = test.rows_of(test.sample_ids if ids is None else ids)
     frames = [pd.DataFrame(columns=list(EVIDENCE))]
     for each in stressed:
         corruption = each.condition.corruption
         after = transition(test, each, rows).assign(
-            intervention=each.condition.name, cause=factor_of(corruption)
+            intervention=each.condition.name, cause=factor_of(corruption), kind="apply"
         )
-        kinds = ("apply", "undo") if corruption in CORRECTIVE else ("apply",)
-        frames += [after.assign(kind=kind)[list(EVIDENCE)] for kind in kinds]
+        frames.append(after[list(EVIDENCE)])
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
 
 

@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from torch.nn import functional
 from tqdm import tqdm
 
+from medaudit.cases.sufficiency import OTHER, OWN, TRIALS
 from medaudit.core.errors import ModelError
 from medaudit.core.files import atomic
 from medaudit.model import inference, network
@@ -25,6 +26,7 @@ from medaudit.model.prepared import read_prepared
 from medaudit.pixels.corruptions import corrupt
 from medaudit.pixels.interventions import COUNTERFACTUALS, edited, usable
 from medaudit.pixels.packed import MaskReader
+from medaudit.pixels.transplants import TRANSPLANTS, Pictured, possible, transplanted
 from medaudit.tables import tasks
 from medaudit.tables.predictions import Condition
 
@@ -100,6 +102,7 @@ def _feature_maps(model: AuditModel, x: Tensor) -> Tensor:
 
 
 OPACITY = 0.45
+TILE = 120  # pixels of an image in a strip
 
 
 def energy(cam: Float32Array | None, mask: BoolArray | None) -> float:
@@ -141,6 +144,11 @@ class Sample:
     sample_id: str
     image: Image
     mask: BoolArray | None
+
+    @property
+    def pictured(self) -> Pictured:
+        """Image and mask, as transplants take them."""
+        return Pictured(self.image, self.mask)
 
     @property
     def lesion_share(self) -> float:
@@ -215,6 +223,46 @@ class InterventionRunner:
             return np.stack([edited(each.image, name, mask=each.mask) for each, name in chosen])
 
         return Edits(trials=_trials(pairs), logits=self._logits(make, len(pairs), label=label))
+
+    def try_transplants(
+        self, donor: Sample, receivers: Sequence[Sample], *, label: str
+    ) -> tuple[pd.DataFrame, Float32Array]:
+        """Give right images the properties of a failed one, and each those of the next right one.
+
+        Args:
+            donor: the failed image.
+            receivers: right images, at least two.
+            label: of the progress bar.
+
+        Returns:
+            One row per edited image with the columns `sufficiency.TRIALS`, and their logits
+            (1, rows, outputs). A property that needs masks is tried where all of a pair have them.
+        """
+        plans = [
+            (name, receiver, given, source)
+            for name in TRANSPLANTS
+            for receiver, following in zip(receivers, (*receivers[1:], *receivers[:1]), strict=True)
+            if all(possible(name, each.pictured, receiver.pictured) for each in (donor, following))
+            for given, source in ((OWN, donor), (OTHER, following))
+        ]
+
+        def make(positions: IntArray) -> Images:
+            chosen = [plans[i] for i in positions]
+            return np.stack(
+                [
+                    transplanted(name, source.pictured, receiver.pictured)
+                    for name, receiver, _, source in chosen
+                ]
+            )
+
+        rows = [
+            (name, TRANSPLANTS[name].cause, TRANSPLANTS[name].words, receiver.sample_id, given)
+            for name, receiver, given, _ in plans
+        ]
+        trials = pd.DataFrame(rows, columns=list(TRIALS))
+        if trials.empty:
+            return trials, np.empty((1, 0, 0), dtype=np.float32)
+        return trials, self._logits(make, len(plans), label=label)
 
     def verified(
         self, sample_id: str, condition: Condition, *, probabilities: Sequence[float]
@@ -299,6 +347,18 @@ class InterventionRunner:
                 pictures[f"cam_{name}"] = overlay(shown.image, cam)
                 focus[f"cam_{name}_energy"] = energy(cam, shown.mask)
         return CasePanels(write_all(pictures, stem), focus)
+
+    def draw_strip(self, sample_ids: Sequence[str], path: Path) -> str:
+        """Write clean images beside each other, `TILE` pixels each; the name of the file."""
+        tiles = [
+            cv2.resize(each.image, (TILE, TILE), interpolation=cv2.INTER_AREA)
+            for each in self.samples(sample_ids)
+        ]
+        gap = np.full((TILE, TILE // 24, 3), 255, dtype=np.uint8)
+        parts = [part for tile in tiles for part in (tile, gap)][:-1]
+        with atomic(path) as part_path:
+            Pillow.fromarray(np.hstack(parts)).save(part_path, format="PNG")
+        return path.name
 
     def _logits(self, make: Callable[[IntArray], Images], n: int, *, label: str) -> Float32Array:
         positions = np.arange(n, dtype=np.int64)

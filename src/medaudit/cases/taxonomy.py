@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import Conditions, ScoredPredictions
 
 
+EXAMPLES = 2
+
+
 @dataclass(frozen=True)
 class Mode:
     """A way in which a test sample comes out, with the samples that do."""
@@ -31,7 +34,8 @@ def taxonomy(conditions: Conditions, bootstrap: Bootstrap, *, confident: float) 
     Columns: mode; n; n_groups; share of the test samples with its interval `share_low` and
     `share_high`; `n_critical` members whose critical class is true; `n_flagged` members that the
     frozen threshold of the critical class flags whatever is called, and `n_critical_flagged` of
-    them that it flags rightly; definition.
+    them that it flags rightly; definition; `example_ids`, up to `EXAMPLES` members of different
+    groups, the most confident first, joined by spaces.
     """
     test, stressed = conditions.clean, conditions.corrupted
     rows = []
@@ -50,9 +54,58 @@ def taxonomy(conditions: Conditions, bootstrap: Bootstrap, *, confident: float) 
                 "n_flagged": int((mode.members & test.flagged).sum()),
                 "n_critical_flagged": int((mode.members & test.flagged & test.critical).sum()),
                 "definition": mode.definition,
+                "example_ids": " ".join(most_confident(test, mode.members, EXAMPLES)),
             }
         )
     return pd.DataFrame(rows)
+
+
+STATISTICS = ("brightness", "contrast", "sharpness", "lesion_area")
+BINS = 12
+
+
+def outcome_statistics(test: ScoredPredictions) -> pd.DataFrame:
+    """Histograms of image statistics, of right and of wrong calls.
+
+    Columns: statistic; outcome, `right` or `wrong`; the ends `low` and `high` of the bin; n in it;
+    share of the samples of this outcome. `BINS` bins of equal width lie between the 1st and the
+    99th percentile of all, the outer ones hold what is beyond. Statistics that the table lacks, or
+    that never vary, are left out.
+    """
+    rows = []
+    for name in [each for each in STATISTICS if each in test.table.rows]:
+        values = pd.to_numeric(test.table.rows[name], errors="coerce").to_numpy(np.float64)
+        known = np.isfinite(values)
+        if not known.any():
+            continue
+        low, high = np.quantile(values[known], [0.01, 0.99])
+        if not low < high:
+            continue
+        edges = np.linspace(low, high, BINS + 1)
+        for outcome, members in (("right", test.correct), ("wrong", ~test.correct)):
+            held = np.clip(values[known & members], low, high)
+            counts, _ = np.histogram(held, edges)
+            rows += [
+                {
+                    "statistic": name,
+                    "outcome": outcome,
+                    "low": edges[i],
+                    "high": edges[i + 1],
+                    "n": int(count),
+                    "share": count / max(1, len(held)),
+                }
+                for i, count in enumerate(counts)
+            ]
+    columns = ["statistic", "outcome", "low", "high", "n", "share"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def most_confident(test: ScoredPredictions, members: BoolArray, n: int) -> list[str]:
+    """Up to `n` members of different groups by falling confidence, then by id."""
+    rows = np.flatnonzero(members)
+    order = rows[np.lexsort((test.sample_ids[rows], -test.confidence_score()[rows]))]
+    _, first = np.unique(test.group_ids[order], return_index=True)
+    return [str(name) for name in test.sample_ids[order[np.sort(first)][:n]]]
 
 
 def modes(

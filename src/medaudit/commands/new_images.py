@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from medaudit.tables.calibrators import Calibrator, Logits
 
 ASPECT = "aspect_ratio"
-COLUMNS = (*STATISTICS, "width", "height", ASPECT)
+COLUMNS = (*STATISTICS, "image_width", "image_height", ASPECT)
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def require_some(found: Ingested, unreadable: dict[str, str]) -> None:
 
 def with_aspect(facts: pd.DataFrame) -> pd.DataFrame:
     """Image statistics with `aspect_ratio` = width / height, which stretching to a square hides."""
-    return facts.assign(**{ASPECT: facts["width"] / facts["height"]})
+    return facts.assign(**{ASPECT: facts["image_width"] / facts["image_height"]})
 
 
 UNCALIBRATED = (

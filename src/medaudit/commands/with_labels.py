@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from medaudit.api.settings import Settings
+from medaudit.api.settings import Settings, stress_margin
 from medaudit.audits import calibrate, evaluate, selective, slices
 from medaudit.audits.calibrate import CalibrateParams
 from medaudit.audits.evaluate import EvaluateParams
@@ -87,6 +87,7 @@ def read(
         calibrate=source.section(CalibrateParams, methods=tuple(bundle.calibrators)),
         selective=deferring(source.section(SelectiveParams), bundle),
         report=source.section(ReportParams),
+        stress_margin=stress_margin(source.content.get("stress") or {}, source=source.path),
     )
     predict = source.section(PredictParams, **batch)
     return Params(predict, source.section(ComputeParams), audits)

@@ -56,3 +56,15 @@ def write(findings: Findings, stage: str, *, root: Path = Path()) -> None:
 def read_scalars(stage: str, *, root: Path = Path()) -> dict[str, Scalar]:
     """The headline scalars that a stage wrote."""
     return read_json(root / METRICS / f"{stage}.json", stage=stage)
+
+
+def read_table(stage: str, name: str, *, root: Path = Path()) -> pd.DataFrame:
+    """A series that a stage wrote; an empty table where it wrote none, or an empty one."""
+    import pandas as pd  # late, since this module is imported by everything
+
+    path = root / PLOTS / stage / f"{name}.csv"
+    try:
+        # A class may be called "NA" or "None"; only an empty field is undefined.
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return pd.DataFrame()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,12 +21,18 @@ from medaudit.core.errors import DataError
 from medaudit.pixels import packed
 from medaudit.pixels.decode import decode, decode_mask, resize
 from medaudit.pixels.packed import write_shards
-from medaudit.pixels.statistics import describe, mask_area
+from medaudit.pixels.statistics import (
+    MASK_STATISTICS,
+    describe,
+    describe_mask,
+    describe_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from medaudit.pixels import Image
+    from medaudit.pixels.statistics import Fact
 
 THUMBNAIL = 32  # pixels; keeps large structures, forgets compression
 _BLOCK = 256  # rows compared at once: 256 x 10,000 hashes take 20 MB
@@ -119,7 +124,7 @@ class Picture:
     Args:
         sample_id: of the source.
         pixels: the image at the packed size.
-        facts: statistics, `lesion_area` (NaN without a mask), original `width` and `height`.
+        facts: statistics of the image and of its mask (missing without one), size of the original.
         code: perceptual hash of the original.
         small: thumbnail for comparing near copies.
         mask: lesion mask at the packed size, in bits; empty without a mask.
@@ -127,7 +132,7 @@ class Picture:
 
     sample_id: str
     pixels: Image
-    facts: dict[str, float]
+    facts: dict[str, Fact]
     code: int
     small: Image
     mask: Image
@@ -137,7 +142,7 @@ class Picture:
 class Ingested:
     """What the pass found; the rows of `facts` are the images of the shards, in order."""
 
-    facts: list[dict[str, float | str]] = field(default_factory=list)
+    facts: list[dict[str, Fact]] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
     thumbnails: dict[str, Image] = field(default_factory=dict)
     masks: list[Image] = field(default_factory=list)
@@ -146,12 +151,12 @@ class Ingested:
     @property
     def has_masks(self) -> bool:
         """Whether any sample has a mask file."""
-        return any(not math.isnan(float(facts["lesion_area"])) for facts in self.facts)
+        return any(pd.notna(facts["lesion_area"]) for facts in self.facts)
 
     def table(self) -> pd.DataFrame:
-        """`sample_id`, statistics, `lesion_area` if there are masks, `width`, `height`."""
+        """`sample_id`, statistics, those of masks if there are any, size of the original."""
         table = pd.DataFrame(self.facts)
-        return table if self.has_masks else table.drop(columns="lesion_area")
+        return table if self.has_masks else table.drop(columns=list(MASK_STATISTICS))
 
     def write_masks(self, path: Path) -> None:
         """Write the packed masks, row i for image i of the shards, where there are any."""
@@ -205,11 +210,8 @@ def ingest(
 def examine(source: Source, *, size: int) -> Picture:
     """Everything that is kept of one original."""
     original = decode(source.image)
-    facts: dict[str, float] = describe(original)
     mask = _mask_of(source.mask, original, image_path=source.image) if source.mask else None
-    facts["lesion_area"] = float("nan") if mask is None else mask_area(mask)
-    height, width = original.shape[:2]
-    facts.update(width=width, height=height)
+    facts = {**describe(original), **describe_mask(mask, original), **describe_size(original)}
     return Picture(
         sample_id=source.sample_id,
         pixels=resize(original, size),

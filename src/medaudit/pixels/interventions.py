@@ -70,12 +70,12 @@ def border_removed(image: Image, _: BoolArray) -> Image:
 
 def background_replaced(image: Image, mask: BoolArray) -> Image:
     """Plain skin of the image's own median colour around the lesion, whose pixels stay."""
-    return _blend(image, _skin(image, mask), keep=_soft(mask))
+    return _blend(image, plain_skin(image, mask), keep=soft_mask(mask))
 
 
 def lesion_replaced(image: Image, mask: BoolArray) -> Image:
     """Plain skin of the image's own median colour instead of the lesion."""
-    return _blend(image, _skin(image, mask), keep=1 - _soft(mask))
+    return _blend(image, plain_skin(image, mask), keep=1 - soft_mask(mask))
 
 
 def colour_constancy(image: Image, _: BoolArray) -> Image:
@@ -204,14 +204,15 @@ def _near(mask: BoolArray) -> BoolArray:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
 
 
-def _soft(mask: BoolArray) -> Float32Array:
+def soft_mask(mask: BoolArray) -> Float32Array:
     """1 on the lesion, falling to 0 within a few pixels outside it, (h, w)."""
     near = _near(mask).astype(np.float32)
     faded = cv2.GaussianBlur(near, (0, 0), 2 * min(mask.shape) / REFERENCE_SIZE)
     return np.where(mask, np.float32(1), faded)
 
 
-def _skin(image: Image, mask: BoolArray) -> Float32Array:
+def plain_skin(image: Image, mask: BoolArray) -> Float32Array:
+    """Median colour of what lies around the lesion, (3,)."""
     return np.asarray(np.median(image[~_near(mask)], axis=0), dtype=np.float32)
 
 

@@ -70,6 +70,11 @@ def table(
     }
 
 
+def gallery(file: str, caption: str, captions: Iterable[str]) -> Block:
+    """A strip of images that belong together, with what is said below each of them."""
+    return {"kind": "gallery", "file": file, "caption": caption, "captions": list(captions)}
+
+
 def figure(name: str, caption: str) -> Block:
     """A figure by its file stem."""
     return {"kind": "figure", "name": name, "caption": caption}

@@ -62,7 +62,11 @@ NEEDED: dict[str, dict[str, str]] = {
         "by_coverage": "asked",
         "per_class": "class n deferred recall recall_kept",
     },
-    "cases": {"taxonomy": "mode n n_groups share n_critical n_flagged definition"},
+    "cases": {
+        "taxonomy": "mode n n_groups share n_critical n_flagged definition",
+        "failure_modes": "bucket mode definition n n_of of share share_low share_high stage",
+        "outcome_statistics": "statistic outcome low high share",
+    },
 }
 
 

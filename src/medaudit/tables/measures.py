@@ -10,7 +10,7 @@ import numpy as np
 
 from medaudit.metrics import calibration, ranking, selective
 from medaudit.stats.bootstrap import Measure, positives_and_negatives, share_of
-from medaudit.stats.weighting import ratio, weighted_mean, weighted_sums
+from medaudit.stats.weighting import by_chunks, ratio, weighted_mean, weighted_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from medaudit.tables.tasks.base import Events
 
 ECE_BINS = 15
+HALF = 0.5
+PAIR_BYTES = 2**26  # of weights that are repeated for every output at once
 
 
 def measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
@@ -93,9 +95,62 @@ def critical_measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
     if scored.schema.critical_class is None:
         return ()
     k = scored.schema.critical_index
-    wanted = ("auroc", "sensitivity", "specificity", "recall")
+    wanted = ("auroc", "auprc", "f1", "sensitivity", "specificity", "recall")
     found = {each.name: each for each in per_output_measures(scored, k)}
     return tuple(replace(found[name], name=f"critical_{name}") for name in wanted)
+
+
+def micro_measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
+    """F1 over all pairs of a sample and an output, and macro F1 of labels above 0.5.
+
+    `micro_f1` = 2 hits / (positives + calls), pooled over outputs, of the calls that `decisions`
+    makes; in [0, 1], NaN where nothing is true and nothing called. Where exactly one class is true
+    and one is called it equals accuracy. Frequent outputs rule it.
+
+    `f1_at_half`, of tasks whose outputs do not exclude each other: mean over outputs of
+    2 hits / (positives + calls) with calls above a probability of 0.5, as papers quote it; in
+    [0, 1], NaN where an output of the mean has no positives. It measures calibration as much as
+    discrimination; `macro_f1` takes the frozen thresholds.
+
+    Reference: Opitz & Burst 2019, arXiv 1911.03347.
+    """
+    kept = list(scored.in_means)
+    micro = Measure("micro_f1", _pooled_f1(scored.positives, scored.decisions), 1)
+    if scored.task.exclusive:
+        return (micro,)
+    truth, called = scored.positives[:, kept], scored.probabilities[:, kept] > HALF
+    return (micro, Measure("f1_at_half", _mean_f1(truth, called), 1, required_outcomes=truth))
+
+
+def micro_areas(scored: ScoredPredictions) -> tuple[Measure, ...]:
+    """AUROC and AUPRC over all pairs of a sample and an output, ranked together.
+
+    `micro_auroc` = P(s⁺ > s⁻) + ½ P(s⁺ = s⁻) over all true and all untrue pairs; `micro_auprc` is
+    the average precision of the same list. Both in [0, 1]; NaN without a true (AUROC: or an
+    untrue) pair. Ranks of different outputs are compared, so a model looks good that knows no
+    more than which outputs are frequent: never a headline. Dear to compute: every weight counts
+    once for each output.
+
+    Reference: scikit-learn's `average="micro"`.
+    """
+    truth = scored.positives
+    both = np.column_stack([truth.any(axis=1), (~truth).any(axis=1)])
+    return (
+        Measure(
+            "micro_auroc",
+            _over_pairs(ranking.weighted_auroc, scored.probabilities, truth),
+            1,
+            required_outcomes=both,
+            interval_kind="auc",
+        ),
+        Measure(
+            "micro_auprc",
+            _over_pairs(ranking.weighted_average_precision, scored.probabilities, truth),
+            1,
+            required_outcomes=both,
+            interval_kind="smooth",
+        ),
+    )
 
 
 def drift_measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
@@ -213,6 +268,32 @@ def _mean_f1(truth: BoolArray, predicted: BoolArray) -> Statistic:
         return _mean(ratio(2 * hits, np.where(cases > 0, cases + calls, 0.0)))
 
     return mean
+
+
+def _pooled_f1(truth: BoolArray, predicted: BoolArray) -> Statistic:
+    """2 hits / (positives + calls) over all columns together."""
+    hits = (truth & predicted).sum(axis=1)
+    table = np.column_stack([2 * hits, truth.sum(axis=1) + predicted.sum(axis=1)])
+
+    def pooled(weights: Float64Array) -> Float64Array:
+        sums = weighted_sums(table.astype(np.float64), weights)
+        return ratio(sums[:, 0], sums[:, 1])
+
+    return pooled
+
+
+def _over_pairs(
+    rank: Callable[..., Float64Array], stated: Float64Array, truth: BoolArray
+) -> Statistic:
+    """A ranking of all entries of (n, k) tables, each with the weight of its row."""
+
+    def pooled(weights: Float64Array) -> Float64Array:
+        def compute(part: Float64Array) -> Float64Array:
+            return rank(stated.ravel(), truth.ravel(), np.repeat(part, stated.shape[1], axis=1))
+
+        return by_chunks(compute, weights, size=PAIR_BYTES // stated.shape[1])
+
+    return pooled
 
 
 def _macro(

@@ -236,9 +236,12 @@ class ScoredPredictions:
         """The same predictions at these thresholds."""
         return self if self.points is points else replace(self, points=points)
 
-    def part(self, mask: BoolArray) -> ScoredPredictions:
-        """Some of the rows, with the same outputs in macro means."""
-        return ScoredPredictions(self.table.where(mask), self.points, averaged=self.in_means)
+    def part(
+        self, mask: BoolArray, *, averaged: tuple[int, ...] | None = None
+    ) -> ScoredPredictions:
+        """Some of the rows, with the same outputs in macro means, or with these."""
+        kept = self.in_means if averaged is None else averaged
+        return ScoredPredictions(self.table.where(mask), self.points, averaged=kept)
 
     def rows_of(self, ids: Iterable[str]) -> IntArray:
         """Row numbers of samples, in the order of `ids`."""

@@ -149,7 +149,9 @@ class TestOtherAudits:
         found = stress(multilabel_table, noisy, multilabel_points).scalars
         assert found["worst_macro_auroc_condition"] == "noise-2"
         assert found["worst_macro_auroc_delta_ci_high"] < 0
-        assert "worst_macro_sensitivity_delta" in found
+        assert found["worst_sensitivity_output"] in multilabel_table.schema.classes
+        assert found["worst_sensitivity_delta"] < 0
+        assert "mean_macro_sensitivity_delta" in found
 
     def test_shares_called_do_not_add_up_to_one(self, multilabel_table, multilabel_points, flagged):
         same = dataclasses.replace(multilabel_table.role("test"), condition=Condition("jpeg", 1))

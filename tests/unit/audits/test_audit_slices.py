@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from audit_tables import at
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from medaudit.audits import slicing
 from medaudit.core.errors import DataError
+from medaudit.metrics.calibration import ece_noise_floor
+from medaudit.tables.scoring import ScoredPredictions
 from tests.audit_runs import slice_up
 
 
@@ -71,18 +74,93 @@ class TestSlices:
         named = found.series["refused"].query("slice == 'sex=male'")["reason"].item()
         assert "positives of the critical class, at least 1000" in named
 
+    def with_one_rare_class(self, table):
+        """A site where one class has a single case; the other site has enough of all."""
+        test = (table.rows["role"] == "test").to_numpy()
+        here = test & (np.arange(len(test)) % 2 == 0) & (table.targets != 0)
+        here[np.flatnonzero(test & (table.targets == 0))[0]] = True
+        site = np.where(here, "here", "other")
+        return dataclasses.replace(table, rows=table.rows.assign(site=site))
+
     def test_a_class_in_few_replicates_gives_no_interval(self, table, points):
-        rows = table.rows.assign(site="other")
-        rare = (table.rows["role"] == "test").to_numpy() & (table.targets == 0)
-        keep = np.flatnonzero(rare)[:1]
-        rows.loc[(table.rows["role"] == "test") & ~rare, "site"] = "here"
-        rows.loc[keep, "site"] = "here"
-        params = self.PARAMS.model_copy(update={"columns": ("site",), "max_share": 1.0})
-        found = self.audit(dataclasses.replace(table, rows=rows), points, params)
+        params = self.PARAMS.model_copy(update={"columns": ("site",), "min_positives": 1})
+        found = self.audit(self.with_one_rare_class(table), points, params)
         row = at(found.series["slices"], slice="site=here", metric="macro_auroc")
         assert row["undefined_share"] > 0.2
         assert np.isnan([row["low"], row["high"], row["p_value"]]).all()
         assert np.isfinite(row["value"])
+        assert row["n_outputs"] == 4
+
+    def test_one_rare_class_does_not_blank_a_slice(self, table, points):
+        params = self.PARAMS.model_copy(update={"columns": ("site",)})
+        changed = self.with_one_rare_class(table)
+        rows = self.audit(changed, points, params).series["slices"]
+        mean = at(rows, slice="site=here", metric="macro_auroc")
+        assert mean["n_outputs"] == 3
+        assert np.isfinite([mean["value"], mean["low"], mean["gap_low"]]).all()
+        test = ScoredPredictions(changed.role("test"), points)
+        for side, sign in (("here", 1), ("other", -1)):
+            mask = (test.table.rows["site"] == side).to_numpy()
+            areas = [
+                roc_auc_score(test.positives[mask, k], test.probabilities[mask, k])
+                for k in (1, 2, 3)
+            ]
+            row = at(rows, slice=f"site={side}", metric="macro_auroc")
+            assert row["value"] == pytest.approx(np.mean(areas))
+            assert row["gap"] == pytest.approx(sign * mean["gap"])
+            own = rows.query(f"slice == 'site={side}' and metric == 'auroc'")
+            assert own["output"].tolist() == ["bcc", "mel", "nv"]
+            assert own["value"].to_numpy() == pytest.approx(areas)
+
+    def test_nothing_in_common_leaves_means_undefined(self, table, points):
+        rows = table.rows.assign(site=np.where(table.targets == 0, "one", "others"))
+        params = self.PARAMS.model_copy(update={"columns": ("site",), "max_share": 1.0})
+        found = self.audit(dataclasses.replace(table, rows=rows), points, params)
+        row = at(found.series["slices"], slice="site=others", metric="macro_auroc")
+        assert row["n_outputs"] == 0
+        assert np.isnan([row["value"], row["gap"]]).all()
+
+    def test_the_same_value_as_of_the_masked_samples(self, table, points):
+        rows = self.audit(table, points).series["slices"]
+        test = ScoredPredictions(table.role("test"), points)
+        male = (test.table.rows["sex"] == "male").to_numpy()
+        truth, stated = test.positives[male], test.probabilities[male]
+        called = test.decisions[male]
+        expected = {
+            "macro_auprc": average_precision_score(truth, stated),
+            "macro_f1": f1_score(truth, called, average="macro"),
+            "critical_auprc": average_precision_score(truth[:, 2], stated[:, 2]),
+            "critical_f1": f1_score(truth[:, 2], called[:, 2]),
+            "micro_f1": f1_score(truth, called, average="micro"),
+            "brier_loss": ((stated - truth) ** 2).sum(axis=1).mean(),
+        }
+        for metric, value in expected.items():
+            row = at(rows, slice="sex=male", metric=metric)
+            assert row["value"] == pytest.approx(value), metric
+            assert row["output"] == ("mel" if metric.startswith("critical") else "")
+
+    def test_ece_stands_beside_its_noise_floor(self, table, points):
+        rows = self.audit(table, points).series["slices"]
+        ece = rows[rows["metric"] == "ece"]
+        assert (ece["ece_floor_mean"] < ece["ece_floor_p95"]).all()
+        assert rows[rows["metric"] != "ece"]["ece_floor_mean"].isna().all()
+        test = ScoredPredictions(table.role("test"), points)
+        male = test.part((test.table.rows["sex"] == "male").to_numpy())
+        floor = ece_noise_floor(male.events[0].probability, replicates=4000, seed=0)
+        found = at(ece, slice="sex=male")
+        assert found["ece_floor_mean"] == pytest.approx(floor.mean, rel=0.1)
+        assert found["ece_floor_p95"] == pytest.approx(floor.p95, rel=0.15)
+
+    def test_crossed_slices_are_measured_and_named(self, table, points):
+        params = self.PARAMS.model_copy(update={"crossed": (("sex", "age"),), "min_size": 15})
+        found = self.audit(table, points, params)
+        rows = found.series["slices"]
+        chosen = rows[(rows["column"] == "sex and age") & (rows["metric"] == "accuracy")]
+        assert len(chosen) >= 4
+        assert chosen["slice"].str.contains(r"^sex=.* and age ").all()
+        assert chosen["words"].str.contains(r"^(?:fe)?male patients and age ").all()
+        named = {*rows["slice"], *found.series["refused"]["slice"]}
+        assert {f"sex={sex} and age=missing" for sex in ("male", "female")} <= named
 
     def test_an_unknown_column_lists_the_known_ones(self, table, points):
         params = slicing.SliceParams(columns=("sexx",))

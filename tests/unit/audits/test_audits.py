@@ -78,8 +78,11 @@ class TestRobustness:
         found = stress(table, [same], points)
         rows = found.series["conditions"].query("severity == 1")
         assert (rows["delta"] == 0).all()
-        assert (rows["p_holm"] == 1).all()
-        assert found.scalars["n_macro_auroc_significant"] == 0
+        tested = rows[rows["verdict"] != ""]
+        assert (tested["p_adjusted"] == 1).all()
+        assert (tested["delta_low"] < 0).all()
+        assert (tested["delta_high"] > 0).all()
+        assert found.scalars["n_macro_auroc_worse"] == 0
 
     def test_damage_grows_with_planted_noise(self, make_table, table, points):
         noisy = [

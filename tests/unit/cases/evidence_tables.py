@@ -4,7 +4,7 @@ import pandas as pd
 
 from medaudit.cases import case_study
 from medaudit.cases import intervention_effects as effects
-from medaudit.cases.diagnosis import diagnose
+from medaudit.cases.diagnosis import Evidence, diagnose
 from medaudit.pixels.interventions import COUNTERFACTUALS
 
 EDITS = {"hair_removed": "undo", "mirrored": "undo"}
@@ -40,10 +40,14 @@ def case(study, kind):
     return next(each for each in study.cases if each.kind == kind)
 
 
-def diagnosed(study, found, tried, kind="confident_critical_miss"):
+def diagnosed(
+    study, found, tried, kind="confident_critical_miss", *, properties=None, associations=()
+):
     weighed = effects.weigh(pd.DataFrame(found), tried, max_base_rate=0.25)
     chosen = case(study, kind)
-    return diagnose(chosen, weighed, study.taxonomy, mode=study.mode(chosen))
+    given = pd.DataFrame() if properties is None else pd.DataFrame(properties)
+    evidence = Evidence(weighed, given, tuple(associations))
+    return diagnose(chosen, evidence, study.taxonomy, mode=study.mode(chosen), confident=0.6)
 
 
 def edits_of(study, ids):

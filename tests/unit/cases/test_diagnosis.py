@@ -1,17 +1,33 @@
-"""Diagnoses from hand-made interventions."""
-
-import functools
+"""Diagnoses from hand-made evidence."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from evidence_tables import diagnosed, quiet, row, trials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medaudit.cases.diagnosis import p_at_least
-from medaudit.cases.failure_factors import CORRECTIVE, FAILURE_FACTORS, factor, factor_of
+from medaudit.cases.case_context import Association
+from medaudit.cases.diagnosis import chance
+from medaudit.cases.failure_factors import FAILURE_FACTORS, factor, factor_of
 from medaudit.pixels.corruptions import CORRUPTIONS
 from medaudit.pixels.interventions import COUNTERFACTUALS
+from medaudit.pixels.transplants import TRANSPLANTS
+from medaudit.stats.intervals import wilson
+
+ENOUGH = {
+    "transplant": "lesion_size",
+    "cause": "small_lesion",
+    "words": "size of the masked region",
+    "n": 20,
+    "n_turned": 15,
+    "n_turned_other": 3,
+    "p_value": 0.0002,
+    "p_holm": 0.0012,
+    "shown": True,
+}
+DOUBT = Association("label", "Its label may be wrong.", wilson(1, 50), supported=True)
+SLICE = Association("", "It lies in a weak slice.", wilson(20, 50), supported=False)
 
 
 class TestDiagnose:
@@ -20,18 +36,13 @@ class TestDiagnose:
             row("a", "mirrored", "nv", "mel", p=(0.05, 0.5)),
             row("a", "hair_removed", "nv", "mel", p=(0.05, 0.8)),
         ]
-        result = diagnosed(study, found, trials(quiet("mirrored"), quiet("hair_removed")))
+        tried = trials(quiet("mirrored", 60), quiet("hair_removed", 60))
+        result = diagnosed(study, found, tried)
         assert result.supported == ("hair", "instability")
         assert result.mitigations[0] == FAILURE_FACTORS["hair"].mitigation
         assert result.statement.startswith(
             "Evidence for thin dark lines: hair_removed turns nv to mel (mel 0.05 to "
-            "0.80); base rate 0 %, 0 to 28."
-        )
-        # Each turned 0 of 10 controls: 1/11 by chance, both together 1/121 = 0.008.
-        assert result.p_turned == pytest.approx(1 / 121)
-        assert result.expected_turned == pytest.approx(2 / 11)
-        assert "2 of 2 interventions turn it, more than chance would give (p = 0.008;" in (
-            result.statement
+            "0.80); base rate 0 %, 0 to 6."
         )
 
     def test_one_of_many_that_turns_is_no_more_than_chance(self, study):
@@ -39,30 +50,20 @@ class TestDiagnose:
         names = list(COUNTERFACTUALS)[:10]
         found = [row("a", name, "nv", "mel" if i == 0 else "nv") for i, name in enumerate(names)]
         result = diagnosed(study, found, trials(*(quiet(name, 9, turned=1) for name in names)))
-        assert result.p_turned == pytest.approx(1 - 0.8**10)
-        assert (
-            "1 of 10 interventions turn it, not shown to be more than chance (expected 2.0, "
-            "p = 0.89; taken as independent, which they are not)." in result.statement
-        )
         assert result.supported == ()
-        assert result.statement.startswith("Seen, but no evidence: ")
-        assert "Evidence for" not in result.statement
-        assert result.mitigations[0].startswith("no targeted one")
+        assert result.statement.startswith("No tested cause explains it (10 edits, ")
 
-    def test_interventions_without_controls_are_left_out_of_the_count(self, study):
-        found = [row("a", "mirrored", "nv", "mel"), row("a", "hair_removed", "nv", "nv")]
-        result = diagnosed(study, found, trials(quiet("hair_removed")))
-        assert "0 of 1 interventions turn it" in result.statement
-        assert result.p_turned == 1
-
-    def test_nothing_turns(self, study):
-        result = diagnosed(study, [row("a", "mirrored", "nv", "nv")], trials(quiet("mirrored")))
-        assert result.supported == ()
+    def test_nothing_is_told_in_one_sentence(self, study):
+        found = [row("a", "mirrored", "nv", "nv")]
+        properties = [ENOUGH | {"shown": False, "p_holm": 0.4}]
+        result = diagnosed(study, found, trials(quiet("mirrored")), properties=properties)
+        assert result.supported == result.associated == ()
         assert result.statement == (
-            "No tested cause explains it: none of 1 interventions is evidence."
+            "No tested cause explains it (1 edits, 1 of its properties given to right images, "
+            "its nearest training images, slices and label)."
         )
         assert result.mitigations == (
-            "no targeted one is supported by the evidence; defer by confidence",
+            "none is supported by the evidence; its confidence is high, so deferral misses it",
         )
 
     def test_what_turns_everything_is_named_but_supports_nothing(self, study):
@@ -70,8 +71,25 @@ class TestDiagnose:
         result = diagnosed(study, found, trials(quiet("mirrored", turned=10)))
         assert result.supported == ()
         assert result.unspecific == ("mirrored",)
-        assert "Too common among the controls to be evidence: mirrored." in result.statement
-        assert "not shown to be more than chance (expected 1.0, p = 1.00;" in result.statement
+
+    def test_a_property_that_is_enough(self, study):
+        found = [row("a", "mirrored", "nv", "nv")]
+        result = diagnosed(study, found, trials(quiet("mirrored")), properties=[ENOUGH])
+        assert result.supported == ("small_lesion",)
+        assert result.statement == (
+            "This image's size of the masked region is enough: of 20 right images of mel, 15 turn "
+            "wrong when given it, 3 when given that of another right image (p = 0.001)."
+        )
+        assert result.mitigations == (FAILURE_FACTORS["small_lesion"].mitigation,)
+        assert result.residual_risks[0] == FAILURE_FACTORS["small_lesion"].residual
+
+    def test_associations_stand_apart_from_experiments(self, study):
+        found = [row("a", "mirrored", "nv", "nv")]
+        result = diagnosed(study, found, trials(quiet("mirrored")), associations=[DOUBT, SLICE])
+        assert result.supported == ()
+        assert result.associated == ("label",)
+        assert result.statement == "Its label may be wrong. It lies in a weak slice."
+        assert result.mitigations == (FAILURE_FACTORS["label"].mitigation,)
 
     def test_prediction_that_does_not_need_the_lesion(self, study):
         found = [row("a", "lesion_replaced", "nv", "nv", kind="remove")]
@@ -104,27 +122,35 @@ class TestCauses:
     def test_every_corruption_stands_for_a_listed_cause(self, name):
         assert factor_of(name) in FAILURE_FACTORS
 
-    def test_corrective_corruptions_exist(self):
-        assert set(CORRECTIVE) <= set(CORRUPTIONS)
+    @pytest.mark.parametrize("name", sorted(TRANSPLANTS))
+    def test_every_transplant_supports_a_listed_cause(self, name):
+        assert TRANSPLANTS[name].cause in FAILURE_FACTORS
 
     def test_an_unlisted_corruption_is_its_own_cause(self):
         assert factor(factor_of("gel_bubbles")).phrase == "gel bubbles"
 
 
-class TestAtLeast:
-    """The tail of a count of unlike independent events, by hand and by convolution."""
+class TestChance:
+    """How often chance turns a case with an edit as specific as this one."""
+
+    def edits(self, *controls):
+        """Edits that turn k of n controls."""
+        rates = [k / n if n else np.nan for k, n in controls]
+        return pd.DataFrame({"n_controls": [n for _, n in controls], "base_rate": rates})
 
     def test_worked_example(self):
-        # Both of 0.1 and 0.5: 0.05. None: 0.9 * 0.5 = 0.45, so at least one: 0.55.
-        assert p_at_least(1, [0.1, 0.5]) == pytest.approx(0.55)
-        assert p_at_least(2, [0.1, 0.5]) == pytest.approx(0.05)
+        # (0 + 1)/(9 + 1) = 0.1 and (4 + 1)/10 = 0.5: alone 0.1; either of both 1 - 0.9 * 0.5.
+        assert chance(self.edits((0, 9), (4, 9))) == pytest.approx([0.1, 0.55])
 
-    def test_without_trials_no_success_is_certain(self):
-        assert p_at_least(0, []) == 1
-        assert p_at_least(1, []) == 0
+    def test_an_edit_without_controls_proves_nothing_and_costs_nothing(self):
+        assert chance(self.edits((0, 9), (0, 0))) == pytest.approx([0.1, 1.0])
 
-    @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-    def test_is_the_sum_of_the_convolved_trials(self, rates):
-        counts = functools.reduce(lambda law, p: np.convolve(law, [1 - p, p]), rates, np.ones(1))
-        found = [p_at_least(count, rates) for count in range(len(rates) + 1)]
-        assert found == pytest.approx(np.cumsum(counts[::-1])[::-1], abs=1e-12)
+    @given(st.lists(st.tuples(st.integers(0, 20), st.integers(20, 60)), min_size=1, max_size=8))
+    def test_is_the_distribution_of_the_smallest_rate_that_turns(self, controls):
+        """P(smallest rate among those that turn <= r), enumerated over all outcomes."""
+        rates = np.array([(k + 1) / (n + 1) for k, n in controls])
+        outcomes = np.indices((2,) * len(rates)).reshape(len(rates), -1).T.astype(bool)
+        weights = np.where(outcomes, rates, 1 - rates).prod(axis=1)
+        smallest = np.where(outcomes, rates, np.inf).min(axis=1)
+        expected = [weights[smallest <= rate].sum() for rate in rates]
+        assert chance(self.edits(*controls)) == pytest.approx(expected)

@@ -7,13 +7,14 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from medaudit.cases.intervention_runner import InterventionRunner, energy, overlay
+from medaudit.cases.intervention_runner import TILE, InterventionRunner, energy, overlay
 from medaudit.core.errors import ModelError
 from medaudit.model import network
 from medaudit.model.inference import LoaderConfig
 from medaudit.model.prepared import Prepared
 from medaudit.pixels.interventions import COUNTERFACTUALS, edited
 from medaudit.pixels.packed import MaskReader, pack, write_masks
+from medaudit.pixels.transplants import TRANSPLANTS, transplanted
 from medaudit.tables import tasks
 from medaudit.tables.predictions import Condition
 
@@ -125,3 +126,39 @@ def test_overlay_changes_most_where_the_map_is_high():
     change = np.abs(overlay(image, cam).astype(int) - 128).sum(axis=-1)
     assert change.argmax() == 0
     assert overlay(image, cam).dtype == np.uint8
+
+
+class TestTransplants:
+    def test_every_property_once_for_the_case_and_once_for_another(self, runner):
+        donor, *receivers = runner.samples(["s001", "s002", "s003", "s004"])
+        trials, logits = runner.try_transplants(donor, receivers, label="test")
+        counts = trials.groupby(["transplant", "donor"])["receiver"].nunique()
+        # No second image has a mask, so the size of the masked region cannot be given.
+        assert set(trials["transplant"]) == set(TRANSPLANTS) - {"lesion_size"}
+        assert counts.eq(3).all()
+        assert logits.shape == (1, len(trials), 2)
+
+    def test_logits_are_those_of_the_receiver_with_the_property(self, runner):
+        donor, *receivers = runner.samples(["s001", "s002", "s003"])
+        trials, logits = runner.try_transplants(donor, receivers, label="test")
+        place = trials.index[
+            (trials["transplant"] == "brightness")
+            & (trials["donor"] == "other")
+            & (trials["receiver"] == "s003")
+        ][0]
+        # The other donor is the next receiver, and the first one after the last.
+        image = transplanted("brightness", receivers[0].pictured, receivers[1].pictured)[None]
+        with torch.inference_mode():
+            expected = runner.model(torch.from_numpy(image).permute(0, 3, 1, 2))[0].numpy()
+        assert logits[0, place] == pytest.approx(expected, abs=1e-5)
+
+    def test_nobody_to_give_it_to(self, runner):
+        trials, logits = runner.try_transplants(*runner.samples(["s001"]), [], label="test")
+        assert trials.empty
+        assert logits.shape[1] == 0
+
+
+def test_a_strip_shows_images_beside_each_other(runner, tmp_path):
+    name = runner.draw_strip(["s000", "s001", "s002"], tmp_path / "strip.png")
+    with Pillow.open(tmp_path / name) as image:
+        assert image.size == (3 * TILE + 2 * (TILE // 24), TILE)

@@ -259,13 +259,13 @@ def test_without_groups_it_warns_once_and_the_report_will_say_so(
 
 def test_columns_that_are_sliced_unasked(root: Path) -> None:
     rows = table().assign(
-        study=range(N), note=[f"text {i}" for i in range(N)], empty="", site="A", width="3"
+        study=range(N), note=[f"text {i}" for i in range(N)], empty="", site="A", megapixels="3"
     )
     write(root, rows)
     assert load(root, split="split").slice_columns == ("view", "sex", "age", "site")
     assert load(root, slices=["note", "view"]).slice_columns == ("note", "view")
-    with pytest.raises(DataError, match="names that medaudit gives itself: width"):
-        load(root, slices=["width"])
+    with pytest.raises(DataError, match="names that medaudit gives itself: megapixels"):
+        load(root, slices=["megapixels"])
 
 
 def test_where_the_table_lies(root: Path) -> None:

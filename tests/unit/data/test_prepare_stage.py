@@ -21,6 +21,7 @@ from medaudit.core.findings import read_scalars
 from medaudit.data.manifest import whole_folder
 from medaudit.pixels.decode import decode, resize
 from medaudit.pixels.packed import MaskReader, ShardReader
+from medaudit.pixels.statistics import ARTEFACTS, STATISTICS
 from medaudit.tables.manifest import read_manifest, read_preparation, targets
 from stages import prepare
 
@@ -61,8 +62,10 @@ def test_writes_manifest_pixels_and_account(workplace: Setup, ham: Path) -> None
     assert list(rows)[:8] == [
         "sample_id", "group_id", "role", "target", "age", "sex", "localization", "dx_type",
     ]  # fmt: skip
-    assert list(rows)[8:] == ["brightness", "contrast", "sharpness", "width", "height"]
-    assert (rows["width"] == 40).all()
+    assert list(rows)[8:] == [
+        *STATISTICS, *ARTEFACTS, "image_width", "image_height", "megapixels", "image_size",
+    ]  # fmt: skip
+    assert (rows["image_size"] == "40x30").all()
     assert np.bincount(targets(rows)).tolist() == [7] * 7
     reader = ShardReader(prepared(folder) / "pixels")
     assert len(reader) == len(rows)
@@ -97,6 +100,9 @@ def test_lesion_area_where_there_are_masks(workplace: Setup, ham: Path) -> None:
     area = read_manifest(prepared(folder))["lesion_area"]
     assert area[0] == 0.5
     assert area[1:].isna().all()
+    touches = read_manifest(prepared(folder))["touches_border"]
+    assert touches[0] == "yes"
+    assert touches[1:].isna().all()
     masks = MaskReader(prepared(folder) / "masks.npy", size=32)
     upper = masks[0]
     assert upper is not None

@@ -226,6 +226,67 @@ def test_macro_measures_agree_with_scikit_learn(table, points):
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
+def test_micro_measures_agree_with_scikit_learn(table, points):
+    from sklearn import metrics as sk
+
+    test = ScoredPredictions(table.role("test"), points)
+    truth, stated, called = test.positives, test.probabilities, test.decisions
+    found = micro(test)
+    expected = {
+        "micro_f1": sk.f1_score(truth, called, average="micro"),
+        "micro_auroc": sk.roc_auc_score(truth, stated, average="micro"),
+        "micro_auprc": sk.average_precision_score(truth, stated, average="micro"),
+    }
+    assert found == pytest.approx(expected)
+    assert found["micro_f1"] == pytest.approx(test.correct.mean())
+
+
+def test_micro_measures_of_labels_agree_with_scikit_learn(multilabel_table, multilabel_points):
+    from sklearn import metrics as sk
+
+    test = ScoredPredictions(multilabel_table.role("test"), multilabel_points)
+    truth, stated = test.positives, test.probabilities
+    expected = {
+        "micro_f1": sk.f1_score(truth, test.decisions, average="micro"),
+        "f1_at_half": sk.f1_score(truth, stated > 0.5, average="macro"),
+        "micro_auroc": sk.roc_auc_score(truth, stated, average="micro"),
+        "micro_auprc": sk.average_precision_score(truth, stated, average="micro"),
+    }
+    assert micro(test) == pytest.approx(expected)
+
+
+def test_a_weight_of_a_micro_measure_is_a_repeated_row(multilabel_table, multilabel_points):
+    test = ScoredPredictions(multilabel_table.role("test"), multilabel_points)
+    counts = np.random.default_rng(0).integers(0, 4, (5, len(test)))
+    for measure in (*measures.micro_measures(test), *measures.micro_areas(test)):
+        weighted = measure.statistic(counts)
+        for row, value in zip(counts, weighted, strict=True):
+            assert value == pytest.approx(repeated(test, row, measure.name)), measure.name
+
+
+def repeated(test, counts, name):
+    """A micro measure by scikit-learn on rows that are written as often as they count."""
+    from sklearn import metrics as sk
+
+    truth, stated, called = (
+        np.repeat(each, counts, axis=0)
+        for each in (test.positives, test.probabilities, test.decisions)
+    )
+    return {
+        "micro_f1": lambda: sk.f1_score(truth, called, average="micro"),
+        "f1_at_half": lambda: sk.f1_score(truth, stated > 0.5, average="macro"),
+        "micro_auroc": lambda: sk.roc_auc_score(truth, stated, average="micro"),
+        "micro_auprc": lambda: sk.average_precision_score(truth, stated, average="micro"),
+    }[name]()
+
+
+def micro(test):
+    """Micro measures and F1 at one half of a whole sample."""
+    ones = np.ones((1, len(test)))
+    known = (*measures.micro_measures(test), *measures.micro_areas(test))
+    return {m.name: float(m.statistic(ones)[0]) for m in known}
+
+
 def test_every_measure_is_defined_on_the_whole_test_role(table, points):
     test = ScoredPredictions(table.role("test"), points)
     ones = np.ones((1, len(test)))

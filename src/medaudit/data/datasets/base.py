@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from medaudit.tables.predictions import Schema
 
 PAIR_COLUMNS = ("first", "second")
-STATISTICS = ("brightness", "contrast", "sharpness", "lesion_area", "width", "height")
+# Filled by `prepare` from the pixels (pixels/statistics.py), so no column of a table may have them.
+STATISTICS = (
+    *("brightness", "contrast", "sharpness", "ruler_ticks", "hair_share", "dark_corners"),
+    *("lesion_area", "lesion_centre", "lesion_solidity", "lesion_contrast", "touches_border"),
+    *("image_width", "image_height", "megapixels", "image_size"),
+)
 TAKEN = (*COLUMNS, "image_path", "mask_path", "logits", "embedding", *STATISTICS)
 NO_GROUPS = (
     "It is not known which images show the same patient, so every image counts as a patient of "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medaudit.report import style
-from medaudit.report.figures import calibration_and_selection, performance, stress
+from medaudit.report.figures import calibration_and_selection, performance, stress, taxonomy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "delta": stress.delta_figure,
     "predicted": stress.predicted_figure,
     "slices": stress.slices_figure,
+    "outcome_statistics": taxonomy.outcome_statistics_figure,
     "reliability": calibration_and_selection.reliability_figure,
     "risk_coverage": calibration_and_selection.risk_coverage_figure,
 }

@@ -12,6 +12,7 @@ from medaudit.report.sections import (
     deployment,
     performance,
     stress,
+    taxonomy,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Chapter:
 
 SECTIONS: tuple[Chapter, ...] = (
     Chapter(performance.data_section, ("prepare", "train", "evaluate")),
-    Chapter(cases.taxonomy_section, ("cases",)),
+    Chapter(taxonomy.section, ("cases",)),
     Chapter(performance.section, ("evaluate", "calibrate")),
     Chapter(stress.section, ("stress", "slice")),
     Chapter(calibration_and_selection.section, ("calibrate", "selective")),

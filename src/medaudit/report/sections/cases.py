@@ -1,77 +1,20 @@
-"""Sections 2 and 6: the failure taxonomy, and single cases with the evidence about their causes."""
+"""Section 6: single cases with the evidence about their causes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from medaudit.report import formatting, narrative
+from medaudit.report import formatting
 from medaudit.report.blocks import Block, details, table, text
 from medaudit.report.blocks import section as part
-from medaudit.report.formatting import count, plain, real
+from medaudit.report.formatting import plain, real
+from medaudit.report.sections.taxonomy import PRODUCT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from medaudit.report.blocks import Context
     from medaudit.report.results import Results
-
-PRODUCT = (
-    " The stated probability of an answer is the product over labels of the probability of what is "
-    "said about each."
-)
-COLUMNS = ("mode", "definition", "n", "groups", "share (interval)")
-CHARACTER = 0.13  # of a heading, in the unit of the widths
-ALIGN, WIDTHS = "llrrr", (2.0, 4.6, 0.6, 0.8, 1.9)
-
-
-def taxonomy_section(context: Context) -> Block | None:
-    """How often every way of failing happens."""
-    results = context.results
-    modes = results.rows("cases", "taxonomy")
-    if not modes:
-        return None
-    critical = results.critical
-    rows = [
-        (
-            formatting.words(str(row["mode"])),
-            str(row["definition"]),
-            count(row["n"]),
-            count(row["n_groups"]),
-            narrative.mode(row),
-            *((count(row["n_critical"]), count(row["n_flagged"])) if critical else ()),
-        )
-        for row in modes
-    ]
-    more = (critical, "flagged") if critical else ()
-    return part(
-        "Failure taxonomy",
-        text(explanation(results, sum(int(row["n"]) for row in modes), context.level)),
-        table(
-            "Failure modes of the test role",
-            (*COLUMNS, *more),
-            rows,
-            align=ALIGN + "r" * len(more),
-            widths=(*WIDTHS, *((max(0.6, CHARACTER * len(critical)), 0.9) if critical else ())),
-        ),
-    )
-
-
-def explanation(results: Results, total: int, level: str) -> str:
-    """What the modes are shares of, and what counts as right and as flagged."""
-    right = (
-        "" if results.exclusive else f" Right is an image with no label called wrongly.{PRODUCT}"
-    )
-    flagged = (
-        f" “Flagged” counts the images that the frozen threshold would flag as "
-        f"{results.critical} whatever is called."
-        if results.critical and results.exclusive
-        else ""
-    )
-    return (
-        f"Every one of {count(total)} test images falls into exactly one mode; brackets hold "
-        f"{level} intervals of a bootstrap over groups.{right}{flagged}"
-    )
-
 
 IMAGES = {
     "image": "clean image",
@@ -103,9 +46,10 @@ def section(context: Context) -> Block | None:
     return part(
         "Cases",
         text(
-            f"A cause is named only where undoing or applying it changed this very prediction, and "
-            f"where the same intervention leaves most of the controls ({against} predictions) as "
-            f"they are, while more of them turned it than chance would. {maps(results)}"
+            f"A cause is named where an experiment speaks for it: undoing it turned this very "
+            f"prediction and few of the controls ({against} predictions), or right images that are "
+            f"given this image's property turn wrong. Neighbours, slices and doubts about the "
+            f"label are associations. {maps(results)}"
             f"{stated(results)}{note}"
         ),
         *(
@@ -159,7 +103,13 @@ def case(
         "probabilities": list(probabilities(entry, thresholds)),
         "facts": facts(entry),
         "lines": [{"label": name, "text": words} for name, words in lines(entry, region)],
-        "blocks": [details("All evidence about this case", evidence_table(entry))],
+        "blocks": [
+            details(
+                "All evidence about this case",
+                *([properties_table(entry)] if entry.get("properties") else []),
+                evidence_table(entry),
+            )
+        ],
     }
 
 
@@ -255,6 +205,9 @@ def lines(entry: Mapping[str, Any], region: str) -> Iterator[tuple[str, str]]:
     found = entry["diagnosis"]
     yield "Chosen", sentence(entry["reason"])
     yield "Evidence", found["statement"]
+    near = entry.get("context", {}).get("nearest", [])
+    if near:
+        yield "Nearest training images", f"{', '.join(map(neighbour, near))}."
     focus = [
         f"{FOCUS.get(name, formatting.words(name)).format(region=region)} {plain(real(value), 2)}"
         for name, value in entry["focus"].items()
@@ -266,6 +219,28 @@ def lines(entry: Mapping[str, Any], region: str) -> Iterator[tuple[str, str]]:
         yield "Mitigation", joined(found["mitigations"])
     if found["residual_risks"]:
         yield "Residual risk", joined(found["residual_risks"])
+
+
+def neighbour(found: Mapping[str, Any]) -> str:
+    """One of the nearest training images."""
+    return f"{found['truth']} ({found['sample_id']}, distance {plain(real(found['distance']), 2)})"
+
+
+def properties_table(entry: Mapping[str, Any]) -> Block:
+    """What the case's properties did to right images."""
+    rows = [
+        (
+            str(row["words"]),
+            str(row["n"]),
+            str(row["n_turned"]),
+            str(row["n_turned_other"]),
+            formatting.p_value(real(row["p_holm"])),
+            "yes" if row["shown"] else "no",
+        )
+        for row in entry.get("properties", [])
+    ]
+    columns = ("property", "right images", "turned", "turned by another's", "p (Holm)", "shown")
+    return table("Given to right images, beside the property of another right image", columns, rows)
 
 
 def joined(parts: list[str]) -> str:
