@@ -45,7 +45,7 @@ OTHER_BYTES = (
 def main() -> None:
     """Exit 0 when data/ is what data.dvc names, else 1 with one line that says what to do."""
     parser = argparse.ArgumentParser(prog="python -m tools.embedded_data", description=__doc__)
-    parser.add_argument("--n", type=int, default=900, help="number of images")
+    parser.add_argument("--n", type=int, default=1600, help="number of images")
     parser.add_argument("--seed", type=int, default=1, help="of the generator")
     asked = parser.parse_args()
     try:
