@@ -13,8 +13,8 @@ A plant has
 
 A check is one of
     verdict      a row of the series says `expect`; `rows` are cells that it must have, where a text
-                 that ends in `*` is a beginning
-    listed       such a row is there
+                 that ends in `*` is a beginning; `prefix` and `numbers` say in which columns the
+                 estimate stands if not in `gap`
     pairs        every pair of `details.pairs` is there, and none stands in two roles
     enriched     the ids are more frequent at the head of the series than chance allows
 """
@@ -70,8 +70,10 @@ def _shortcut(photos: Sequence[Photo]) -> Plant:
             {
                 "stage": "slice",
                 "series": "shortcuts",
-                "check": "listed",
-                "rows": {"property": "ruler", "output": name},
+                "check": "verdict",
+                "expect": "alarm",
+                "rows": {"property": "ruler", "class": name},
+                "prefix": "missed_",
             },
         ],
     }
@@ -192,8 +194,10 @@ def _later_collection(photos: Sequence[Photo]) -> Plant:
             {
                 "stage": "slice",
                 "series": "role_drift",
-                "check": "listed",
-                "rows": {"role": "test", "reference": "train"},
+                "check": "verdict",
+                "expect": "differ",
+                "rows": {"comparison": "train against test", "features": "properties"},
+                "numbers": {"estimate": "auroc", "n": "n_second"},
             }
         ],
     }

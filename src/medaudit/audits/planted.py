@@ -182,22 +182,8 @@ def verdict(world: World, plant: Mapping[str, Any], audit: Mapping[str, Any]) ->
     if judged.empty:
         return _unmeasured(plant, audit)
     said = judged["verdict"] == audit["expect"]
-    best = (judged[said] if said.any() else judged).sort_values("p_adjusted").iloc[0]
+    best = _surest(judged[said] if said.any() else judged, audit)
     return _line(plant, audit, "found" if said.any() else "missed", best)
-
-
-def listed(world: World, plant: Mapping[str, Any], audit: Mapping[str, Any]) -> Line:
-    """Found where such a row is there and, if the series has p-values, holds against chance."""
-    table = world.table(audit["stage"], audit["series"])
-    if not set(audit["rows"]) <= set(table.columns):
-        return _unmeasured(plant, audit)
-    rows = matching(table, audit["rows"])
-    if rows.empty:
-        return _missed(plant, audit)
-    if "p_adjusted" not in rows:
-        return _line(plant, audit, "found", rows.iloc[0])
-    best = rows.sort_values("p_adjusted").iloc[0]
-    return _line(plant, audit, "found" if best["p_adjusted"] <= ALPHA else "missed", best)
 
 
 def pairs(world: World, plant: Mapping[str, Any], audit: Mapping[str, Any]) -> Line:
@@ -258,7 +244,6 @@ def enriched(world: World, plant: Mapping[str, Any], audit: Mapping[str, Any]) -
 
 CHECKS: dict[str, Any] = {
     "verdict": verdict,
-    "listed": listed,
     "pairs": pairs,
     "enriched": enriched,
 }
@@ -329,6 +314,12 @@ def _shares(
     return p_value, float(carries[within].mean()), float(carries[~within].mean())
 
 
+def _surest(rows: pd.DataFrame, audit: Mapping[str, Any]) -> pd.Series[Any]:
+    """The row with the smallest adjusted p-value; the first one where the series has none."""
+    column = audit.get("prefix", "") + "p_adjusted"
+    return (rows.sort_values(column, kind="stable") if column in rows else rows).iloc[0]
+
+
 def _place(cells: Mapping[str, str]) -> dict[str, str]:
     """Where a plant shows, whatever the measure: what harms one measure may harm others."""
     return {column: value for column, value in cells.items() if column != "metric"}
@@ -343,16 +334,18 @@ def _line(
     evidence: str = "",
 ) -> Line:
     """A line with the numbers of a row, as far as it has them."""
+    columns = {name: audit.get("prefix", "") + column for name, column in NUMBERS.items()}
+    columns |= {name: text for name, text in audit.get("numbers", {}).items() if name in NUMBERS}
     numbers = {
         name: float(row[column])
-        for name, column in NUMBERS.items()
+        for name, column in columns.items()
         if column in row and pd.notna(row[column])
     }
     return Line(
         plant["name"],
         outcome,
         _name(audit),
-        row=str(row.get("slice", row.get("property", ""))),
+        row=str(row["slice"]) if "slice" in row else _wanted(audit),
         measure=str(row.get("metric", "")),
         evidence=evidence,
         **numbers,
@@ -370,10 +363,6 @@ NUMBERS = {
 
 def _unmeasured(plant: Mapping[str, Any], audit: Mapping[str, Any]) -> Line:
     return Line(plant["name"], "not measured", _name(audit), row=_wanted(audit))
-
-
-def _missed(plant: Mapping[str, Any], audit: Mapping[str, Any]) -> Line:
-    return Line(plant["name"], "missed", _name(audit), row=_wanted(audit))
 
 
 def _wanted(audit: Mapping[str, Any]) -> str:

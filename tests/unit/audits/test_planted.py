@@ -104,30 +104,31 @@ class TestVerdicts:
         assert line["row"] == "slice=clinic=a, metric=accuracy"
 
 
-class TestListedRows:
+class TestVerdictsOfOtherSeries:
     audit: ClassVar = {
         "stage": "slice",
         "series": "shortcuts",
-        "check": "listed",
-        "rows": {"property": "ruler", "output": "mel"},
+        "check": "verdict",
+        "expect": "alarm",
+        "rows": {"property": "ruler", "class": "mel"},
+        "prefix": "missed_",
+        "numbers": {"n": "n_train"},
     }
 
-    def outcome(self, **columns: object) -> str:
-        row = pd.DataFrame([{"property": "ruler", "output": "mel", **columns}])
-        return only(planted.compare(world([plant("x", self.audit)], shortcuts=row)))["outcome"]
+    def line(self, **cells: object) -> pd.Series:
+        row = {"property": "ruler", "class": "mel", "missed_gap": 0.2, "missed_p_adjusted": 0.01}
+        table = pd.DataFrame([row | {"n_train": 40, "verdict": "alarm"} | cells])
+        return only(planted.compare(world([plant("x", self.audit)], shortcuts=table)))
 
-    def test_a_row_is_enough_where_there_are_no_p_values(self):
-        assert self.outcome() == "found"
+    def test_numbers_stand_in_the_columns_that_the_audit_names(self):
+        line = self.line()
+        assert (line["outcome"], line["row"]) == ("found", "property=ruler, class=mel")
+        assert (line["estimate"], line["p_value"], line["n"]) == (0.2, 0.01, 40)
+        assert np.isnan(line["low"])
 
-    def test_a_row_must_hold_against_chance_where_there_are(self):
-        assert self.outcome(p_adjusted=0.05) == "found"
-        assert self.outcome(p_adjusted=0.051) == "missed"
-
-    def test_no_row_is_a_miss_and_no_column_is_not_measured(self):
-        assert self.outcome(output="nv") == "missed"
-        table = pd.DataFrame({"property": ["ruler"]})
-        line = only(planted.compare(world([plant("x", self.audit)], shortcuts=table)))
-        assert line["outcome"] == "not measured"
+    def test_another_verdict_is_a_miss_and_another_class_is_not_measured(self):
+        assert self.line(verdict="associated")["outcome"] == "missed"
+        assert self.line(**{"class": "nv"})["outcome"] == "not measured"
 
 
 class TestCopies:

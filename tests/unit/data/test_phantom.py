@@ -22,7 +22,7 @@ from tools.phantom.traits import CLASSES, RECIPES
 OF_HAM10000 = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset"]
 COLUMNS = [*OF_HAM10000, "ruler", "split"]
 FRACTIONS = {"train": 0.31, "validation": 0.07, "calibration": 0.14, "test": 0.48}
-CHECKS = {"verdict", "listed", "pairs", "enriched"}
+CHECKS = {"verdict", "pairs", "enriched"}
 N, DEFAULT = 60, 1600
 
 
