@@ -95,7 +95,7 @@ def _make(*, n: int, seed: int) -> None:
         raise DataError(OTHER_DATA.format(found=named["nfiles"], wanted=wanted))
     scratch = Path(".dvc/tmp")
     scratch.mkdir(parents=True, exist_ok=True)
-    print(f"data: drawing {n} images, half a minute on two cores")
+    print(f"data: drawing {n} images, a minute on two cores")
     with tempfile.TemporaryDirectory(dir=scratch, prefix="data.") as name:
         made = Path(name) / DATA
         generate(made / "phantom", n=n, seed=seed, workers=os.cpu_count() or 1)
