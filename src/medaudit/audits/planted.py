@@ -366,7 +366,9 @@ def _unmeasured(plant: Mapping[str, Any], audit: Mapping[str, Any]) -> Line:
 
 
 def _wanted(audit: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in audit.get("rows", {}).items())
+    """The row that is asked, in words; of slices their label."""
+    rows = audit.get("rows", {})
+    return rows.get("slice") or ", ".join(f"{key}={value}" for key, value in rows.items())
 
 
 def _name(audit: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ class TestVerdicts:
     def test_a_stage_that_wrote_nothing_measured_nothing(self):
         line = only(planted.compare(world([plant("x", self.audit)])))
         assert line["outcome"] == "not measured"
-        assert line["row"] == "slice=clinic=a, metric=accuracy"
+        assert line["row"] == "clinic=a"
 
 
 class TestVerdictsOfOtherSeries:
