@@ -48,6 +48,7 @@ def prepare(raw: RawDataset, folder: Path, *, params: PrepareParams) -> findings
     log.info("%d groups, %d duplicate pairs", table["group_id"].nunique(), len(duplicates))
     found.write_masks(folder / MASKS)
     write_manifest(table, folder)
+    manifest.keep_planted(raw, folder)
     facts = manifest.preparation(table, raw, duplicates=duplicates, image_size=params.image_size)
     write_preparation(facts, folder)
     ledger = data_summary.account_for_roles(table, ledger)

@@ -1,12 +1,15 @@
-"""Write the report: figures, one HTML page, a short PDF."""
+"""Write the report: figures, one HTML page, a short PDF; and what was planted beside it."""
 
 from pathlib import Path
 
-from medaudit.core import runner
-from medaudit.core.layout import MEASURING_STAGES, REPORT
+from medaudit.core import findings, runner
+from medaudit.core.files import atomic
+from medaudit.core.layout import MEASURING_STAGES, PLANTED_TABLE, REPORT
 from medaudit.core.params import load
 from medaudit.report import render
 from medaudit.report.blocks import ReportParams
+from medaudit.report.results import read_results
+from medaudit.report.sections import planted
 
 SOURCE = "made by this pipeline"
 
@@ -14,6 +17,9 @@ SOURCE = "made by this pipeline"
 def main() -> None:
     """Read what the stages found and write the report."""
     render.report(Path(), REPORT, stages=MEASURING_STAGES, params=load(ReportParams), source=SOURCE)
+    with atomic(PLANTED_TABLE) as part:
+        table = planted.table(read_results()).round(findings.DIGITS)
+        table.to_csv(part, index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

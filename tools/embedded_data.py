@@ -45,7 +45,7 @@ OTHER_BYTES = (
 def main() -> None:
     """Exit 0 when data/ is what data.dvc names, else 1 with one line that says what to do."""
     parser = argparse.ArgumentParser(prog="python -m tools.embedded_data", description=__doc__)
-    parser.add_argument("--n", type=int, default=900, help="number of images")
+    parser.add_argument("--n", type=int, default=1600, help="number of images")
     parser.add_argument("--seed", type=int, default=1, help="of the generator")
     asked = parser.parse_args()
     try:
@@ -95,7 +95,7 @@ def _make(*, n: int, seed: int) -> None:
         raise DataError(OTHER_DATA.format(found=named["nfiles"], wanted=wanted))
     scratch = Path(".dvc/tmp")
     scratch.mkdir(parents=True, exist_ok=True)
-    print(f"data: drawing {n} images, half a minute on two cores")
+    print(f"data: drawing {n} images, a minute on two cores")
     with tempfile.TemporaryDirectory(dir=scratch, prefix="data.") as name:
         made = Path(name) / DATA
         generate(made / "phantom", n=n, seed=seed, workers=os.cpu_count() or 1)

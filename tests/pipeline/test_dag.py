@@ -132,7 +132,7 @@ def test_every_written_metric_and_plot_is_declared_and_every_declared_one_is_wri
             declared |= {next(iter(entry)) for entry in stage.get(kind, [])}
     written = {
         path.relative_to(ROOT).as_posix()
-        for folder in ("metrics", "plots")
+        for folder in ("metrics", "plots", "report")
         for path in (ROOT / folder).rglob("*")
         if path.suffix in {".json", ".csv"}
     }

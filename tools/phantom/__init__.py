@@ -5,7 +5,7 @@ pigments that absorb light (`lesion`), seen by the cameras of four sources (`sou
 rulers, ink and gel bubbles (`photograph`). What an audit must find is injected on purpose
 (`injected_failures`) and recorded in `planted.json` beside the images.
 
-    python -m tools.phantom OUT --n 900 --seed 1      writes it to a new folder
+    python -m tools.phantom OUT --n 1600 --seed 1      writes it to a new folder
     python -m tools.embedded_data                     `make data`: puts it where data.dvc wants it
 """
 

@@ -5,10 +5,9 @@ import logging
 import multiprocessing
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from medaudit.core.errors import DataError
 from medaudit.core.files import write_json
 from tools.phantom.injected_failures import INJECTED
 from tools.phantom.photograph import Shot, copy, render
-from tools.phantom.plan import Photo, plan
+from tools.phantom.plan import Photo, listed_copies, plan
+from tools.phantom.planted import NUISANCES, planted
 from tools.phantom.sources import SOURCES
 from tools.phantom.textures import stream
 
@@ -36,9 +36,10 @@ FINDINGS = "findings.csv"
 KNOWN_DUPLICATES = "known_duplicates.csv"
 TRUTH = "planted.json"
 
-NUISANCES = ("ruler", "hair", "ink", "bubbles")
+LATER_ROLES = "calibration/test"  # an empty cell may get any role
+
 NAME = "medaudit.data.phantom"  # where the first version stood; it is part of the bytes
-VERSION = 1  # raise it when the same seed gives other images
+VERSION = 2  # raise it when the same seed gives other images
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Job:
     part: str
 
 
-def generate(out: Path, *, n: int = 900, seed: int = 1, workers: int = 1) -> None:
+def generate(out: Path, *, n: int = 1600, seed: int = 1, workers: int = 1) -> None:
     """Write `n` images with masks, metadata, known duplicates and the truth of what is injected.
 
     The same `n` and `seed` give the same bytes, whatever the number of `workers` (processes). `out`
@@ -67,7 +68,8 @@ def generate(out: Path, *, n: int = 900, seed: int = 1, workers: int = 1) -> Non
             folder / KNOWN_DUPLICATES, index=False, lineterminator="\n"
         )
         _findings(photos).to_csv(folder / FINDINGS, index=False, lineterminator="\n")
-        write_json(folder / TRUTH, truth(photos, similarities, n=n, seed=seed))
+        generator = {"name": NAME, "version": VERSION, "n": n, "seed": seed}
+        write_json(folder / TRUTH, planted(photos, similarities, generator=generator))
     log.info("phantom: %d images of %d lesions in %s", n, _lesion_count(photos), out)
 
 
@@ -155,6 +157,8 @@ def _metadata(photos: list[Photo]) -> pd.DataFrame:
             "sex": photo.lesion.person.sex,
             "localization": photo.lesion.person.localization,
             "dataset": photo.lesion.source,
+            "ruler": "yes" if photo.ruler else "no",
+            "split": LATER_ROLES if photo.lesion.later else "",
         }
         for photo in photos
     ]
@@ -199,105 +203,3 @@ def _known_duplicates(photos: list[Photo], similarities: dict[int, float]) -> pd
 
 def _lesion_count(photos: list[Photo]) -> int:
     return len({photo.lesion.index for photo in photos})
-
-
-def truth(
-    photos: list[Photo], similarities: dict[int, float], *, n: int, seed: int
-) -> dict[str, Any]:
-    """Everything that an audit of these images should find, with the ids."""
-    return {
-        "generator": {"name": NAME, "version": VERSION, "n": n, "seed": seed},
-        "design": asdict(INJECTED),
-        "ruler_shortcut": _rulers(photos),
-        "low_contrast": _low_contrast(photos),
-        "tiny_lesions": _tiny(photos),
-        "mislabelled": _mislabelled(photos),
-        "duplicates": _duplicates(photos, similarities),
-        "images": _nuisances(photos),
-    }
-
-
-def _rulers(photos: list[Photo]) -> dict[str, Any]:
-    """Images and rulers per source, on the shortcut class (as rendered) and on the others."""
-    total, ruled = Counter[tuple[str, bool]](), Counter[tuple[str, bool]]()
-    for photo in photos:
-        cell = (photo.lesion.source, photo.lesion.true_dx == INJECTED.shortcut_class)
-        total[cell] += 1
-        ruled[cell] += photo.ruler
-    counts = [
-        {
-            "source": source,
-            "on_class": ours,
-            "images": total[source, ours],
-            "rulers": ruled[source, ours],
-        }
-        for source in SOURCES
-        for ours in (True, False)
-    ]
-    return {
-        "class": INJECTED.shortcut_class,
-        "exception_source": INJECTED.exception_source,
-        "counts": counts,
-    }
-
-
-def _low_contrast(photos: list[Photo]) -> dict[str, Any]:
-    name = INJECTED.low_contrast_source
-    images = sum(photo.lesion.source == name for photo in photos)
-    return {"source": name, "contrast": SOURCES[name].contrast, "images": images}
-
-
-def _tiny(photos: list[Photo]) -> dict[str, Any]:
-    tiny = [photo for photo in photos if photo.lesion.tiny]
-    return {
-        "lesion_ids": sorted({photo.lesion.lesion_id for photo in tiny}),
-        "image_ids": [photo.image_id for photo in tiny],
-    }
-
-
-def _mislabelled(photos: list[Photo]) -> list[dict[str, Any]]:
-    wrong = {
-        photo.lesion.index: photo.lesion
-        for photo in photos
-        if photo.lesion.dx != photo.lesion.true_dx
-    }
-    return [
-        {
-            "lesion_id": lesion.lesion_id,
-            "recorded": lesion.dx,
-            "true": lesion.true_dx,
-            "image_ids": [photo.image_id for photo in photos if photo.lesion.index == lesion.index],
-        }
-        for _, lesion in sorted(wrong.items())
-    ]
-
-
-def _duplicates(photos: list[Photo], similarities: dict[int, float]) -> list[dict[str, Any]]:
-    by_index = {photo.index: photo for photo in photos}
-    return [
-        {
-            "from": by_index[photo.copy_of].image_id,
-            "from_lesion": by_index[photo.copy_of].lesion.lesion_id,
-            "to": photo.image_id,
-            "to_lesion": photo.lesion.lesion_id,
-            "similarity": similarities[photo.index],
-            "listed": photo.index in listed_copies(photos),
-        }
-        for photo in photos
-        if photo.copy_of is not None
-    ]
-
-
-def listed_copies(photos: list[Photo]) -> list[int]:
-    """Indices of the copies that `known_duplicates.csv` names; the others are left to a hash."""
-    copies = [photo.index for photo in photos if photo.copy_of is not None]
-    return copies[: max(round(INJECTED.duplicates_listed * len(copies)), 1)]
-
-
-def _nuisances(photos: list[Photo]) -> list[str]:
-    """One CSV line per image, the header first: what stands between the camera and the skin."""
-    header = ",".join(["image_id", *(f"has_{flag}" for flag in NUISANCES)])
-    return [header] + [
-        ",".join([photo.image_id, *(str(int(getattr(photo, flag))) for flag in NUISANCES)])
-        for photo in photos
-    ]

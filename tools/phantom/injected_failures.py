@@ -14,6 +14,8 @@ class InjectedFailures:
         ruler_elsewhere: Chance of a ruler on other classes, in the other sources.
         exception_ruler_on_class: Chance of a ruler on the class, in the exception source.
         exception_ruler_elsewhere: Chance of a ruler on other classes, in the exception source.
+        later_share: Share of lesions of a later collection, which is never trained on.
+        later_exception_share: Share of it that comes from the exception source.
         low_contrast_source: The source whose images have clearly less contrast.
         tiny_share: Share of lesions that are tiny and blurred.
         tiny_radius: Their radius, lowest and highest, in pixels of a canvas of 320 x 240.
@@ -28,16 +30,18 @@ class InjectedFailures:
 
     shortcut_class: str = "mel"
     exception_source: str = "rosendahl"
-    ruler_on_class: float = 0.75
-    ruler_elsewhere: float = 0.05
-    exception_ruler_on_class: float = 0.04
-    exception_ruler_elsewhere: float = 0.16
+    ruler_on_class: float = 0.95
+    ruler_elsewhere: float = 0.02
+    exception_ruler_on_class: float = 0.03
+    exception_ruler_elsewhere: float = 0.06
+    later_share: float = 0.40
+    later_exception_share: float = 0.80
     low_contrast_source: str = "vienna_dias"
-    tiny_share: float = 0.08
+    tiny_share: float = 0.09
     tiny_radius: tuple[float, float] = (9.0, 15.0)
     tiny_blur: float = 2.2
-    mislabelled_share: float = 0.015
-    duplicate_share: float = 8 / 900
+    mislabelled_share: float = 0.02
+    duplicate_share: float = 16 / 1600
     duplicates_listed: float = 3 / 8
     duplicate_crop: float = 0.004
     duplicate_gain: float = 0.04

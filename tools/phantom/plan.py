@@ -3,6 +3,7 @@
 Age, sex, site and kind of diagnosis have proportions like those of HAM10000.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -135,7 +136,7 @@ MIN_IMAGES = 50
 MIN_LESIONS = 4  # one for each of the four roles of a split
 
 CLASS_SHARES: dict[str, float] = {
-    "akiec": 0.07, "bcc": 0.10, "bkl": 0.13, "df": 0.05, "mel": 0.17, "nv": 0.42, "vasc": 0.06,
+    "akiec": 0.07, "bcc": 0.09, "bkl": 0.11, "df": 0.05, "mel": 0.20, "nv": 0.42, "vasc": 0.06,
 }  # fmt: skip
 
 VIEWS_OF_A_LESION: dict[int, float] = {1: 0.62, 2: 0.23, 3: 0.11, 4: 0.04}
@@ -166,6 +167,7 @@ class Lesion:
     person: Person
     views: int
     tiny: bool
+    later: bool
 
     @property
     def lesion_id(self) -> str:
@@ -204,11 +206,13 @@ def plan(*, n: int, seed: int) -> list[Photo]:
 
 
 def _lesions(n: int, rng: np.random.Generator) -> list[Lesion]:
-    rows: list[tuple[str, str, int]] = []
+    rows: list[tuple[str, str, int, bool]] = []
     for dx, images in _class_counts(n).items():
         views = _views(images, rng)
-        sources = _spread(list(SOURCES), SOURCE_SHARES[dx], len(views), rng)
-        rows += [(dx, source, count) for source, count in zip(sources, views, strict=True)]
+        first = len(views) - round(INJECTED.later_share * (len(views) - MIN_LESIONS))
+        sources = _spread(list(SOURCES), SOURCE_SHARES[dx], first, rng)
+        sources += _spread(list(SOURCES), _later_shares(), len(views) - first, rng)
+        rows += [(dx, *each, i >= first) for i, each in enumerate(zip(sources, views, strict=True))]
     tiny = _spread([True, False], (INJECTED.tiny_share, 1 - INJECTED.tiny_share), len(rows), rng)
     return [
         Lesion(
@@ -220,9 +224,19 @@ def _lesions(n: int, rng: np.random.Generator) -> list[Lesion]:
             draw_person(dx, rng),
             views,
             tiny[number],
+            later,
         )
-        for number, (dx, source, views) in enumerate(rows[i] for i in rng.permutation(len(rows)))
+        for number, (dx, source, views, later) in enumerate(
+            rows[i] for i in rng.permutation(len(rows))
+        )
     ]
+
+
+def _later_shares() -> tuple[float, ...]:
+    """Sources of the later collection: most from the exception source, the others alike."""
+    share = INJECTED.later_exception_share
+    other = (1 - share) / (len(SOURCES) - 1)
+    return tuple(share if name == INJECTED.exception_source else other for name in SOURCES)
 
 
 def _class_counts(n: int) -> dict[str, int]:
@@ -305,19 +319,32 @@ def _duplicate(photos: list[Photo], n: int, rng: np.random.Generator) -> list[Ph
 
 
 def _partner(photos: list[Photo], i: int, used: set[int]) -> int | None:
-    """The next image that the `i`-th could copy: same class and source, another plain lesion."""
+    """The next image that the `i`-th could copy: same class and source, another plain lesion.
+
+    Of the same collection too: roles are then free to part the two, unless somebody finds them.
+    """
     if i in used or not _plain(photos[i].lesion):
         return None
     for step in range(1, len(photos)):
         j = (i + step) % len(photos)
         ours, theirs = photos[i].lesion, photos[j].lesion
-        same = (ours.dx, ours.source) == (theirs.dx, theirs.source)
+        same = _kind(ours) == _kind(theirs)
         if j not in used and same and ours.index != theirs.index and _plain(theirs):
             return j
     return None
+
+
+def _kind(lesion: Lesion) -> tuple[str, str, bool]:
+    return lesion.dx, lesion.source, lesion.later
 
 
 def _plain(lesion: Lesion) -> bool:
     """One image, not tiny, rightly labelled, and of a class that can spare a lesion."""
     common = lesion.dx in ("nv", "mel", "bkl", "bcc")
     return common and lesion.views == 1 and not lesion.tiny and lesion.dx == lesion.true_dx
+
+
+def listed_copies(photos: Sequence[Photo]) -> list[int]:
+    """Indices of the copies that `known_duplicates.csv` names; the others are left to a hash."""
+    copies = [photo.index for photo in photos if photo.copy_of is not None]
+    return copies[: max(round(INJECTED.duplicates_listed * len(copies)), 1)]

@@ -11,7 +11,7 @@ import numpy as np
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
-ATYPICAL_SHARE = 0.11
+ATYPICAL_SHARE = 0.04
 
 LOOKALIKES: dict[str, tuple[str, ...]] = {
     "akiec": ("bkl", "bcc"),
@@ -128,9 +128,9 @@ RECIPES: dict[str, Recipe] = {
         irregularity=always(0.1, 0.3),
         erythema=Chance(0.6, 0.1, 0.4),
         network=Chance(0.15, 0.1, 0.3),
-        dotted=Chance(0.45, 0.3, 0.8),
+        dotted=Chance(0.6, 0.3, 0.8),
         crust=Chance(0.25, 0.3, 0.8),
-        scale=Chance(0.65, 0.3, 0.9),
+        scale=Chance(0.85, 0.3, 0.9),
         ridges=Chance(0.1, 0.2, 0.5),
     ),
     "bcc": Recipe(
@@ -146,8 +146,8 @@ RECIPES: dict[str, Recipe] = {
         red=always(0.08, 0.45),
         irregularity=always(0.2, 0.4),
         erythema=Chance(0.3, 0.05, 0.25),
-        nests=Chance(0.65, 0.4, 1.0),
-        vessels=Chance(0.7, 0.5, 1.1),
+        nests=Chance(0.8, 0.4, 1.0),
+        vessels=Chance(0.85, 0.5, 1.1),
         crust=Chance(0.25, 0.3, 0.8),
         regression=Chance(0.25, 0.2, 0.5),
         globules=Chance(0.1, 0.2, 0.5),
@@ -166,9 +166,9 @@ RECIPES: dict[str, Recipe] = {
         irregularity=always(0.1, 0.4),
         network=Chance(0.2, 0.2, 0.6),
         globules=Chance(0.15, 0.2, 0.6),
-        cysts=Chance(0.65, 0.35, 1.0),
-        comedones=Chance(0.5, 0.35, 1.0),
-        ridges=Chance(0.6, 0.4, 1.0),
+        cysts=Chance(0.8, 0.35, 1.0),
+        comedones=Chance(0.65, 0.35, 1.0),
+        ridges=Chance(0.7, 0.4, 1.0),
         scale=Chance(0.2, 0.2, 0.5),
         blotch=Chance(0.1, 0.3, 0.6),
         erythema=Chance(0.15, 0.05, 0.2),
@@ -186,7 +186,7 @@ RECIPES: dict[str, Recipe] = {
         red=always(0.05, 0.4),
         irregularity=always(0.1, 0.3),
         network=Chance(0.65, 0.15, 0.5),
-        patch=Chance(0.85, 0.3, 0.9),
+        patch=Chance(0.95, 0.45, 0.95),
         erythema=Chance(0.3, 0.05, 0.25),
         dotted=Chance(0.1, 0.2, 0.5),
     ),
@@ -229,7 +229,7 @@ RECIPES: dict[str, Recipe] = {
         blotch=Chance(0.12, 0.2, 0.6),
         veil=Chance(0.03, 0.2, 0.5),
         regression=Chance(0.05, 0.1, 0.3),
-        cysts=Chance(0.06, 0.2, 0.5),
+        cysts=Chance(0.03, 0.2, 0.5),
         erythema=Chance(0.15, 0.05, 0.2),
     ),
     "vasc": Recipe(
@@ -245,7 +245,7 @@ RECIPES: dict[str, Recipe] = {
         red=always(0.2, 0.9),
         irregularity=always(0.1, 0.3),
         erythema=Chance(0.3, 0.05, 0.3),
-        lacunae=Chance(0.85, 0.4, 1.0),
+        lacunae=Chance(0.95, 0.4, 1.0),
         crust=Chance(0.12, 0.3, 0.6),
         regression=Chance(0.2, 0.1, 0.4),
     ),

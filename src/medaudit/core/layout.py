@@ -21,6 +21,7 @@ MEASURING_STAGES = STAGES[:-1]
 
 ARTIFACTS = Path("artifacts")
 PREPARED = Path("artifacts/prepared")
+PLANTED = PREPARED / "planted.json"  # of a data set with injected failures
 MODEL = Path("artifacts/model")
 LIVE = Path("artifacts/live")
 
@@ -55,6 +56,7 @@ CASES = Path("artifacts/cases")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 REPORT = Path("report")
+PLANTED_TABLE = REPORT / "planted.csv"
 CHECKLIST = REPORT / "deployment_checklist.yaml"
 
 PARAMS = Path("params.yaml")

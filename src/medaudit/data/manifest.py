@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from shutil import rmtree
+from shutil import copyfile, rmtree
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medaudit.core.errors import DataError, listed
 from medaudit.core.files import settle, staged
+from medaudit.core.layout import PLANTED
 from medaudit.core.params import Section
 from medaudit.data import splits
 from medaudit.data.data_summary import positives, without_positives
@@ -125,6 +126,12 @@ def preparation(
         notes.append(f"No positive image of {'; '.join(absent)}: metrics there are undefined.")
         log.warning(notes[-1])
     return Preparation(raw.schema, image_size, counts, raw.name, raw.group_meaning, tuple(notes))
+
+
+def keep_planted(raw: RawDataset, folder: Path) -> None:
+    """Copy what the data set says of its injected failures, if it has any, for the report."""
+    if raw.planted is not None:
+        copyfile(raw.planted, folder / PLANTED.name)
 
 
 @contextmanager

@@ -199,14 +199,21 @@ log = logging.getLogger(__name__)
 def roles_of(words: pd.Series[str], *, source: Path | str) -> pd.Series[str]:
     """The roles that words such as `Val` mean, missing where a cell is empty.
 
+    Several words joined by `/` stand for rows that are divided among those roles.
+
     Raises:
         DataError: unknown words, quoted.
     """
-    found = words.str.lower().map(WORDS)
+    found = words.map(_role, na_action="ignore")
     wrong = words[found.isna() & words.notna()].unique().tolist()
     if wrong:
         raise DataError(f"{source}: unknown splits {listed(wrong)}; known: {', '.join(WORDS)}")
     return found
+
+
+def _role(word: str) -> str | None:
+    roles = {WORDS.get(part.strip().lower()) for part in word.split(EITHER)}
+    return None if None in roles else EITHER.join(role for role in ROLES if role in roles)
 
 
 def completed(roles: pd.Series[str]) -> tuple[pd.Series[str], tuple[str, ...]]:
@@ -214,7 +221,7 @@ def completed(roles: pd.Series[str]) -> tuple[pd.Series[str], tuple[str, ...]]:
 
     Rows of `validation` make a missing `calibration`; rows of `train` make what else is missing.
     """
-    present = set(roles.dropna())
+    present = {role for given in set(roles.dropna()) for role in given.split(EITHER)}
     filled = [role for role in ROLES if role in present]
     notes = [f"The split came with the data ({', '.join(filled)})."]
     divided: dict[str, tuple[str, ...]] = {}

@@ -55,6 +55,18 @@ def test_roles_that_no_row_has_are_made_by_dividing(roles: list[str], completed:
     assert len(notes) == 1 + sum("/" in role for role in completed)
 
 
+def test_words_joined_by_a_slash_are_divided_among_their_roles() -> None:
+    words = pd.Series(["cal/Test", "test/val", None])
+    found = splits.roles_of(words, source="t")
+    assert found.tolist()[:2] == ["calibration/test", "validation/test"]
+    assert found.isna().tolist() == [False, False, True]
+    kept, notes = splits.completed(found)
+    assert kept.tolist()[:2] == found.tolist()[:2]
+    assert notes == ("The split came with the data (validation, calibration, test).",)
+    with pytest.raises(DataError, match="unknown splits test/never"):
+        splits.roles_of(pd.Series(["test/never"]), source="t")
+
+
 def test_empty_cells_stay_empty() -> None:
     found, _ = splits.completed(pd.Series(["train", None, "validation", "calibration", "test"]))
     assert found.isna().tolist() == [False, True, False, False, False]

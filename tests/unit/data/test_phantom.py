@@ -1,6 +1,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from medaudit.core.errors import DataError
 from medaudit.core.files import read_json
+from medaudit.data.splits import assign_roles
 from tools.phantom import generate
 from tools.phantom.injected_failures import INJECTED
 from tools.phantom.photograph import render
@@ -17,8 +19,11 @@ from tools.phantom.plan import MIN_IMAGES, MIN_LESIONS, plan
 from tools.phantom.sources import SOURCES
 from tools.phantom.traits import CLASSES, RECIPES
 
-COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset"]
-N = 60
+OF_HAM10000 = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset"]
+COLUMNS = [*OF_HAM10000, "ruler", "split"]
+FRACTIONS = {"train": 0.31, "validation": 0.07, "calibration": 0.14, "test": 0.48}
+CHECKS = {"verdict", "pairs", "enriched"}
+N, DEFAULT = 60, 1600
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +64,12 @@ def test_layout_is_that_of_ham10000(root: Path, table: pd.DataFrame) -> None:
 def test_text_of_the_metadata_is_that_of_ham10000(root: Path) -> None:
     header, first, *_ = (root / "HAM10000_metadata.csv").read_text().splitlines()
     assert header == ",".join(COLUMNS)
-    assert re.fullmatch(r"PHL_\d{7},PHM_\d{7},akiec,histo,(\d+\.0)?,\w+,[\w ]+,\w+", first)
+    facts = r"PHL_\d{7},PHM_\d{7},akiec,histo,(\d+\.0)?,\w+,[\w ]+,\w+"
+    assert re.fullmatch(facts + ",(yes|no),(calibration/test)?", first)
 
 
 def test_a_lesion_has_one_row_of_facts(table: pd.DataFrame) -> None:
-    facts = [c for c in COLUMNS if c not in ("lesion_id", "image_id")]
+    facts = [c for c in COLUMNS if c not in ("lesion_id", "image_id", "ruler")]
     assert table[["lesion_id", *facts]].drop_duplicates().lesion_id.is_unique
 
 
@@ -108,19 +114,30 @@ def test_same_seed_same_bytes_with_two_workers_and_other_seed_other_bytes(
     assert plan(n=N, seed=3) != plan(n=N, seed=4)
 
 
-def test_truth_names_existing_ids(root: Path, table: pd.DataFrame) -> None:
+def of(root: Path, name: str) -> dict[str, Any]:
+    return next(each for each in read_json(root / "planted.json")["plants"] if each["name"] == name)
+
+
+def test_every_plant_has_existing_ids_and_an_audit(root: Path, table: pd.DataFrame) -> None:
     truth = read_json(root / "planted.json")
-    images, lesions = set(table.image_id), set(table.lesion_id)
+    assert truth["schema"] == 2
     assert truth["generator"] == {
         "name": "medaudit.data.phantom",
-        "version": 1,
+        "version": 2,
         "n": N,
         "seed": 3,
     }
-    assert set(truth["tiny_lesions"]["image_ids"]) <= images
-    assert set(truth["tiny_lesions"]["lesion_ids"]) <= lesions
-    assert truth["tiny_lesions"]["image_ids"]
-    nuisances = pd.read_csv(io.StringIO("\n".join(truth["images"])))
+    names = [each["name"] for each in truth["plants"]]
+    assert len(set(names)) == len(names) == 6
+    for each in truth["plants"]:
+        assert each["ids"], each["name"]
+        assert set(each["ids"]) <= set(table.image_id)
+        assert {audit["check"] for audit in each["audits"]} <= CHECKS
+        assert each["expect"] in ("worse", "present")
+
+
+def test_nuisances_of_every_image_are_recorded(root: Path, table: pd.DataFrame) -> None:
+    nuisances = pd.read_csv(io.StringIO("\n".join(read_json(root / "planted.json")["images"])))
     assert list(nuisances.columns) == [
         "image_id",
         "has_ruler",
@@ -128,16 +145,30 @@ def test_truth_names_existing_ids(root: Path, table: pd.DataFrame) -> None:
         "has_ink",
         "has_bubbles",
     ]
-    assert set(nuisances.image_id) == images
-    counted = sum(cell["rulers"] for cell in truth["ruler_shortcut"]["counts"])
-    assert counted == nuisances.has_ruler.sum()
-    assert sum(cell["images"] for cell in truth["ruler_shortcut"]["counts"]) == N
+    rulers = nuisances.merge(table, on="image_id", validate="1:1")
+    assert len(rulers) == N
+    assert (rulers.has_ruler == (rulers.ruler == "yes")).all()
+    counts = of(root, "ruler_shortcut")["details"]["counts"]
+    assert sum(cell["rulers"] for cell in counts) == nuisances.has_ruler.sum()
+    assert sum(cell["images"] for cell in counts) == N
+
+
+def test_tiny_lesions_and_the_later_collection_are_named_whole(
+    root: Path, table: pd.DataFrame
+) -> None:
+    tiny = of(root, "tiny_lesions")
+    assert set(table.loc[table.image_id.isin(tiny["ids"]), "lesion_id"]) == set(
+        tiny["details"]["lesion_ids"]
+    )
+    later = table[table.split == "calibration/test"]
+    assert sorted(later.image_id) == sorted(of(root, "later_collection")["ids"])
+    assert table[table.split.isna()].groupby("dx").lesion_id.nunique().min() >= MIN_LESIONS
 
 
 def test_mislabelled_lesions_are_recorded_under_the_wrong_class(
     root: Path, table: pd.DataFrame
 ) -> None:
-    wrong = read_json(root / "planted.json")["mislabelled"]
+    wrong = of(root, "mislabelled")["details"]["lesions"]
     assert wrong
     for lesion in wrong:
         rows = table[table.lesion_id == lesion["lesion_id"]]
@@ -146,8 +177,9 @@ def test_mislabelled_lesions_are_recorded_under_the_wrong_class(
         assert lesion["true"] != lesion["recorded"]
 
 
-def test_duplicates_cross_lesions_and_a_hash_finds_them(root: Path) -> None:
-    pairs = read_json(root / "planted.json")["duplicates"]
+def test_duplicates_cross_lesions_and_a_hash_finds_them(root: Path, table: pd.DataFrame) -> None:
+    table = table.fillna({"split": ""}).set_index("image_id")
+    pairs = of(root, "duplicates")["details"]["pairs"]
     listed = pd.read_csv(root / "known_duplicates.csv")
     assert list(listed.columns) == ["similarity", "from_img", "to_img"]
     assert 0 < len(listed) < len(pairs)
@@ -156,6 +188,7 @@ def test_duplicates_cross_lesions_and_a_hash_finds_them(root: Path) -> None:
         hashes = [imagehash.phash(opened(image_path(root, pair[end]))) for end in ("from", "to")]
         assert hashes[0] - hashes[1] <= 4
         assert pair["from_lesion"] != pair["to_lesion"]
+        assert table.split[pair["from"]] == table.split[pair["to"]]
 
 
 def test_the_low_contrast_source_has_the_least_contrast(root: Path, table: pd.DataFrame) -> None:
@@ -168,7 +201,7 @@ def test_the_low_contrast_source_has_the_least_contrast(root: Path, table: pd.Da
 def test_the_default_plan_holds_the_shortcut_in_three_sources_and_not_in_the_fourth() -> None:
     photos = pd.DataFrame(
         {"ours": p.lesion.true_dx == "mel", "source": p.lesion.source, "ruler": p.ruler}
-        for p in plan(n=900, seed=1)
+        for p in plan(n=DEFAULT, seed=1)
     )
     rate = photos.pivot_table(values="ruler", index="source", columns="ours")
     for source in SOURCES:
@@ -180,13 +213,34 @@ def test_the_default_plan_holds_the_shortcut_in_three_sources_and_not_in_the_fou
 
 
 def test_the_default_plan_injects_what_the_design_says() -> None:
-    photos = plan(n=900, seed=1)
+    photos = plan(n=DEFAULT, seed=1)
     lesions = {p.lesion.index: p.lesion for p in photos}
-    assert len(photos) == len({p.image_id for p in photos}) == 900
-    assert sum(p.copy_of is not None for p in photos) == 8
-    assert sum(p.lesion.dx != p.lesion.true_dx for p in photos) in range(11, 15)  # 1.5 % of 900
+    assert len(photos) == len({p.image_id for p in photos}) == DEFAULT
+    assert sum(p.copy_of is not None for p in photos) == 16
+    assert sum(p.lesion.dx != p.lesion.true_dx for p in photos) in range(28, 33)  # 2 % of 1600
     assert np.isclose(np.mean([x.tiny for x in lesions.values()]), INJECTED.tiny_share, atol=0.005)
     assert all(not p.lesion.tiny for p in photos if p.copy_of is not None)
+    assert np.isclose(np.mean([x.later for x in lesions.values()]), 0.39, atol=0.01)
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_the_test_role_holds_60_melanomas_of_the_source_where_the_shortcut_fails(seed: int) -> None:
+    photos = plan(n=DEFAULT, seed=seed)
+    roles = assign_roles(
+        [p.lesion.lesion_id for p in photos],
+        np.array([[p.lesion.dx == dx for dx in CLASSES] for p in photos]),
+        classes=CLASSES,
+        fractions=FRACTIONS,
+        seed=1234,
+        given=["calibration/test" if p.lesion.later else "/".join(FRACTIONS) for p in photos],
+    )
+    assert np.isclose((roles == "train").mean(), FRACTIONS["train"], atol=0.01)
+    failing = {
+        p.lesion.lesion_id
+        for p, role in zip(photos, roles, strict=True)
+        if (role, p.lesion.dx, p.lesion.source) == ("test", "mel", INJECTED.exception_source)
+    }
+    assert len(failing) >= 60
 
 
 def test_every_class_has_a_recipe() -> None:

@@ -80,6 +80,7 @@ class RawDataset:
         known_duplicates: `first`, `second`, sample ids of pairs that came listed with the data.
         images_without_row: names of image files that no row claims.
         left_out: rows of the table that are not in `rows`, by reason, in order.
+        planted: a file that says which failures were injected, for `Planted, found?`.
         notes: what a reader of the results must know about the data.
     """
 
@@ -91,6 +92,7 @@ class RawDataset:
     known_duplicates: pd.DataFrame = field(default_factory=no_pairs)
     images_without_row: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    planted: Path | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from medaudit.core.errors import DataError
+from medaudit.core.layout import PLANTED
+from medaudit.data import splits
 from medaudit.data.datasets import base, source_files
 from medaudit.data.datasets.base import DataParams, RawDataset
 from medaudit.tables.predictions import Schema
@@ -29,6 +31,7 @@ METADATA = (
 IMAGE_FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", "images")
 MASK_FOLDERS = ("HAM10000_segmentations_lesion_tschandl", "masks")
 MASK_ENDING = "_segmentation"
+SPLIT = "split"
 OLDEST = 120  # years
 DUPLICATES = "known_duplicates.csv"
 NOTES = (
@@ -48,9 +51,10 @@ def load(params: Params) -> RawDataset:
     """Read the layout that people have: Kaggle's part folders, one `images/`, or all in `root`.
 
     Metadata with 7 columns or with the Dataverse column `dataset`; extra columns are kept as
-    slice columns. Optional: lesion masks in a folder of their own, and `known_duplicates.csv`
-    (`from_img`, `to_img`). One image may lie in several folders (a common download holds all of
-    them twice) where the copies are equal byte for byte.
+    slice columns. Optional: lesion masks in a folder of their own, `known_duplicates.csv`
+    (`from_img`, `to_img`), and a column `split` of given roles (train, val, calibration, test, or
+    several joined by `/`; an empty cell may get any role). One image may lie in several
+    folders (a common download holds all of them twice) where the copies are equal byte for byte.
     """
     root = params.root
     path = _metadata(root)
@@ -67,6 +71,7 @@ def load(params: Params) -> RawDataset:
     rows = _rows(cells, path)
     rows["image_path"] = source_files.paths_for(rows["sample_id"], images)
     rows["mask_path"] = source_files.paths_for(rows["sample_id"], masks)
+    rows, given = _with_roles(rows, cells, path)
     return RawDataset(
         name="ham10000",
         schema=SCHEMA,
@@ -75,7 +80,8 @@ def load(params: Params) -> RawDataset:
         group_meaning="lesion",
         known_duplicates=_duplicates(root, rows["sample_id"]),
         images_without_row=tuple(sorted(set(images) - set(rows["sample_id"]))),
-        notes=NOTES,
+        planted=next(iter(source_files.find(root, [PLANTED.name])), None),
+        notes=NOTES + given,
     )
 
 
@@ -109,9 +115,19 @@ def _rows(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
     return rows
 
 
+def _with_roles(
+    rows: pd.DataFrame, cells: pd.DataFrame, path: Path
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows with the roles of a column `split`, where there is one, and what was done."""
+    if SPLIT not in cells:
+        return rows, ()
+    roles, notes = splits.completed(splits.roles_of(cells[SPLIT], source=path))
+    return rows.assign(role=roles), notes
+
+
 def _slice_columns(cells: pd.DataFrame) -> tuple[str, ...]:
     own = ("age", "sex", "localization", "dataset", "dx_type")
-    taken = {"lesion_id", "image_id", "dx", *own}
+    taken = {"lesion_id", "image_id", "dx", SPLIT, *own}
     extra = tuple(str(column) for column in cells if column not in taken)
     return tuple(column for column in own if column in cells) + extra
 

@@ -1,4 +1,4 @@
-"""The eight sections of the report: results to blocks."""
+"""The sections of the report: results to blocks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from medaudit.report.sections import (
     cases,
     deployment,
     performance,
+    planted,
     stress,
     taxonomy,
 )
@@ -39,6 +40,7 @@ SECTIONS: tuple[Chapter, ...] = (
     Chapter(stress.section, ("stress", "slice")),
     Chapter(calibration_and_selection.section, ("calibrate", "selective")),
     Chapter(cases.section, ("cases",)),
+    Chapter(planted.section, ("prepare", "slice")),
     Chapter(deployment.section, MEASURING_STAGES),
     Chapter(deployment.reproduction_section, ()),
 )
