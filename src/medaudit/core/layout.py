@@ -43,6 +43,8 @@ def stress_table(condition: str, predictor: str = PLAIN) -> Path:
 
 
 CLEAN = clean_table()
+# Clean predictions of the train and validation images, with embeddings.
+TRAIN_TABLE = PREDICTIONS / "train.parquet"
 STRESS = STRESS_FOLDER / PLAIN
 
 OPERATING_POINTS = Path("artifacts/operating_points.json")
