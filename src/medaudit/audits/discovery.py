@@ -193,17 +193,19 @@ def audit(
     return Findings(headline(table, frozen), {"discovered": table})
 
 
-def inside(
-    each: DiscoveredSlice, conditions: ConditionMatrix, codes: IntArray | None
-) -> BoolArray:
+def inside(each: DiscoveredSlice, conditions: ConditionMatrix, codes: IntArray | None) -> BoolArray:
     """Rows of a frozen slice, (n,)."""
     if codes is not None and each.cluster >= 0:
         return np.asarray(codes == each.cluster)
-    place = {pair: i for i, pair in enumerate(zip(conditions.owners, conditions.codes, strict=True))}
+    place = {
+        pair: i for i, pair in enumerate(zip(conditions.owners, conditions.codes, strict=True))
+    }
     return np.asarray(conditions.holds[:, [place[pair] for pair in each.rule]].all(axis=1))
 
 
-def search(conditions: ConditionMatrix, kind: ErrorKind, params: DiscoveryParams) -> list[Candidate]:
+def search(
+    conditions: ConditionMatrix, kind: ErrorKind, params: DiscoveryParams
+) -> list[Candidate]:
     """The rules with the highest scores, no two of which hold nearly the same rows.
 
     score = α (ē_S / ē − 1) − (1 − α) (n / |S| − 1), where S are the rows of a rule that can be
@@ -345,9 +347,7 @@ def _described(
     cluster: int = -1,
 ) -> DiscoveredSlice:
     rows = found.inside & kind.among
-    rule = tuple(
-        (int(conditions.owners[i]), int(conditions.codes[i])) for i in found.conditions
-    )
+    rule = tuple((int(conditions.owners[i]), int(conditions.codes[i])) for i in found.conditions)
     words = " and ".join(known[owner].words(code) for owner, code in rule)
     return DiscoveredSlice(
         error=kind.name,

@@ -109,7 +109,9 @@ def properties(rows: pd.DataFrame, params: DiscoveryParams) -> tuple[Property, .
     return tuple(each for each in found if each is not None)
 
 
-def of_column(column: pd.Series[float] | pd.Series[str], params: DiscoveryParams) -> Property | None:
+def of_column(
+    column: pd.Series[float] | pd.Series[str], params: DiscoveryParams
+) -> Property | None:
     """A column as a property, or `None` where it tells rows not apart or all of them apart."""
     name, different = str(column.name), column.nunique(dropna=True)
     is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)

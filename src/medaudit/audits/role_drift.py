@@ -201,4 +201,3 @@ def headline(table: pd.DataFrame) -> dict[str, Scalar]:
         scalars["largest_role_drift"] = f"{widest['comparison']}, {widest['features']}"
         scalars["largest_role_drift_auroc"] = float(widest["auroc"])
     return scalars
-

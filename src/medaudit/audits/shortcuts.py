@@ -117,9 +117,7 @@ def freeze(
     first = train_rows.schema.critical_class
     outputs = sorted(range(len(train_rows.classes)), key=lambda k: train_rows.classes[k] != first)
     found = [
-        each
-        for one in known
-        for each in _associations(train_rows, one, folds, params, bootstrap)
+        each for one in known for each in _associations(train_rows, one, folds, params, bootstrap)
     ]
     return TrainAssociations(tuple(sorted(found, key=lambda each: outputs.index(each.output))))
 
@@ -159,9 +157,7 @@ def _associations(
         yield _by_source(association, train, cells, scores, sources, params, bootstrap)
 
 
-def _limited(
-    bootstrap: Bootstrap, measure: Measure, truth: BoolArray
-) -> BootstrapDistribution:
+def _limited(bootstrap: Bootstrap, measure: Measure, truth: BoolArray) -> BootstrapDistribution:
     both = np.column_stack([truth, ~truth])
     return bootstrap.replicate(replace(measure, required_outcomes=both))
 
@@ -331,9 +327,7 @@ def _class_rows(
         yield row | _error_fields(errors) | {"verdict": verdict(errors, bootstrap.params.level)}
 
 
-def _enough(
-    among: BoolArray, sides: tuple[BoolArray, BoolArray], params: DiscoveryParams
-) -> bool:
+def _enough(among: BoolArray, sides: tuple[BoolArray, BoolArray], params: DiscoveryParams) -> bool:
     return min(int((among & side).sum()) for side in sides) >= params.min_size
 
 
