@@ -211,8 +211,8 @@ def search(
     score = α (ē_S / ē − 1) − (1 − α) (n / |S| − 1), where S are the rows of a rule that can be
     wrong, ē_S is their share of errors and ē the share that their classes have in the sample, both
     after `shrinkage` rows with the errors of their classes are added to S: with one class and
-    without shrinkage this is SliceLine's score. All rules of at least `min_size` such rows are scored, of
-    one condition up to `max_conditions` of different columns. Only scores above 0 count.
+    without shrinkage this is SliceLine's score. All rules of at least `min_size` such rows are
+    scored, of one condition up to `max_conditions` of different columns. Only scores above 0 count.
 
     Reference: Sagadeeva & Boehm 2021, SIGMOD, SliceLine.
     """
@@ -226,7 +226,7 @@ def search(
     for i in np.argsort(-scores, kind="stable"):  # of equal scores the rule of fewer conditions
         if not scores[i] > 0 or len(chosen) == params.rules:
             break
-        part = conditions.holds[:, rules[i]].all(axis=1)
+        part = np.asarray(conditions.holds[:, rules[i]].all(axis=1))
         if all(overlap(part & among, each.inside & among) <= params.max_overlap for each in chosen):
             chosen.append(Candidate(float(scores[i]), part, rules[i]))
     return chosen
@@ -415,26 +415,20 @@ def examples(test: ScoredPredictions, wrong: BoolArray) -> list[str]:
 def headline(table: pd.DataFrame, frozen: FrozenDiscovery) -> dict[str, Scalar]:
     """How many slices were found and confirmed, and the confirmed one with the largest gap."""
     confirmed = table[table["verdict"] == CONFIRMED]
+    n_clusters = int((table["kind"] == CLUSTER).sum())
     scalars: dict[str, Scalar] = {
         "n_discovered": len(table),
         "n_discovered_confirmed": len(confirmed),
-        "n_embedding_clusters": (table["kind"] == CLUSTER).sum().item()
-        if frozen.clusters is not None
-        else None,
+        "n_discovered_clusters": None if frozen.clusters is None else n_clusters,
     }
     if len(confirmed):
-        worst = confirmed.loc[confirmed["gap"].idxmax()]
+        worst = confirmed.iloc[int(confirmed["gap"].argmax())]
         scalars |= {
             "worst_discovered_slice": str(worst["slice"]),
             "worst_discovered_error": str(worst["error"]),
             "worst_discovered_n": int(worst["n"]),
-            **{
-                f"worst_discovered_{key}": float(worst[column])
-                for key, column in (
-                    ("gap", "gap"),
-                    ("gap_ci_low", "gap_low"),
-                    ("gap_ci_high", "gap_high"),
-                )
-            },
+            "worst_discovered_gap": float(worst["gap"]),
+            "worst_discovered_gap_ci_low": float(worst["gap_low"]),
+            "worst_discovered_gap_ci_high": float(worst["gap_high"]),
         }
     return scalars

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from medaudit.audits.properties import DiscoveryParams
 from medaudit.core.findings import Findings, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from medaudit.audits.properties import DiscoveryParams
     from medaudit.core.arrays import BoolArray, Float64Array, IntArray
     from medaudit.stats.bootstrap import Bootstrap
     from medaudit.tables.predictions import PredictionTable

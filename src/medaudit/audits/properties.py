@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -142,7 +143,7 @@ def bin_words(edges: Float64Array, bins: int) -> list[str]:
     )
     ranges = [
         f"at most {ends[0]}",
-        *(f"{low} to {high}" for low, high in zip(ends[:-1], ends[1:], strict=True)),
+        *(f"{low} to {high}" for low, high in itertools.pairwise(ends)),
         f"above {ends[-1]}",
     ]
     part = PARTS.get(bins)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.stats import rankdata
 
-from medaudit.audits.error_gaps import ErrorGaps, false_alarm, missed
+from medaudit.audits.error_gaps import ErrorGaps, false_alarm, missed, permuted_rows
 from medaudit.audits.properties import DiscoveryParams, Property, properties
 from medaudit.core.findings import Findings, Scalar
-from medaudit.metrics.ranking import weighted_auroc
 from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution, IntervalParams, Measure
 from medaudit.stats.weighting import by_chunks, ratio
 
@@ -28,14 +28,11 @@ if TYPE_CHECKING:
 
     from medaudit.core.arrays import BoolArray, Float64Array, IntArray
     from medaudit.stats.intervals import Estimate
-    from medaudit.tables.scoring import ScoredPredictions
+    from medaudit.tables.scoring import Names, ScoredPredictions
 
-ALARM, ASSOCIATED, NOTHING, NOT_MEASURED = (
-    "alarm",
-    "associated",
-    "no association shown",
-    "not measured",
-)
+ALARM, ASSOCIATED = "alarm", "associated"
+NOTHING, NOT_MEASURED = "no association shown", "not measured"
+CHANCE = 0.95
 SHRINKAGE = 10.0  # rows of the whole sample's rate that are added to every value of a property
 ENDS = ("", "_low", "_high")
 ERROR_FIELDS = ("n", "inside", "expected", "gap", "gap_low", "gap_high", "p_adjusted")
@@ -49,7 +46,8 @@ COLUMNS = (
     "weakest_source",
     *(f"weakest_association{end}" for end in ENDS),
     "breaks",
-    *(f"decodable{end}" for end in ENDS),
+    "decodable",
+    "decodable_chance_high",
     *(f"{kind}_{field}" for kind in ("missed", "false_alarm") for field in ERROR_FIELDS),
     *(f"{kind}_minimal_detectable" for kind in ("missed", "false_alarm")),
     "verdict",
@@ -122,7 +120,7 @@ def freeze(
     return TrainAssociations(tuple(sorted(found, key=lambda each: outputs.index(each.output))))
 
 
-def group_folds(group_ids: Sequence[str], params: DiscoveryParams) -> IntArray:
+def group_folds(group_ids: Names, params: DiscoveryParams) -> IntArray:
     """A fold for every row, the same for all rows of a group, (n,)."""
     names, groups = np.unique(np.asarray(group_ids), return_inverse=True)
     shuffled = np.random.default_rng(params.seed).permutation(len(names))
@@ -203,7 +201,7 @@ class CellCounts:
     def auroc(self, k: int, scores: Float64Array, weights: Float64Array) -> Float64Array:
         """AUROC of class k, (replicates,), where a row has the score of its cell, (c,)."""
         truth = self.positives[:, k].astype(np.float64)
-        hits = self.rows.multiply(truth[:, None]).tocsr()
+        hits = sparse.csr_array(self.rows.multiply(truth[:, None]))
         above = (scores[:, None] > scores) + 0.5 * (scores[:, None] == scores)
 
         def compute(part: Float64Array) -> Float64Array:
@@ -286,7 +284,7 @@ def audit(
         bootstrap: of the groups of the test role.
     """
     rows: list[dict[str, object]] = []
-    decoded = decodable(test, frozen, params, bootstrap)
+    decoded = decodable(test, frozen, params)
     for k in dict.fromkeys(each.output for each in frozen.found):
         family = [each for each in frozen.found if each.output == k]
         rows += _class_rows(test, k, family, params, bootstrap, decoded)
@@ -300,7 +298,7 @@ def _class_rows(
     family: Sequence[Association],
     params: DiscoveryParams,
     bootstrap: Bootstrap,
-    decoded: dict[int, Estimate],
+    decoded: dict[int, tuple[float, float]],
 ) -> Iterator[dict[str, object]]:
     """Rows of one class; the families of error gaps are the properties that go with it."""
     shown = [each for each in family if each.shown(params)]
@@ -309,12 +307,8 @@ def _class_rows(
     kinds = {"missed": missed(test, k), "false_alarm": false_alarm(test, k)}
     # Misses are expected where a property speaks against the class, false alarms where for it.
     parts = {
-        name: [
-            side & _enough(kind.among, (says_for, against), params)
-            for says_for, against in sides
-            for side in [against if name == "missed" else says_for]
-        ]
-        for name, kind in kinds.items()
+        name: [pair[i] & _enough(kinds[name].among, pair, params) for pair in sides]
+        for name, i in (("missed", 1), ("false_alarm", 0))
     }
     measured = {name: gaps.rows(kind, parts[name]) for name, kind in kinds.items()}
     for each in family:
@@ -332,7 +326,7 @@ def _enough(among: BoolArray, sides: tuple[BoolArray, BoolArray], params: Discov
 
 
 def _association_row(
-    test: ScoredPredictions, each: Association, decoded: Estimate | None
+    test: ScoredPredictions, each: Association, decoded: tuple[float, float] | None
 ) -> dict[str, object]:
     says = [each.known.names[i] for i in np.flatnonzero(each.speaks_for)]
     return {
@@ -345,7 +339,7 @@ def _association_row(
         "weakest_source": each.weakest,
         **_ends("weakest_association", each.there),
         "breaks": ("yes" if each.breaks else "not shown") if each.weakest else "",
-        **_ends("decodable", decoded),
+        **dict(zip(("decodable", "decodable_chance_high"), decoded or (np.nan,) * 2, strict=True)),
     }
 
 
@@ -373,50 +367,59 @@ def verdict(errors: dict[str, dict[str, object]], level: float) -> str:
 
 
 def decodable(
-    test: ScoredPredictions,
-    frozen: TrainAssociations,
-    params: DiscoveryParams,
-    bootstrap: Bootstrap,
-) -> dict[int, Estimate]:
-    """Whether embeddings tell a property, by `id` of the association; those that are shown.
+    test: ScoredPredictions, frozen: TrainAssociations, params: DiscoveryParams
+) -> dict[int, tuple[float, float]]:
+    """Whether embeddings tell a property, by `id` of the associations that are shown.
 
     The AUROC of a linear probe for "speaks for the class" on embeddings of the test role, which
     were not fitted, out of fold by groups; class means are taken out of both, and pairs are of one
-    class, so that knowing the class is no knowledge of the property. What the model cannot see it
-    cannot use. Empty without embeddings.
+    class, so that knowing the class is no knowledge of the property. Beside it what chance stays
+    below with probability 0.95: the property is permuted between groups of the same classes, and
+    the probe is fitted anew. What the model cannot see it cannot use. Empty without embeddings.
     """
     shown = [each for each in frozen.found if each.shown(params)]
     if test.table.embeddings is None or not shown:
         return {}
-    targets = np.column_stack([each.sides(test.table.rows)[0] for each in shown])
-    scores = probe(test, targets, params)
-    return {
-        id(each): bootstrap.interval(
-            Measure(
-                "decodable",
-                partial(within_strata_auroc, scores[:, i], targets[:, i], test.strata),
-                1,
-            )
-        )
-        for i, each in enumerate(shown)
-    }
+    features = _probe_features(test, params)
+    drawn = permuted_rows(
+        test.group_ids, test.strata, replicates=params.permutations, seed=params.seed
+    )
+    orders = np.concatenate([np.arange(len(test))[None], *drawn])
+    found = {}
+    for each in shown:
+        says_for = each.sides(test.table.rows)[0]
+        areas = probed(features, says_for[orders].T, test, params)
+        found[id(each)] = (float(areas[0]), float(np.quantile(areas[1:], CHANCE)))
+    return found
 
 
-def probe(test: ScoredPredictions, targets: BoolArray, params: DiscoveryParams) -> Float64Array:
-    """Out-of-fold scores of a ridge regression on principal components of embeddings, (n, m)."""
+def _probe_features(test: ScoredPredictions, params: DiscoveryParams) -> Float64Array:
     from sklearn.decomposition import PCA
+
+    embeddings = np.asarray(test.table.embeddings, dtype=np.float64)
+    components = min(params.components, embeddings.shape[1], len(embeddings) // 2)
+    reduce = PCA(components, whiten=True, random_state=params.seed, svd_solver="randomized")
+    return np.asarray(reduce.fit_transform(within_means(embeddings, test.strata)))
+
+
+def probed(
+    features: Float64Array, truth: BoolArray, test: ScoredPredictions, params: DiscoveryParams
+) -> Float64Array:
+    """AUROC over pairs of one class of a ridge regression out of fold, a column each, (m,)."""
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-    embeddings = np.asarray(test.table.embeddings, dtype=np.float64)
-    centred = within_means(embeddings, test.strata)
-    components = min(params.components, embeddings.shape[1], len(embeddings) // 2)
-    reduce = PCA(components, whiten=True, random_state=params.seed, svd_solver="randomized")
     folds = PredefinedSplit(group_folds(test.group_ids, params))
-    wanted = within_means(targets.astype(np.float64), test.strata)
-    ridge = Ridge(alpha=1.0, fit_intercept=False)
-    found = cross_val_predict(ridge, reduce.fit_transform(centred), wanted, cv=folds)
-    return np.asarray(found, dtype=np.float64).reshape(targets.shape)
+    wanted = within_means(truth.astype(np.float64), test.strata)
+    scores = cross_val_predict(Ridge(alpha=1.0, fit_intercept=False), features, wanted, cv=folds)
+    above, pairs = np.zeros(truth.shape[1]), np.zeros(truth.shape[1])
+    for stratum in np.unique(test.strata):
+        rows = test.strata == stratum
+        positives = truth[rows].sum(axis=0)
+        ranks = (rankdata(scores[rows], axis=0) * truth[rows]).sum(axis=0)
+        above += ranks - positives * (positives + 1) / 2
+        pairs += positives * (int(rows.sum()) - positives)
+    return ratio(above, pairs)
 
 
 def within_means(values: Float64Array, strata: IntArray) -> Float64Array:
@@ -425,23 +428,6 @@ def within_means(values: Float64Array, strata: IntArray) -> Float64Array:
     for stratum in np.unique(strata):
         centred[strata == stratum] -= values[strata == stratum].mean(axis=0)
     return centred
-
-
-def within_strata_auroc(
-    scores: Float64Array, truth: BoolArray, strata: IntArray, weights: Float64Array
-) -> Float64Array:
-    """AUROC over the pairs that are of one class, (replicates,); NaN without such a pair."""
-    above = np.zeros(len(weights))
-    pairs = np.zeros(len(weights))
-    for stratum in np.unique(strata):
-        rows = strata == stratum
-        part = np.asarray(weights)[:, rows]
-        hits = part @ truth[rows].astype(np.float64)
-        count = hits * (part.sum(axis=1) - hits)
-        found = weighted_auroc(scores[rows], truth[rows], part)
-        above += np.where(count > 0, found * count, 0)
-        pairs += count
-    return ratio(above, pairs)
 
 
 def headline(table: pd.DataFrame) -> dict[str, Scalar]:
