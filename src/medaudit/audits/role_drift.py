@@ -17,7 +17,7 @@ from medaudit.stats.weighting import ratio
 from medaudit.tables import predictions
 
 if TYPE_CHECKING:
-    from medaudit.core.arrays import Float64Array, IntArray
+    from medaudit.core.arrays import BoolArray, Float64Array, IntArray
     from medaudit.stats.bootstrap import Bootstrap
     from medaudit.tables.predictions import PredictionTable
     from medaudit.tables.scoring import Names, ScoredPredictions
@@ -192,7 +192,7 @@ def column_aurocs(scores: Float64Array, truth: Float64Array) -> Float64Array:
     return ratio(beaten, positives * (len(truth) - positives))
 
 
-def leading_columns(features: Float64Array, names: tuple[str, ...], second: IntArray) -> str:
+def leading_columns(features: Float64Array, names: tuple[str, ...], second: BoolArray) -> str:
     """The columns that tell the roles apart most by themselves: `width (AUROC 0.61), ...`."""
     best: dict[str, float] = {}
     for column, name in zip(features.T, names, strict=True):
