@@ -104,8 +104,9 @@ def _compared(
         "caution": MEMORISED if features == EMBEDDINGS and "train" in (first, second) else "",
     }
     matrix, names = _features(part, features, params)
-    if min(is_second.sum(), (~is_second).sum()) < params.folds or not matrix.shape[1]:
-        return row | {"caution": f"no {features}" if not matrix.shape[1] else "too few rows"}
+    fewest = min(len(np.unique(part.group_ids[side])) for side in (is_second, ~is_second))
+    if fewest < params.folds or not matrix.shape[1]:
+        return row | {"caution": f"no {features}" if not matrix.shape[1] else "too few groups"}
     found = two_sample_test(matrix, is_second.astype(np.int64), part.group_ids, params)
     leading = leading_columns(matrix, names, is_second) if features == PROPERTIES else ""
     return row | {
