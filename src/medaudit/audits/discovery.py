@@ -37,6 +37,7 @@ RULE, CLUSTER = "rule", "cluster"
 CONFIRMED, NOT_CONFIRMED, NOT_MEASURED = "confirmed", "not confirmed", "not measured"
 EXAMPLES = 6
 MIN_ERRORS = 3  # fewer are no finding
+TOO_SMALL = {"n_groups": np.nan, "n_errors": np.nan}
 COLUMNS = (
     "error",
     "kind",
@@ -185,7 +186,7 @@ def audit(
         large = [part & (n >= params.min_size) for part, n in zip(parts, sizes, strict=True)]
         measured = gaps.rows(kind, large)
         for each, part, row, n in zip(slices, parts, measured, sizes, strict=True):
-            counted = row if row["n"] else row | {"n": n}  # of one that is too small
+            counted = row if row["n"] else row | TOO_SMALL | {"n": n}
             rows.append(_row(test, frozen, each, counted, wrong=part & kind.wrong))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if frozen.clusters is None:
