@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NO_PROPERTIES = ("sample_id", "group_id", "role", "target")
 MISSING = "missing"
 PARTS = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}
+UNEVEN = 1.25  # a bin that holds so many times its part, because of ties, is no quarter
 ORDINALS = ("second", "third", "fourth")
 
 
@@ -118,7 +119,9 @@ def of_column(
     is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     if is_number and different > params.bins:
         edges = inner_edges(numbers(column), params.bins)
-        names = bin_words(edges, params.bins)
+        sizes = np.bincount(np.searchsorted(edges, numbers(column.dropna()), side="left"))
+        even = sizes.max() <= UNEVEN * sizes.sum() / params.bins
+        names = bin_words(edges, params.bins if even else 0)
         absent = (MISSING,) if column.isna().any() else ()
         return Property(name, (*names, *absent), edges) if len(names) > 1 else None
     values = sorted(set(texts(column)))
@@ -133,7 +136,10 @@ def inner_edges(values: Float64Array, bins: int) -> Float64Array:
 
 
 def bin_words(edges: Float64Array, bins: int) -> list[str]:
-    """Bins between inner edges in words: `at most 0.05 (lowest quarter)`, `0.05 to 0.08`, ..."""
+    """Bins between inner edges in words: `at most 0.05 (lowest quarter)`, `0.05 to 0.08`, ...
+
+    Without "quarter" where there are other than `bins` of them.
+    """
     if not len(edges):
         return ["any"]
     ends = next(

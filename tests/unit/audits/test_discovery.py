@@ -177,6 +177,12 @@ def test_bins_are_said_in_words():
     assert bin_words(np.array([1.0]), 4) == ["at most 1", "above 1"]
 
 
+def test_a_bin_that_ties_make_large_is_called_no_quarter():
+    column = pd.Series([0.0] * 40 + list(np.arange(1.0, 61.0)), name="hair")
+    found = of_column(column, DiscoveryParams(bins=4))
+    assert found.words(0) == "hair at most 0"
+
+
 def test_missing_numbers_are_a_value_and_constants_and_ids_no_property():
     frame = pd.DataFrame(
         {
