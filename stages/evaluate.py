@@ -1,9 +1,9 @@
-"""Predict calibration and test images once, freeze thresholds, score the clean test role."""
+"""Predict clean images once, freeze thresholds, score the clean test role."""
 
 from medaudit.audits import evaluate
 from medaudit.audits.evaluate import EvaluateParams
 from medaudit.core import findings, runner
-from medaudit.core.layout import CLEAN, MODEL, OPERATING_POINTS, PREPARED, clean_table
+from medaudit.core.layout import CLEAN, MODEL, OPERATING_POINTS, PREPARED, TRAIN_TABLE, clean_table
 from medaudit.core.params import load
 from medaudit.model.compute import ComputeParams
 from medaudit.model.predictions import (
@@ -30,11 +30,13 @@ def main() -> None:
         compute=load(ComputeParams),
     )
     (clean,), others = by_predictor(cached_predictions(job, [Condition.clean()]))
+    (learnt,) = cached_predictions(job.of_learnt(), [Condition.clean()])
     points = evaluate.freeze(clean.role("calibration"), params)
     test = ScoredPredictions(clean.role("test"), points)
     bootstrap = Bootstrap.of_groups(test.group_ids, load(IntervalParams))
     found = evaluate.audit(test, points, params, bootstrap)
     predictions.write(clean, CLEAN)
+    predictions.write(learnt, TRAIN_TABLE)
     for name, (table,) in others.items():
         predictions.write(table, clean_table(name))
     operating_points.write(points, OPERATING_POINTS)

@@ -32,6 +32,19 @@ class Findings:
     series: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
+def together(*parts: Findings) -> Findings:
+    """Findings of several audits that one stage writes; a name that stands twice is an error."""
+    scalars: dict[str, Scalar] = {}
+    series: dict[str, pd.DataFrame] = {}
+    for part in parts:
+        twice = sorted({*scalars} & {*part.scalars} | {*series} & {*part.series})
+        if twice:
+            raise ValueError(f"two audits found {', '.join(twice)}")
+        scalars |= part.scalars
+        series |= part.series
+    return Findings(scalars, series)
+
+
 def on_disk(value: Scalar) -> Scalar:
     """Round to `DIGITS` decimals; an undefined or infinite number becomes `None`."""
     if not isinstance(value, float):

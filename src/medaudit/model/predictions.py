@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -93,6 +93,15 @@ class PredictionJob:
     params: PredictParams
     compute: ComputeParams
     embeddings: bool = True
+
+    def of_learnt(self) -> PredictionJob:
+        """Plain predictions of the train and validation roles; what they keep is their own."""
+        return replace(
+            self,
+            stage=f"{self.stage}: train and validation",
+            roles=("train", "validation"),
+            params=self.params.model_copy(update={"predictors": (PLAIN,)}),
+        )
 
 
 class Kept(NamedTuple):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,8 +18,6 @@ from medaudit.core.files import atomic
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    import pandas as pd
 
     from medaudit.core.arrays import BoolArray, Float32Array, IntArray
 
@@ -240,6 +239,30 @@ def align(first: PredictionTable, second: PredictionTable) -> PredictionTable:
         )
     place = {sample_id: i for i, sample_id in enumerate(b)}
     return second.where(np.array([place[sample_id] for sample_id in a], dtype=np.int64))
+
+
+def joined(first: PredictionTable, *others: PredictionTable) -> PredictionTable:
+    """Rows of several tables one below the other, such as those of two roles.
+
+    Columns that one of them lacks are left out, and embeddings where one has none.
+
+    Raises:
+        DataError: the tables are of different outputs, conditions or numbers of members.
+    """
+    tables = (first, *others)
+    for each in others:
+        ours, theirs = ((t.schema, t.condition, len(t.logits)) for t in (first, each))
+        if ours != theirs:
+            raise DataError(f"expected tables of one kind, got {ours} and {theirs}")
+    columns = [name for name in first.rows if all(name in each.rows for each in others)]
+    kept = [each.embeddings for each in tables if each.embeddings is not None]
+    return replace(
+        first,
+        rows=pd.concat([each.rows[columns] for each in tables], ignore_index=True),
+        targets=np.concatenate([each.targets for each in tables]),
+        logits=np.concatenate([each.logits for each in tables], axis=1),
+        embeddings=np.concatenate(kept) if len(kept) == len(tables) else None,
+    )
 
 
 def write(table: PredictionTable, path: Path) -> None:

@@ -16,6 +16,7 @@ from medaudit.tables.scoring import Conditions, ScoredPredictions
 NAMES = [f"medaudit.audits.{each.name}" for each in pkgutil.iter_modules(audits.__path__)]
 AUDITS = {name: import_module(name) for name in NAMES if hasattr(import_module(name), "audit")}
 KNOWN = {"calibrate", "drift", "evaluate", "selective", "slices", "stress"}
+KNOWN |= {"discovery", "label_issues", "role_drift", "shortcuts"}
 
 
 def test_no_audit_is_overlooked():
