@@ -14,7 +14,7 @@ from medaudit.core.findings import Findings, Scalar, row_dicts
 from medaudit.core.params import Section, each_once
 from medaudit.metrics import selective, selective_balanced
 from medaudit.stats import bootstrap as bootstrap_module
-from medaudit.stats.bootstrap import Measure, share_of
+from medaudit.stats.bootstrap import Measure, share_measure, share_of
 from medaudit.stats.hypothesis_tests import holm
 from medaudit.stats.weighting import weighted_mean, weighted_ratio
 from medaudit.tables import confidence
@@ -43,8 +43,14 @@ def kept_measures(
     everyone = np.ones_like(kept)
     selective_risk = partial(weighted_ratio, kept * risks, kept)
     found = (
-        Measure("coverage", share_of(kept, everyone), 0, interval_kind="proportion"),
-        Measure("selective_risk", selective_risk, -1, denominator=kept),
+        Measure(
+            "coverage",
+            share_of(kept, everyone),
+            0,
+            interval_kind="proportion",
+            members=kept,
+        ),
+        Measure("selective_risk", selective_risk, -1, denominator=kept, interval_kind="bounded"),
     )
     if test.schema.critical_class is None:
         return found
@@ -52,21 +58,10 @@ def kept_measures(
     hits = truth & test.predicted_critical
     return (
         *found,
-        share("critical_recall", hits, truth, 1),
-        share("critical_recall_kept", kept & hits, kept & truth, 1),
-        share("critical_deferred_share", ~kept & truth, truth, 0),
-        share("critical_missed_share", kept & truth & ~hits, truth, -1),
-    )
-
-
-def share(name: str, members: BoolArray, denominator: BoolArray, direction: int) -> Measure:
-    """Share of `members` in `denominator`."""
-    return Measure(
-        name,
-        share_of(members, denominator),
-        direction,
-        denominator=denominator,
-        interval_kind="proportion",
+        share_measure("critical_recall", hits, truth, 1),
+        share_measure("critical_recall_kept", kept & hits, kept & truth, 1),
+        share_measure("critical_deferred_share", ~kept & truth, truth, 0),
+        share_measure("critical_missed_share", kept & truth & ~hits, truth, -1),
     )
 
 
@@ -132,7 +127,7 @@ REPORTED = (
     "aurc",
     "excess_aurc",
     "augrc",
-    "balanced_aurc",
+    "balanced_augrc",
     "coverage",
     "selective_risk",
     "critical_recall",
@@ -248,21 +243,26 @@ def measures(
 ) -> tuple[Measure, ...]:
     """Areas under risk-coverage curves and points on them; all better when lower but coverage."""
     confidence, strata = test.confidence_score(score), test.strata
-    balanced = partial(selective_balanced.weighted_balanced_aurc, risks, confidence, strata)
+    classes = np.stack([strata == value for value in np.unique(strata)], axis=1)
+    aurc, augrc = (
+        partial(metric, risks, confidence, strata)
+        for metric in (
+            selective_balanced.weighted_balanced_aurc,
+            selective_balanced.weighted_balanced_augrc,
+        )
+    )
     at_coverage = partial(selective.weighted_risk_at_coverage, coverage=params.coverage)
     at_risk = partial(selective.weighted_coverage_at_risk, max_risk=params.max_risk)
     return (
         Measure("aurc", partial(selective.weighted_aurc, risks, confidence), -1),
         Measure("excess_aurc", partial(selective.weighted_excess_aurc, risks, confidence), -1),
         Measure("augrc", partial(selective.weighted_augrc, risks, confidence), -1),
+        Measure("balanced_augrc", augrc, -1, required_outcomes=classes),
+        Measure("balanced_aurc", aurc, -1, required_outcomes=classes, interval_kind="biased"),
+        Measure("risk", partial(weighted_mean, risks), -1, interval_kind="bounded"),
         Measure(
-            "balanced_aurc",
-            balanced,
-            -1,
-            required_outcomes=np.stack([strata == value for value in np.unique(strata)], axis=1),
+            "risk_at_coverage", partial(at_coverage, risks, confidence), -1, interval_kind="bounded"
         ),
-        Measure("risk", partial(weighted_mean, risks), -1),
-        Measure("risk_at_coverage", partial(at_coverage, risks, confidence), -1),
         Measure("coverage_at_risk", partial(at_risk, risks, confidence), 1),
     )
 

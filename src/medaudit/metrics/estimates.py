@@ -194,7 +194,7 @@ def f1(targets: ArrayLike, predictions: ArrayLike, **options: Unpack[IntervalOpt
     """Harmonic mean of precision and recall of the positives; both 0 and 1, (n,)."""
     truth, called = _calls(targets, predictions)
     statistic = _of_positives(classification.f1_per_class, truth, called)
-    return _ranked("f1", statistic, truth, "general", options)
+    return _ranked("f1", statistic, truth, "bounded", options)
 
 
 def accuracy(
@@ -354,5 +354,5 @@ def _macro(
     kept = given.present if classes is None else list(range(len(given.names)))
     truth = np.asarray(given.targets[:, None] == np.array(kept)[None])
     statistic = _of_matrix(partial(mean, classes=kept), given)
-    measure = Measure("macro", statistic, 1, required_outcomes=truth)
+    measure = Measure("macro", statistic, 1, required_outcomes=truth, interval_kind="bounded")
     return interval(measure, len(given.targets), options)

@@ -11,6 +11,7 @@ from case_tables import CLEAN, MEL, NV, POINTS, make, stressed
 from medaudit.audits import stress as stress_audit
 from medaudit.audits.stress import StressParams
 from medaudit.core.errors import DataError
+from medaudit.stats import few_groups
 from medaudit.stats.bootstrap import Bootstrap
 from medaudit.stats.intervals import estimate_from, expanded
 from medaudit.tables import measures
@@ -106,9 +107,12 @@ class TestMeanDelta:
         plain = estimate_from(
             found["mean_macro_auroc_delta"], drawn, n=len(test), n_groups=resamples.n_groups
         )
-        # It rests on the groups of the rarest class.
-        fewest = min(len(set(test.group_ids[test.targets == k])) for k in range(4))
-        expected = expanded(plain, drawn, n_independent=fewest)
+        # It rests on the groups of every class, each by its share of the variance.
+        whole = Bootstrap(resamples, FEW)
+        groups = [np.unique(resamples.groups[test.targets == k]) for k in range(4)]
+        degrees = few_groups.degrees(groups, drawn, whole.resamples)
+        assert min(map(len, groups)) - 1 < degrees < resamples.n_groups
+        expected = expanded(plain, drawn, degrees=degrees)
         assert found["mean_macro_auroc_delta_ci_low"] == pytest.approx(expected.low)
         assert found["mean_macro_auroc_delta_ci_high"] == pytest.approx(expected.high)
 
