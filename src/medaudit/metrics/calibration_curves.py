@@ -10,6 +10,7 @@ from scipy.stats import norm
 
 from medaudit.core.arrays import BoolArray, Float64Array
 from medaudit.metrics.calibration import events
+from medaudit.stats.intervals import positive
 from medaudit.stats.weighting import (
     Indices,
     Weights,
@@ -183,7 +184,7 @@ class CalibrationTest:
 def spiegelhalter(probability: ArrayLike, outcome: ArrayLike) -> CalibrationTest:
     """Spiegelhalter's test that the probabilities are true; it assumes independent cases."""
     z = plain(weighted_spiegelhalter_z, probability, outcome)
-    return CalibrationTest(z, float(2 * norm.sf(abs(z))))
+    return CalibrationTest(z, positive(float(2 * norm.sf(abs(z)))))
 
 
 # Cells that [0, 1] is cut into.

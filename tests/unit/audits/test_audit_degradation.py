@@ -121,8 +121,11 @@ class TestMeanDelta:
             dataclasses.replace(table.role("test"), condition=Condition("jpeg", s)) for s in (1, 2)
         ]
         found = stress(table, same, points).scalars
-        ends = [found[f"mean_macro_auroc_delta{end}"] for end in ("", "_ci_low", "_ci_high")]
-        assert ends == [0, 0, 0]
+        assert found["mean_macro_auroc_delta"] == 0
+        # That nothing moved here is no certainty that nothing ever will.
+        assert np.isnan(
+            [found[f"mean_macro_auroc_delta_ci_{end}"] for end in ("low", "high")]
+        ).all()
 
 
 class TestCorruptionErrors:

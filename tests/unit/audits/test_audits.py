@@ -22,10 +22,12 @@ class TestEvaluation:
         found = evaluate(table, points).series["metrics"]
         assert (found["n"] == 150).all()
         assert (found["n_groups"] == 75).all()
-        assert (found["low"] <= found["value"]).all()
-        assert (found["value"] <= found["high"]).all()
-        assert (found["low"] < found["high"]).all()
-        assert found.set_index("metric")["method"]["ece"] == "cluster_bootstrap_recentred"
+        ece, others = at(found, metric="ece"), found[found["metric"] != "ece"]
+        assert (others["low"] <= others["value"]).all()
+        assert (others["value"] <= others["high"]).all()
+        assert (others["low"] < others["high"]).all()
+        assert np.isnan([ece["low"], ece["high"]]).all()
+        assert (ece["method"], ece["caution"]) == ("none", "no_interval")
 
     def test_a_share_of_one_has_wilsons_interval(self, table, points):
         logits = table.logits.copy()
@@ -78,8 +80,13 @@ class TestRobustness:
         found = stress(table, [same], points)
         rows = found.series["conditions"].query("severity == 1")
         assert (rows["delta"] == 0).all()
-        assert (rows["p_holm"] == 1).all()
-        assert found.scalars["n_macro_auroc_significant"] == 0
+        assert (rows[rows["metric"] != "ece"]["p_holm"] == 1).all()
+        assert np.isnan(at(rows, metric="ece")["p_holm"])
+        shares = rows[rows["metric"].str.startswith("critical_s")]
+        # Nothing changes here in any group, which is no proof that nothing ever does.
+        assert (shares["delta_low"] < 0).all()
+        assert (shares["delta_high"] == -shares["delta_low"]).all()
+        assert found.scalars.get("n_macro_auroc_significant", 0) == 0
 
     def test_damage_grows_with_planted_noise(self, make_table, table, points):
         noisy = [
