@@ -11,7 +11,7 @@ intervals, and among those that carry no caution. Writes shipped.csv and shipped
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,14 +63,17 @@ class World:
 
     sample: Sample
     frozen: Frozen
+    only: Sequence[str] = ()
 
     @property
     def clean(self) -> dict[str, Measure]:
-        return audited(scored(self.sample, self.sample.clean, self.frozen), self.frozen)
+        test = scored(self.sample, self.sample.clean, self.frozen)
+        return audited(test, self.frozen, self.only)
 
     @property
     def shifted(self) -> dict[str, Measure]:
-        return audited(scored(self.sample, self.sample.shifted, self.frozen), self.frozen)
+        test = scored(self.sample, self.sample.shifted, self.frozen)
+        return audited(test, self.frozen, self.only)
 
 
 Estimates = Mapping[str, Estimate]
@@ -122,10 +125,12 @@ def population(design: Design) -> Design:
     return Design("single", design.prevalence, POPULATION_ROWS, design.signal)
 
 
-def audited(test: ScoredPredictions, frozen: Frozen) -> dict[str, Measure]:
+def audited(
+    test: ScoredPredictions, frozen: Frozen, only: Sequence[str] = ()
+) -> dict[str, Measure]:
     """Measures of the audits, by name; those of one class with a prefix.
 
-    Of the measures without an interval the ECE stands for all.
+    Of the measures without an interval the ECE stands for all. With `only` these alone.
     """
     risks = test.risks()
     parameters = selective.SelectiveParams()
@@ -142,7 +147,7 @@ def audited(test: ScoredPredictions, frozen: Frozen) -> dict[str, Measure]:
     return {
         name: each
         for name, each in named.items()
-        if name == "ece" or each.interval_kind not in VALUE_ALONE
+        if (name == "ece" or each.interval_kind not in VALUE_ALONE) and (not only or name in only)
     }
 
 
@@ -181,7 +186,8 @@ def estimates(world: World, *, replicates: int, seed: int) -> dict[str, Estimate
         found[name] = bootstrap.interval(each)
         found[change_of(name)] = bootstrap.paired(shifted[name], each)
     for source in SOURCES:
-        found |= source(world, bootstrap)
+        made = source(world, bootstrap)
+        found |= {name: each for name, each in made.items() if name.split(",")[0] in found}
     return found
 
 
@@ -190,12 +196,14 @@ def change_of(name: str) -> str:
     return f"change of {name}"
 
 
-def truths(design: Design, frozen: Frozen, *, seed: int) -> dict[str, float]:
+def truths(
+    design: Design, frozen: Frozen, *, seed: int, only: Sequence[str] = ()
+) -> dict[str, float]:
     """True values: means over populations of independent cases."""
     blocks = []
     for number in range(POPULATION_BLOCKS):
         sample = draw(population(design), np.random.default_rng([seed, 2, number]))
-        world, n = World(sample, frozen), len(sample.targets)
+        world, n = World(sample, frozen, only), len(sample.targets)
         clean, shifted = (
             {name: point(each.statistic, n) for name, each in found.items()}
             for found in (world.clean, world.shifted)
@@ -205,17 +213,20 @@ def truths(design: Design, frozen: Frozen, *, seed: int) -> dict[str, float]:
     return {name: float(np.mean([block[name] for block in blocks])) for name in blocks[0]}
 
 
-def cell(design: Design, *, data_sets: int, replicates: int, seed: int) -> pd.DataFrame:
+def cell(
+    design: Design, *, data_sets: int, replicates: int, seed: int, only: Sequence[str] = ()
+) -> pd.DataFrame:
     """Coverage of every printed interval in one cell."""
     frozen = freeze(design, seed=seed)
-    known, rows, groups = truths(design, frozen, seed=seed), [], []
+    known, rows, groups = truths(design, frozen, seed=seed, only=only), [], []
     for number in tqdm(range(data_sets), desc=label(design), leave=False):
         digits = [seed, 3, round(1000 * design.prevalence), design.rows, number]
         generator = np.random.default_rng(digits)
         sample = draw(design, generator)
         groups.append(sample.positive_groups)
         world_seed = int(generator.integers(2**31))
-        made = estimates(World(sample, frozen), replicates=replicates, seed=world_seed)
+        world = World(sample, frozen, only)
+        made = estimates(world, replicates=replicates, seed=world_seed)
         rows += [
             (name, each.low, each.high, caution(each), known[name.split(",")[0]])
             for name, each in made.items()
@@ -258,10 +269,19 @@ def summary(found: pd.DataFrame) -> pd.Series:
     )
 
 
-def run(*, data_sets: int, replicates: int, seed: int) -> Iterator[pd.DataFrame]:
+def run(
+    *, data_sets: int, replicates: int, seed: int, only: Sequence[str] = ()
+) -> Iterator[pd.DataFrame]:
     """The cells one after the other."""
     for design in tqdm(CELLS, desc="cells"):
-        yield cell(design, data_sets=data_sets, replicates=replicates, seed=seed)
+        yield cell(design, data_sets=data_sets, replicates=replicates, seed=seed, only=only)
+
+
+def merged(made: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """New rows in the place of those of the same measure and cell, and the others as they were."""
+    keys = ["metric", "groups", "prevalence", "n", "signal"]
+    before = [pd.read_csv(path)] if path.exists() else []
+    return pd.concat([*before, made]).drop_duplicates(keys, keep="last", ignore_index=True)
 
 
 def write_table(found: pd.DataFrame, path: Path) -> None:
@@ -294,6 +314,8 @@ def write_table(found: pd.DataFrame, path: Path) -> None:
 
 def text(part: pd.DataFrame, metric: str) -> str:
     """One cell of the table."""
+    if metric not in part.index:
+        return ""
     row = part.loc[metric]
     if not row["intervals"]:
         return "-"
@@ -310,15 +332,14 @@ def main() -> None:
     parser.add_argument("--draw-only", action="store_true", help="no simulation")
     parser.add_argument("--data-sets", type=int, default=200, help="a cell")
     parser.add_argument("--replicates", type=int, default=400, help="bootstrap replicates")
+    parser.add_argument("--only", nargs="*", default=(), help="measures, beside the rows there")
     parser.add_argument("--seed", type=int, default=2025)
     parser.add_argument("--out", type=Path, default=Path("docs/results/coverage"))
     options = parser.parse_args()
-    path, make = options.out / "shipped.csv", partial(run, seed=options.seed)
+    path, make = options.out / "shipped.csv", partial(run, seed=options.seed, only=options.only)
     if not options.draw_only:
-        cells = []
         for made in make(data_sets=options.data_sets, replicates=options.replicates):
-            cells.append(made)
-            write_text(path, pd.concat(cells).to_csv(index=False, float_format="%.6g"))
+            write_text(path, merged(made, path).to_csv(index=False, float_format="%.6g"))
     write_table(pd.read_csv(path), options.out / "shipped.md")
 
 

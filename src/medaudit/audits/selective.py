@@ -257,7 +257,7 @@ def measures(
         Measure("aurc", partial(selective.weighted_aurc, risks, confidence), -1),
         Measure("excess_aurc", partial(selective.weighted_excess_aurc, risks, confidence), -1),
         Measure("augrc", partial(selective.weighted_augrc, risks, confidence), -1),
-        Measure("balanced_augrc", augrc, -1, required_outcomes=classes),
+        Measure("balanced_augrc", augrc, -1, required_outcomes=classes, interval_kind="bounded"),
         Measure("balanced_aurc", aurc, -1, required_outcomes=classes, interval_kind="biased"),
         Measure("risk", partial(weighted_mean, risks), -1, interval_kind="bounded"),
         Measure(

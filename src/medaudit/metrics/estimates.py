@@ -152,7 +152,17 @@ def npv(
 ) -> Estimate:
     """Share of negatives among those not above the threshold; arguments as in `sensitivity`."""
     truth, values = binary(targets, scores)
-    return _rate(operating.weighted_npv, truth, values, threshold, values <= threshold, options)
+    passed = values <= threshold
+    statistic = partial(operating.weighted_npv, values, truth, threshold=threshold)
+    measure = Measure(
+        "npv",
+        statistic,
+        1,
+        denominator=passed,
+        interval_kind="proportion",
+        required_outcomes=np.column_stack([passed, truth]),
+    )
+    return interval(measure, len(truth), options)
 
 
 def sensitivity_at_specificity(

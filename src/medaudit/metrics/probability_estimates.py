@@ -424,7 +424,7 @@ def _balanced(
     confidence: ArrayLike,
     options: IntervalOptions,
     *,
-    kind: IntervalKind = "general",
+    kind: IntervalKind = "bounded",
 ) -> Estimate:
     losses, trust = _losses(risks, confidence)
     given = classes_of(targets, targets, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -308,31 +308,36 @@ class Bootstrap:
         changes = few_groups.contributions(one.measure.share, other.measure.share, self.resamples)
         if changes is not None and math.isfinite(found.low):
             return self._of_shares(found, change, changes)
-        return self._widened(found, change)
+        return self._widened(found, change, moderated=one.measure.interval_kind in IN_UNIT)
 
     def _of_shares(
         self, found: Difference, change: BootstrapDistribution, changes: Float64Array
     ) -> Difference:
         """Judged by signs where few groups change, or none."""
-        widened, count = self._widened(found, change), np.count_nonzero(changes)
+        widened = self._widened(found, change, moderated=True)
+        count = np.count_nonzero(changes)
         if count >= few_groups.FEW_CHANGES or (count and self.params.method != "adjusted"):
             return widened
         n_groups, level = change.n_independent, self.params.level
         return few_groups.few_changes(widened, changes, n_groups=n_groups, level=level)
 
-    def _widened(self, found: Difference, change: BootstrapDistribution) -> Difference:
+    def _widened(
+        self, found: Difference, change: BootstrapDistribution, *, moderated: bool
+    ) -> Difference:
         if few_groups.constant(change.replicates):
             p_value = 1.0 if abs(found.value) <= few_groups.ROUNDING_SLACK else math.nan
             return replace(without_interval(found), p_value=p_value)
         if self.params.method != "adjusted":
             return found
-        degrees, level = self.degrees(change), self.params.level
-        found = expanded(found, change.replicates, degrees=degrees, level=level)
-        return resolved(found, change.replicates, degrees=degrees)
+        reach = asdict(self.spread(change, moderated=moderated))
+        found = expanded(found, change.replicates, level=self.params.level, **reach)
+        return resolved(found, change.replicates, **reach)
 
-    def degrees(self, found: BootstrapDistribution) -> float:
-        """Of freedom of the variance of replicates; see `few_groups.degrees`."""
-        return few_groups.degrees(found.supports, found.replicates, self.resamples)
+    def spread(self, found: BootstrapDistribution, *, moderated: bool = False) -> few_groups.Spread:
+        """Degrees of freedom of the variance of replicates; see `few_groups.spread`."""
+        return few_groups.spread(
+            found.supports, found.replicates, self.resamples, moderated=moderated
+        )
 
     def share(self, members: BoolArray, *, denominator: BoolArray | None = None) -> Estimate:
         """Share of `members` in all samples, or in those of `denominator`, with its interval."""
@@ -376,8 +381,8 @@ class Bootstrap:
 def adjusted(bootstrap: Bootstrap, plain: Estimate, found: BootstrapDistribution) -> Estimate:
     """For few groups: expanded percentiles, or the logit scale for areas under ROC curves."""
     widen = on_logit_scale if found.measure.interval_kind == "auc" else expanded
-    degrees, level = bootstrap.degrees(found), bootstrap.params.level
-    return widen(plain, found.replicates, degrees=degrees, level=level)
+    reach = asdict(bootstrap.spread(found, moderated=found.measure.interval_kind in IN_UNIT))
+    return widen(plain, found.replicates, level=bootstrap.params.level, **reach)
 
 
 def percentile(_bootstrap: Bootstrap, plain: Estimate, _found: BootstrapDistribution) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,9 @@ FEW_CHANGES = 10
 
 # All signs of so many groups are tried.
 MAX_FLIPPED = 20
+
+# Groups of the pooled variance that stand beside those of an outcome.
+PRIOR_GROUPS = 2
 
 # Replicates that differ by less than this differ by rounding.
 ROUNDING_SLACK = 1e-12
@@ -49,18 +52,65 @@ def degrees(supports: Sequence[Indices], replicates: ArrayLike, resamples: Resam
         replicates: (replicates,) of the statistic.
         resamples: of which they are.
     """
+    return spread(supports, replicates, resamples).degrees
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Degrees of freedom of replicates' variance, and what their standard deviation is short of.
+
+    Attributes:
+        degrees: of freedom; 0 leaves no interval.
+        stretch: factor beside √((v + 1)/v), at least 1.
+    """
+
+    degrees: float
+    stretch: float = 1.0
+
+
+def spread(
+    supports: Sequence[Indices],
+    replicates: ArrayLike,
+    resamples: Resamples,
+    *,
+    moderated: bool = False,
+) -> Spread:
+    """As `degrees`; of a mean over outcomes of equal weight, with doubt in the spread of a few.
+
+    Five groups that are all right have no variance, which is no certainty. So where `moderated` the
+    variance of an outcome's groups is at least that of v_k groups of its own and `PRIOR_GROUPS` of
+    all outcomes together.
+
+    Args:
+        supports: as in `degrees`.
+        replicates: as in `degrees`.
+        resamples: as in `degrees`.
+        moderated: whether every outcome has the same weight in the statistic.
+
+    Reference: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3 (moderated variances).
+    """
     fewest = min((len(groups) for groups in supports), default=0)
     values = np.asarray(replicates, dtype=np.float64)
     defined = values[np.isfinite(values)]
     if len(supports) == 1 or fewest < 2 or not len(defined):
-        return max(0, fewest - 1)
+        return Spread(max(0, fewest - 1))
     parts = partition(supports)
     squared = resamples.influences(values) ** 2
     sizes = np.array([len(part) for part in parts])
     # Every squared influence holds the noise of the replicates.
-    sums = np.array([squared[part].sum() for part in parts]) - sizes * defined.var() / len(defined)
-    found = satterthwaite(np.maximum(sums, 0) * sizes / (sizes - 1), sizes - 1)
-    return found if math.isfinite(found) else fewest - 1
+    noise = sizes * defined.var() / len(defined)
+    plain = np.maximum(np.array([squared[part].sum() for part in parts]) - noise, 0)
+    variances = plain * sizes / (sizes - 1)
+    if moderated:
+        own, of_one = sizes - 1, variances * sizes
+        pooled = (own * of_one).sum() / own.sum()
+        prior = (own * of_one + PRIOR_GROUPS * pooled) / (own + PRIOR_GROUPS)
+        variances = np.maximum(of_one, prior) / sizes
+    found = satterthwaite(variances, sizes - 1)
+    if not math.isfinite(found):
+        return Spread(fewest - 1)
+    short = math.sqrt(variances.sum() / plain.sum() / ((found + 1) / found))
+    return Spread(found, max(1.0, short) if moderated else 1.0)
 
 
 def partition(supports: Sequence[Indices]) -> list[Indices]:

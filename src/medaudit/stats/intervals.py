@@ -251,7 +251,12 @@ AnyEstimate = TypeVar("AnyEstimate", Estimate, Difference)
 
 
 def expanded(
-    found: AnyEstimate, replicates: ArrayLike, *, degrees: float, level: float = 0.95
+    found: AnyEstimate,
+    replicates: ArrayLike,
+    *,
+    degrees: float,
+    level: float = 0.95,
+    stretch: float = 1.0,
 ) -> AnyEstimate:
     """The percentile interval read further out: at Φ(∓√((v + 1)/v)·t), t of v degrees of freedom.
 
@@ -265,6 +270,7 @@ def expanded(
         replicates: those that it was made of.
         degrees: v, of freedom of the variance of the replicates; groups − 1 of a single share.
         level: nominal coverage.
+        stretch: factor of the reach of both ends.
 
     Reference: Hesterberg 2015, Am. Stat. 69:371-386 (expanded percentile interval).
     """
@@ -273,26 +279,29 @@ def expanded(
     if degrees <= 0:
         return without_interval(found)
     values = _defined(replicates)
-    tail = norm.sf(_reach(degrees, level))
+    tail = norm.sf(stretch * _reach(degrees, level))
     low, high = (float(end) for end in np.quantile(values, [tail, 1 - tail]))
     moved = replace(found, low=low, high=high, method=EXPANDED)
     if isinstance(moved, Difference):
-        return replace(moved, p_value=_expanded_p_value(moved.p_value, degrees))
+        return replace(moved, p_value=_expanded_p_value(moved.p_value, degrees, stretch))
     return moved
 
 
-def resolved(found: Difference, replicates: ArrayLike, *, degrees: float) -> Difference:
+def resolved(
+    found: Difference, replicates: ArrayLike, *, degrees: float, stretch: float = 1.0
+) -> Difference:
     """A p-value below what the number of replicates can resolve, where none lies beyond 0.
 
     B replicates on one side of 0 say p <= 2/(B + 1) and no more, which a correction for many
     comparisons makes useless. Only there the p-value is that of Student's t with v degrees of
-    freedom for value / (s √((v + 1)/v)), s the standard deviation of the replicates: never a larger
-    one than before, and never below `SMALLEST_P`. Without spread it stays as it is.
+    freedom for value / (s √((v + 1)/v)), s the standard deviation of the replicates times
+    `stretch`: never a larger one than before, and never below `SMALLEST_P`. Without spread it stays
+    as it is.
     """
     values = _defined(replicates)
     if not math.isfinite(found.p_value) or degrees <= 0 or not len(values):
         return found
-    spread = float(values.std()) * math.sqrt((degrees + 1) / degrees)
+    spread = stretch * float(values.std()) * math.sqrt((degrees + 1) / degrees)
     if min((values <= 0).sum(), (values >= 0).sum()) > 0 or spread == 0:
         return found
     by_t = positive(float(2 * t.sf(abs(found.value) / spread, degrees)))
@@ -305,7 +314,12 @@ def positive(p_value: float) -> float:
 
 
 def on_logit_scale(
-    found: Estimate, replicates: ArrayLike, *, degrees: float, level: float = 0.95
+    found: Estimate,
+    replicates: ArrayLike,
+    *,
+    degrees: float,
+    level: float = 0.95,
+    stretch: float = 1.0,
 ) -> Estimate:
     """Interval of a value A in [0, 1]: logit A ± √((v + 1)/v)·t·s/(A(1 − A)), turned back.
 
@@ -320,6 +334,7 @@ def on_logit_scale(
         replicates: those that it was made of.
         degrees: v, of freedom of the variance of the replicates; groups − 1 of a single class.
         level: nominal coverage.
+        stretch: factor of the reach of both ends.
 
     Reference: Kottas, Kuss & Zapf 2014, BMC Med. Res. Methodol. 14:26 (logit scale); Hesterberg
     2015 (t and √((v + 1)/v)).
@@ -336,7 +351,7 @@ def on_logit_scale(
     spread = float(_defined(replicates).std())
     if spread == 0:
         return found
-    reach = _reach(degrees, level) * spread / (value * (1 - value))
+    reach = stretch * _reach(degrees, level) * spread / (value * (1 - value))
     low, high = (float(expit(logit(value) + sign * reach)) for sign in (-1, 1))
     return replace(found, low=low, high=high, method=LOGIT_T)
 
@@ -358,9 +373,9 @@ def _reach(degrees: float, level: float) -> float:
     return quantile * math.sqrt((degrees + 1) / degrees)
 
 
-def _expanded_p_value(p_value: float, degrees: float) -> float:
+def _expanded_p_value(p_value: float, degrees: float, stretch: float) -> float:
     """The level whose expanded interval ends where the percentile interval of `p_value` does."""
-    deviations = float(norm.isf(p_value / 2)) / math.sqrt((degrees + 1) / degrees)
+    deviations = float(norm.isf(p_value / 2)) / (stretch * math.sqrt((degrees + 1) / degrees))
     return float(2 * t.sf(deviations, degrees))
 
 

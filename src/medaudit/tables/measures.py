@@ -126,7 +126,7 @@ def per_output_measures(scored: ScoredPredictions, k: int) -> tuple[Measure, ...
         _rate("sensitivity", frozen_sensitivity(scored, k), flagged & truth, truth),
         _rate("specificity", frozen_specificity(scored, k), ~flagged & ~truth, ~truth),
         _rate("ppv", _at(operating.weighted_ppv, scored, k), flagged & truth, flagged),
-        _rate("npv", _at(operating.weighted_npv, scored, k), ~flagged & ~truth, ~flagged),
+        _npv(scored, k, ~flagged & ~truth, ~flagged),
     )
 
 
@@ -147,6 +147,13 @@ def _ranking(
 def _rate(name: str, statistic: Statistic, members: BoolArray, denominator: BoolArray) -> Measure:
     """A share at a frozen threshold, undefined where there is none."""
     return replace(share_measure(name, members, denominator), statistic=statistic)
+
+
+def _npv(scored: ScoredPredictions, k: int, members: BoolArray, denominator: BoolArray) -> Measure:
+    """It errs by the positives that are missed, so that it rests on these too, rare as they are."""
+    found = _rate("npv", _at(operating.weighted_npv, scored, k), members, denominator)
+    required = np.column_stack([denominator, scored.positives[:, k]])
+    return replace(found, required_outcomes=required)
 
 
 def frozen_sensitivity(scored: ScoredPredictions, k: int) -> Statistic:

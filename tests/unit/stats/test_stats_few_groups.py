@@ -63,7 +63,7 @@ class TestDegrees:
         statistic = lambda w: (mean_of(values, truth)(w) + mean_of(values, ~truth)(w)) / 2  # noqa: E731
         measure = Measure("mean", statistic, 1, required_outcomes=np.stack([truth, ~truth], 1))
         bootstrap = over(np.arange(len(truth)), replicates=20_000)
-        found = bootstrap.degrees(bootstrap.replicate(measure))
+        found = bootstrap.spread(bootstrap.replicate(measure)).degrees
         expected = ttest_ind(values[truth], values[~truth], equal_var=False).df
         assert found == pytest.approx(expected, rel=0.1)
 
@@ -73,12 +73,28 @@ class TestDegrees:
         statistic = lambda w: (mean_of(values, truth)(w) + mean_of(values, ~truth)(w)) / 2  # noqa: E731
         measure = Measure("mean", statistic, 1, required_outcomes=np.stack([truth, ~truth], 1))
         bootstrap = over(np.arange(len(truth)))
-        assert bootstrap.degrees(bootstrap.replicate(measure)) == pytest.approx(299, rel=0.1)
+        assert bootstrap.spread(bootstrap.replicate(measure)).degrees == pytest.approx(299, rel=0.1)
+
+    def test_few_that_are_all_alike_are_doubted(self):
+        """A moderated part has at least the spread of two groups of all beside its own."""
+        values, truth = self.two_classes()
+        values[truth] = 0.0
+        statistic = lambda w: (mean_of(values, truth)(w) + mean_of(values, ~truth)(w)) / 2  # noqa: E731
+        measure = Measure("mean", statistic, 1, required_outcomes=np.stack([truth, ~truth], 1))
+        bootstrap = over(np.arange(len(truth)))
+        found = bootstrap.spread(bootstrap.replicate(measure), moderated=True)
+        pooled = 299 * values[~truth].var(ddof=1) / (7 + 299)
+        variances = [2 * pooled / (7 + 2) / 8, values[~truth].var(ddof=1) / 300]
+        expected = few_groups.satterthwaite(variances, [7, 299])
+        assert found.degrees == pytest.approx(expected, rel=0.1)
+        factor = sum(variances) / (values.var() / 300 * 308 / 300) / (1 + 1 / expected)
+        assert found.stretch == pytest.approx(np.sqrt(factor), rel=0.06)
+        assert found.stretch > 2
 
     def test_one_class_has_its_groups(self):
         _, truth = self.two_classes()
         bootstrap = over(np.arange(len(truth)))
-        assert bootstrap.degrees(bootstrap.replicate(share_measure("s", truth, truth))) == 7
+        assert bootstrap.spread(bootstrap.replicate(share_measure("s", truth, truth))).degrees == 7
 
     def test_a_difference_of_disjoint_parts_has_welchs(self):
         values, truth = self.two_classes(seed=1)
@@ -90,21 +106,21 @@ class TestDegrees:
             for rows in (truth, ~truth)
         )
         expected = ttest_ind(values[truth], values[~truth], equal_var=False).df
-        assert bootstrap.degrees(one.minus(other)) == pytest.approx(expected, rel=0.1)
+        assert bootstrap.spread(one.minus(other)).degrees == pytest.approx(expected, rel=0.1)
 
     def test_a_mean_of_shares_of_two_classes(self):
         values, truth = self.two_classes()
         bootstrap = over(np.arange(len(truth)))
         shares = [share_measure("s", values > 0, among) for among in (truth, ~truth)]
         found = mean_distribution([bootstrap.replicate(each) for each in shares])
-        assert 7 <= bootstrap.degrees(found) < 30
+        assert 7 <= bootstrap.spread(found).degrees < 30
 
     def test_a_set_of_one_group_leaves_no_degree(self):
         values, truth = self.two_classes(rare=1)
         statistic = lambda w: mean_of(values, ~truth)(w)  # noqa: E731
         measure = Measure("mean", statistic, 1, required_outcomes=np.stack([truth, ~truth], 1))
         bootstrap = over(np.arange(len(truth)))
-        assert bootstrap.degrees(bootstrap.replicate(measure)) == 0
+        assert bootstrap.spread(bootstrap.replicate(measure)).degrees == 0
         assert bootstrap.interval(measure).method == "none"
 
 
