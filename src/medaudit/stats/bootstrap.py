@@ -182,10 +182,7 @@ class BootstrapDistribution:
 
 
 def mean_distribution(parts: Sequence[BootstrapDistribution]) -> BootstrapDistribution:
-    """The mean of several measures of one kind, replicate by replicate.
-
-    It rests on all that its parts rest on; the replicates say how much on each.
-    """
+    """The mean of several measures of one kind, replicate by replicate, on all that they rest on."""
     return replace(
         parts[0],
         measure=replace(parts[0].measure, members=None),
@@ -313,7 +310,6 @@ class Bootstrap:
     def _of_shares(
         self, found: Difference, change: BootstrapDistribution, changes: Float64Array
     ) -> Difference:
-        """Judged by signs where few groups change, or none."""
         widened = self._widened(found, change, moderated=True)
         count = np.count_nonzero(changes)
         if count >= few_groups.FEW_CHANGES or (count and self.params.method != "adjusted"):
@@ -330,6 +326,8 @@ class Bootstrap:
         if self.params.method != "adjusted":
             return found
         reach = asdict(self.spread(change, moderated=moderated))
+        deciding = few_groups.deciding(change.replicates, self.resamples)
+        found = replace(found, n_deciding=deciding)
         found = expanded(found, change.replicates, level=self.params.level, **reach)
         return resolved(found, change.replicates, **reach)
 
@@ -341,8 +339,8 @@ class Bootstrap:
 
     def share(self, members: BoolArray, *, denominator: BoolArray | None = None) -> Estimate:
         """Share of `members` in all samples, or in those of `denominator`, with its interval."""
-        under = np.ones_like(members) if denominator is None else denominator
-        measure = share_measure("share", members, under, 0)
+        everyone = np.ones_like(members)
+        measure = share_measure("share", members, everyone if denominator is None else denominator)
         return self.interval(replace(measure, denominator=denominator))
 
     def _replicated(self, measure: Measure | BootstrapDistribution) -> BootstrapDistribution:
@@ -414,6 +412,7 @@ METHODS: dict[Method, Callable[[Bootstrap, Estimate, BootstrapDistribution], Est
 # Below so many groups of positives, intervals cover less often than they promise
 # (benchmarks/coverage.py).
 FEW_POSITIVE_GROUPS = 25
+FEW_DECIDING = 25  # Groups that make a change, the same.
 
 
 def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | str | None]:
@@ -438,6 +437,8 @@ def caution(estimate: Estimate) -> str:
         return "undefined"
     if estimate.n_positive_groups is not None and estimate.n_positive_groups < FEW_POSITIVE_GROUPS:
         return "few_positive_groups"
+    if estimate.n_deciding is not None and estimate.n_deciding < FEW_DECIDING:
+        return "few_deciding_groups"
     if estimate.incomplete:
         return "undefined_replicates"
     return "" if math.isfinite(estimate.low) else "no_interval"

@@ -113,6 +113,16 @@ def spread(
     return Spread(found, max(1.0, short) if moderated else 1.0)
 
 
+def deciding(replicates: ArrayLike, resamples: Resamples) -> float:
+    """Effective number of groups behind the variance of replicates: (Σ U²)² / Σ U⁴.
+
+    A third of the groups where influences U are normal; m where m groups alone make a difference,
+    of which an interval can only see those that happen to be here.
+    """
+    squared = resamples.influences(replicates) ** 2
+    return float(squared.sum() ** 2 / (squared**2).sum()) if squared.any() else 0.0
+
+
 def partition(supports: Sequence[Indices]) -> list[Indices]:
     """Each group in the smallest set that holds it; parts of a single group join the next."""
     parts: list[Indices] = []

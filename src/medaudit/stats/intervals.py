@@ -43,6 +43,7 @@ class Estimate:
         method: how the interval was made.
         undefined_share: share of the replicates in which the statistic is undefined.
         n_positive_groups: groups that hold these positives.
+        n_deciding: effective number of groups that make the variance of a difference.
     """
 
     value: float
@@ -54,6 +55,7 @@ class Estimate:
     method: str
     undefined_share: float
     n_positive_groups: int | None = None
+    n_deciding: float | None = None
 
     @property
     def incomplete(self) -> bool:

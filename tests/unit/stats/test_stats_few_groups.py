@@ -252,3 +252,28 @@ class TestNoCertainty:
         measures = [share_measure("s", each, few) for each in (first, second)]
         found = over(np.arange(60)).paired(*measures)
         assert (found.n_positive_groups, caution(found)) == (20, "few_positive_groups")
+
+
+class TestDeciding:
+    def test_few_that_differ_are_counted(self):
+        """Of 200 groups five differ: an AUROC or a risk would see these alone."""
+        values = np.where(np.arange(200) < 5, 1.0, 0.0)
+        resamples = over(np.arange(200), replicates=20_000).resamples
+        found = few_groups.deciding(weighted_mean(values, resamples.weights), resamples)
+        # U is .975 for five and -.025 for 195: (5 · .951 + .122)² / (5 · .904).
+        assert found == pytest.approx(5.26, rel=0.15)
+
+    def test_normal_influences_are_a_third(self):
+        values = np.random.default_rng(0).normal(size=600)
+        resamples = over(np.arange(600), replicates=20_000).resamples
+        found = few_groups.deciding(weighted_mean(values, resamples.weights), resamples)
+        assert found == pytest.approx(200, rel=0.15)
+
+    def test_a_change_of_few_has_a_caution(self):
+        values = np.where(np.arange(200) < 5, 1.0, 0.0)
+        measures = [
+            Measure("m", partial(weighted_mean, each), 1) for each in (values, 0 * values + 0.5)
+        ]
+        found = over(np.arange(200)).paired(*measures)
+        assert found.n_deciding < 10
+        assert caution(found) == "few_deciding_groups"
