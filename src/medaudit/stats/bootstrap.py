@@ -182,7 +182,7 @@ class BootstrapDistribution:
 
 
 def mean_distribution(parts: Sequence[BootstrapDistribution]) -> BootstrapDistribution:
-    """The mean of several measures of one kind, replicate by replicate, on all that they rest on."""
+    """The mean of several measures, replicate by replicate; it rests on all that they rest on."""
     return replace(
         parts[0],
         measure=replace(parts[0].measure, members=None),

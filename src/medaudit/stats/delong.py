@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm, rankdata, t
 
 from medaudit.core.arrays import BoolArray, Float64Array
-from medaudit.stats.few_groups import partition, satterthwaite
+from medaudit.stats.few_groups import effective_number, partition, satterthwaite
 from medaudit.stats.intervals import NO_INTERVAL, Difference, Estimate, positive
 
 DELONG_LOGIT = "delong_logit"
@@ -263,6 +263,7 @@ def clustered_auroc_difference(
         n_groups=grouped.sizes[2],
         n_positive=grouped.placed.positives.shape[1],
         n_positive_groups=min(grouped.sizes[:2]),
+        n_deciding=effective_number(sign @ (grouped.positives + grouped.negatives)),
         method=CLUSTERED if known else NO_INTERVAL,
         undefined_share=0.0,
         p_value=positive(float(2 * t.sf(abs(value) / error, degrees))) if known else math.nan,

@@ -119,7 +119,12 @@ def deciding(replicates: ArrayLike, resamples: Resamples) -> float:
     A third of the groups where influences U are normal; m where m groups alone make a difference,
     of which an interval can only see those that happen to be here.
     """
-    squared = resamples.influences(replicates) ** 2
+    return effective_number(resamples.influences(replicates))
+
+
+def effective_number(influences: ArrayLike) -> float:
+    """(Σ U²)² / Σ U⁴ of influences U, (groups,); 0 where all are 0."""
+    squared = np.asarray(influences, np.float64) ** 2
     return float(squared.sum() ** 2 / (squared**2).sum()) if squared.any() else 0.0
 
 
