@@ -10,7 +10,6 @@ from scipy.stats import norm
 
 from medaudit.core.arrays import BoolArray, Float64Array
 from medaudit.metrics.calibration import events
-from medaudit.stats.intervals import positive
 from medaudit.stats.weighting import (
     Indices,
     Weights,
@@ -184,7 +183,8 @@ class CalibrationTest:
 def spiegelhalter(probability: ArrayLike, outcome: ArrayLike) -> CalibrationTest:
     """Spiegelhalter's test that the probabilities are true; it assumes independent cases."""
     z = plain(weighted_spiegelhalter_z, probability, outcome)
-    return CalibrationTest(z, positive(float(2 * norm.sf(abs(z)))))
+    # A tail beyond the smallest number is not 0.
+    return CalibrationTest(z, max(float(2 * norm.sf(abs(z))), float(np.finfo(np.float64).tiny)))
 
 
 # Cells that [0, 1] is cut into.
