@@ -67,10 +67,10 @@ def intervals(sample: Sample, *, threshold: float, replicates: int, seed: int) -
         plain = _percentile(name, values[name], column, resamples, sample)
         rests_on = sample.independent(name)
         made[name, CLUSTERED] = plain
-        made[name, EXPANDED] = interval_methods.expanded(plain, column, n_independent=rests_on)
+        made[name, EXPANDED] = interval_methods.expanded(plain, column, degrees=rests_on - 1)
         if name in SHARES:
             made[name, LOGIT_T] = interval_methods.on_logit_scale(
-                plain, column, n_independent=rests_on
+                plain, column, degrees=rests_on - 1
             )
     for name, statistic in _smooth(sample, threshold).items():
         made[name, BCA] = bca.bca_from(statistic, values[name], table[name], resamples, level=LEVEL)

@@ -46,6 +46,7 @@ class Design:
     groups: str
     prevalence: float
     rows: int
+    signal: float = SIGNAL
 
     @property
     def n_groups(self) -> int:
@@ -90,7 +91,7 @@ def draw(design: Design, generator: np.random.Generator) -> Sample:
     groups = np.repeat(np.arange(design.n_groups), _sizes(design, generator))
     targets = _labels(design, groups, generator)
     noise = _noise(groups, generator)
-    seen = SIGNAL * np.eye(3)[targets]
+    seen = design.signal * np.eye(3)[targets]
     fresh = np.sqrt(1 - FRESH_NOISE) * noise + np.sqrt(FRESH_NOISE) * _noise(groups, generator)
     clean = _probabilities(seen + noise, design)
     return Sample(groups, targets, clean, _probabilities(SHIFTED_SIGNAL * seen + fresh, design))

@@ -89,11 +89,11 @@ def test_the_expanded_interval_of_a_mean_is_that_of_student(n: int) -> None:
     quantiles = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
     replicates = values.mean() + quantiles * values.std() / np.sqrt(n)
     found = estimate_from(values.mean(), replicates, n=n, n_groups=n)
-    made = expanded(found, replicates, n_independent=n)
+    made = expanded(found, replicates, degrees=n - 1)
     student = ttest_1samp(values, 0).confidence_interval()
     assert (made.low, made.high) == pytest.approx((student.low, student.high), rel=1e-3)
     zero = difference_from(values.mean(), 0, replicates, 0 * replicates, n=n, n_groups=n)
-    moved = expanded(zero, replicates, n_independent=n)
+    moved = expanded(zero, replicates, degrees=n - 1)
     assert moved.p_value == pytest.approx(ttest_1samp(values, 0).pvalue, rel=0.1, abs=1e-3)
 
 

@@ -24,7 +24,9 @@ from medaudit.tables.tasks.base import Events
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from medaudit.core.arrays import Float64Array
+    from numpy.typing import ArrayLike
+
+    from medaudit.core.arrays import BoolArray, Float64Array
     from medaudit.metrics.calibration import Binning
     from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution
     from medaudit.stats.intervals import Statistic
@@ -140,8 +142,8 @@ def event_measures(event: Events, *, n_bins: int) -> tuple[Measure, ...]:
             for name, statistic in error_estimators(n_bins)
         ),
         Measure("brier_skill_score", brier_skill(event), 1, required_outcomes=sides),
-        Measure("brier_reliability", lambda w: parts(w).reliability, -1, required_outcomes=sides),
-        Measure("brier_resolution", lambda w: parts(w).resolution, 1, required_outcomes=sides),
+        _raised_by_noise("brier_reliability", lambda w: parts(w).reliability, -1, sides),
+        _raised_by_noise("brier_resolution", lambda w: parts(w).resolution, 1, sides),
         Measure(
             "cox_slope", lambda w: cox(w).slope, 0, denominator=outcome, required_outcomes=sides
         ),
@@ -157,6 +159,19 @@ def event_measures(event: Events, *, n_bins: int) -> tuple[Measure, ...]:
             partial(calibration_curves.weighted_spiegelhalter_z, probability, outcome),
             0,
         ),
+    )
+
+
+def _raised_by_noise(
+    name: str, statistic: Statistic, direction: int, required: BoolArray
+) -> Measure:
+    """A part of the Brier loss in bins: of squares, so that noise raises it as it does an ECE."""
+    return Measure(
+        name,
+        statistic,
+        direction,
+        required_outcomes=required,
+        interval_kind="nonnegative_error",
     )
 
 
@@ -221,24 +236,51 @@ def sweep_table(calibrated: Mapping[str, ScoredPredictions], *, seed: int) -> pd
 def floor_table(
     scored: ScoredPredictions, *, n_bins: int, replicates: int, seed: int
 ) -> pd.DataFrame:
-    """ECE that a perfectly calibrated model with the same probabilities would show.
+    """ECE beside that of a perfectly calibrated model with the same probabilities.
 
-    One row per event of the task, and one for the mean over them.
+    One row per event of the task, and one for the mean over them. `p_value` is the share of
+    calibrated outcomes with an ECE at least as large, where outcomes are drawn independently;
+    `p_value_grouped` where those of a group are drawn together, the most dependence there can be.
+    Events are drawn independently of each other.
     """
-    drawn = noise(scored.events, n_bins=n_bins, replicates=replicates, seed=seed)
-    rows = [
-        *zip([event.name for event in scored.events], drawn, strict=True),
-        (MEAN, drawn.mean(axis=0)),
+    observed = [
+        point(measures.ece_measure([event], n_bins=n_bins).statistic, len(scored))
+        for event in scored.events
     ]
+    drawing = partial(noise, scored.events, n_bins=n_bins, replicates=replicates, seed=seed)
+    alone, together = (
+        _with_mean(observed, drawing(groups=groups)) for groups in (None, scored.group_ids)
+    )
+    names = [*(event.name for event in scored.events), MEAN]
     return pd.DataFrame(
         [
-            {"event": name, "mean": float(values.mean()), "p95": float(np.quantile(values, 0.95))}
-            for name, values in rows
+            {
+                "event": name,
+                "ece": one.ece,
+                "mean": one.floor.mean,
+                "p95": one.floor.p95,
+                "p_value": one.p_value,
+                "p_value_grouped": other.p_value,
+            }
+            for name, one, other in zip(names, alone, together, strict=True)
         ]
     )
 
 
-def noise(events: Sequence[Events], *, n_bins: int, replicates: int, seed: int) -> Float64Array:
+def _with_mean(observed: Sequence[float], drawn: Float64Array) -> list[calibration.Consistency]:
+    """Consistency of every event, and of the mean over them."""
+    values, draws = [*observed, float(np.mean(observed))], [*drawn, drawn.mean(axis=0)]
+    return [calibration.consistency(*each) for each in zip(values, draws, strict=True)]
+
+
+def noise(
+    events: Sequence[Events],
+    *,
+    n_bins: int,
+    replicates: int,
+    seed: int,
+    groups: ArrayLike | None = None,
+) -> Float64Array:
     """ECE of every event when outcomes are drawn from the probabilities, (events, replicates)."""
     return np.stack(
         [
@@ -248,6 +290,7 @@ def noise(events: Sequence[Events], *, n_bins: int, replicates: int, seed: int) 
                 replicates=replicates,
                 seed=seed + k,
                 binning=event.binning,
+                groups=groups,
             )
             for k, event in enumerate(events)
         ]
@@ -392,6 +435,7 @@ def headline(summary: pd.DataFrame, floors: pd.DataFrame) -> dict[str, Scalar]:
     for row in row_dicts(floors[floors["event"] == MEAN]):
         scalars[f"{row['calibrator']}_ece_floor_mean"] = float(row["mean"])
         scalars[f"{row['calibrator']}_ece_floor_p95"] = float(row["p95"])
+        scalars[f"{row['calibrator']}_ece_consistency_p"] = float(row["p_value"])
     return scalars
 
 

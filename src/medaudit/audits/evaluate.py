@@ -18,7 +18,7 @@ from medaudit.core.params import Section
 from medaudit.metrics import operating, ranking
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Measure
-from medaudit.stats.delong import auroc_interval
+from medaudit.stats.delong import auroc_interval, clustered_auroc_interval
 from medaudit.stats.weighting import ratio, weighted_mean
 from medaudit.tables import measures, operating_points
 
@@ -386,11 +386,12 @@ def expectation(test: ScoredPredictions, k: int, bootstrap: Bootstrap) -> dict[s
 
 
 def delong(test: ScoredPredictions, k: int, bootstrap: Bootstrap) -> dict[str, Estimate]:
-    """DeLong's interval of the AUROC, which holds only where every group is a single image."""
+    """DeLong's interval of the AUROC beside the bootstrap, of groups where these hold several."""
+    scores, truth, level = test.probabilities[:, k], test.positives[:, k], bootstrap.params.level
     if bootstrap.n_groups < bootstrap.n:
-        return {}
-    truth = test.positives[:, k]
-    found = auroc_interval(test.probabilities[:, k], truth, level=bootstrap.params.level)
+        found = clustered_auroc_interval(scores, truth, test.group_ids, level=level)
+        return {"auroc_clustered": found}
+    found = auroc_interval(scores, truth, level=level)
     rarer = min(int(truth.sum()), int((~truth).sum()))
     return {"auroc_delong": replace(found, n_positive_groups=rarer)}
 

@@ -14,7 +14,7 @@ from medaudit.core.findings import Findings, Scalar, row_dicts
 from medaudit.core.params import Section, each_once
 from medaudit.metrics import ranking, selective, selective_balanced
 from medaudit.stats import bootstrap as bootstrap_module
-from medaudit.stats.bootstrap import Measure, positives_and_negatives, share_of
+from medaudit.stats.bootstrap import Measure, positives_and_negatives, share_measure, share_of
 from medaudit.stats.hypothesis_tests import holm
 from medaudit.stats.weighting import weighted_mean, weighted_ratio
 from medaudit.tables import confidence
@@ -35,7 +35,7 @@ REPORTED = (
     "aurc",
     "excess_aurc",
     "augrc",
-    "balanced_aurc",
+    "balanced_augrc",
     "failure_auroc",
     "coverage",
     "selective_risk",
@@ -71,10 +71,16 @@ def kept_measures(
     everyone, wrong = np.ones_like(kept), risks > 0
     selective_risk = partial(weighted_ratio, kept * risks, kept)
     found = (
-        Measure("coverage", share_of(kept, everyone), 0, interval_kind="proportion"),
-        Measure("risk", partial(weighted_mean, risks), -1),
-        Measure("selective_risk", selective_risk, -1, denominator=kept),
-        share("errors_kept_share", kept & wrong, wrong, -1),
+        Measure(
+            "coverage",
+            share_of(kept, everyone),
+            0,
+            interval_kind="proportion",
+            members=kept,
+        ),
+        Measure("risk", partial(weighted_mean, risks), -1, interval_kind="bounded"),
+        Measure("selective_risk", selective_risk, -1, denominator=kept, interval_kind="bounded"),
+        share_measure("errors_kept_share", kept & wrong, wrong, -1),
     )
     if test.schema.critical_class is None:
         return found
@@ -82,23 +88,12 @@ def kept_measures(
     hits, spared = truth & called, ~truth & ~called
     return (
         *found,
-        share("critical_recall", hits, truth, 1),
-        share("critical_recall_kept", kept & hits, kept & truth, 1),
-        share("critical_call_specificity", spared, ~truth, 1),
-        share("critical_call_specificity_kept", kept & spared, kept & ~truth, 1),
-        share("critical_deferred_share", ~kept & truth, truth, 0),
-        share("critical_missed_share", kept & truth & ~hits, truth, -1),
-    )
-
-
-def share(name: str, members: BoolArray, denominator: BoolArray, direction: int) -> Measure:
-    """Share of `members` in `denominator`."""
-    return Measure(
-        name,
-        share_of(members, denominator),
-        direction,
-        denominator=denominator,
-        interval_kind="proportion",
+        share_measure("critical_recall", hits, truth, 1),
+        share_measure("critical_recall_kept", kept & hits, kept & truth, 1),
+        share_measure("critical_call_specificity", spared, ~truth, 1),
+        share_measure("critical_call_specificity_kept", kept & spared, kept & ~truth, 1),
+        share_measure("critical_deferred_share", ~kept & truth, truth, 0),
+        share_measure("critical_missed_share", kept & truth & ~hits, truth, -1),
     )
 
 
@@ -162,11 +157,11 @@ def per_class_table(test: ScoredPredictions, kept: BoolArray, bootstrap: Bootstr
         row |= counts("n_missed", truth & ~called, kept)
         found = bootstrap.distribution(
             (
-                share("deferred", truth & ~kept, truth, 0),
-                share("recall", truth & called, truth, 1),
-                share("recall_kept", truth & called & kept, truth & kept, 1),
-                share("specificity", ~truth & ~called, ~truth, 1),
-                share("specificity_kept", ~truth & ~called & kept, ~truth & kept, 1),
+                share_measure("deferred", truth & ~kept, truth, 0),
+                share_measure("recall", truth & called, truth, 1),
+                share_measure("recall_kept", truth & called & kept, truth & kept, 1),
+                share_measure("specificity", ~truth & ~called, ~truth, 1),
+                share_measure("specificity_kept", ~truth & ~called & kept, ~truth & kept, 1),
             )
         )
         for what, each in found.items():
@@ -334,7 +329,14 @@ def measures(
     better when lower.
     """
     confidence, strata = test.confidence_score(score), test.strata
-    balanced = partial(selective_balanced.weighted_balanced_aurc, risks, confidence, strata)
+    classes = np.stack([strata == value for value in np.unique(strata)], axis=1)
+    aurc, augrc = (
+        partial(metric, risks, confidence, strata)
+        for metric in (
+            selective_balanced.weighted_balanced_aurc,
+            selective_balanced.weighted_balanced_augrc,
+        )
+    )
     at_coverage = partial(selective.weighted_risk_at_coverage, coverage=params.coverage)
     at_risk = partial(selective.weighted_coverage_at_risk, max_risk=params.max_risk)
     wrong = risks > 0
@@ -342,11 +344,11 @@ def measures(
         Measure("aurc", partial(selective.weighted_aurc, risks, confidence), -1),
         Measure("excess_aurc", partial(selective.weighted_excess_aurc, risks, confidence), -1),
         Measure("augrc", partial(selective.weighted_augrc, risks, confidence), -1),
+        Measure("balanced_augrc", augrc, -1, required_outcomes=classes, interval_kind="bounded"),
+        Measure("balanced_aurc", aurc, -1, required_outcomes=classes, interval_kind="biased"),
+        Measure("risk", partial(weighted_mean, risks), -1, interval_kind="bounded"),
         Measure(
-            "balanced_aurc",
-            balanced,
-            -1,
-            required_outcomes=np.stack([strata == value for value in np.unique(strata)], axis=1),
+            "risk_at_coverage", partial(at_coverage, risks, confidence), -1, interval_kind="bounded"
         ),
         Measure(
             "failure_auroc",
@@ -356,8 +358,6 @@ def measures(
             required_outcomes=positives_and_negatives(wrong),
             interval_kind="auc",
         ),
-        Measure("risk", partial(weighted_mean, risks), -1),
-        Measure("risk_at_coverage", partial(at_coverage, risks, confidence), -1),
         Measure("coverage_at_risk", partial(at_risk, risks, confidence), 1),
     )
 

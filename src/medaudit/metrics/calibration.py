@@ -320,9 +320,61 @@ def ece_noise_floor(
     errors = ece_under_calibration(
         probability, n_bins=n_bins, replicates=replicates, seed=seed, binning=binning
     )
-    if np.isnan(errors).any():
-        return NoiseFloor(math.nan, math.nan)
-    return NoiseFloor(float(errors.mean()), float(np.quantile(errors, 0.95)))
+    return consistency(0.0, errors).floor
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """An ECE beside what a perfectly calibrated model of the same confidences would show.
+
+    Attributes:
+        ece: of the sample.
+        floor: mean and 95th percentile under calibration.
+        p_value: share of calibrated outcomes with an ECE at least as large, (1 + b)/(1 + B).
+    """
+
+    ece: float
+    floor: NoiseFloor
+    p_value: float
+
+
+def ece_consistency(
+    probability: ArrayLike,
+    outcome: ArrayLike,
+    *,
+    n_bins: int = 15,
+    replicates: int = 500,
+    seed: int,
+    binning: Binning = "equal_width",
+    groups: ArrayLike | None = None,
+) -> Consistency:
+    """ECE, its noise floor, and the p-value that the confidences are true; NaN without samples.
+
+    An ECE has no simple interval: noise can only raise it, a bootstrap adds the noise a second
+    time. See `ece_under_calibration` for what is assumed of groups.
+
+    Reference: Bröcker & Smith 2007, Weather Forecast. 22:651-661.
+    """
+    found = ece(probability, outcome, n_bins=n_bins, binning=binning)
+    drawn = ece_under_calibration(
+        probability,
+        n_bins=n_bins,
+        replicates=replicates,
+        seed=seed,
+        binning=binning,
+        groups=groups,
+    )
+    return consistency(found, drawn)
+
+
+def consistency(found: float, drawn: Float64Array) -> Consistency:
+    """An ECE beside draws of it under calibration, (replicates,)."""
+    if math.isnan(found) or np.isnan(drawn).any():
+        return Consistency(found, NoiseFloor(math.nan, math.nan), math.nan)
+    floor = NoiseFloor(float(drawn.mean()), float(np.quantile(drawn, 0.95)))
+    # Equal outcomes may differ by rounding.
+    reached = int((drawn >= found - 1e-12).sum())
+    return Consistency(found, floor, (1 + reached) / (1 + len(drawn)))
 
 
 def ece_under_calibration(
@@ -332,11 +384,17 @@ def ece_under_calibration(
     replicates: int = 500,
     seed: int,
     binning: Binning = "equal_width",
+    groups: ArrayLike | None = None,
 ) -> Float64Array:
     """ECE of outcomes that are drawn from the confidences themselves, (replicates,).
 
     In every replicate each event happens with the probability that was announced (consistency
     resampling). NaN without samples.
+
+    How outcomes of one group hang together cannot be known from single confidences. Without groups
+    they are drawn independently, which understates the noise of images of one patient; with groups
+    one uniform number decides all outcomes of a group, the most dependence that the confidences
+    allow. The truth lies between.
 
     Reference: Bröcker & Smith 2007, Weather Forecast. 22:651-661.
     """
@@ -344,9 +402,12 @@ def ece_under_calibration(
     columns = bin_columns(values, n_bins=n_bins, binning=binning)
     expected = values @ columns
     generator = np.random.default_rng(seed)
+    alone = np.arange(len(values)) if groups is None else np.asarray(groups)
+    names, members = np.unique(alone, return_inverse=True)
 
     def compute(part: Weights) -> Float64Array:
-        outcome = generator.random(part.shape) < values
+        uniform = generator.random((len(part), len(names)))
+        outcome = (uniform if groups is None else uniform[:, members]) < values
         gaps = outcome.astype(np.float64) @ columns - expected
         return ratio(np.abs(gaps).sum(axis=1), len(values))
 

@@ -183,7 +183,8 @@ class CalibrationTest:
 def spiegelhalter(probability: ArrayLike, outcome: ArrayLike) -> CalibrationTest:
     """Spiegelhalter's test that the probabilities are true; it assumes independent cases."""
     z = plain(weighted_spiegelhalter_z, probability, outcome)
-    return CalibrationTest(z, float(2 * norm.sf(abs(z))))
+    # A tail beyond the smallest number is not 0.
+    return CalibrationTest(z, max(float(2 * norm.sf(abs(z))), float(np.finfo(np.float64).tiny)))
 
 
 # Cells that [0, 1] is cut into.

@@ -152,7 +152,17 @@ def npv(
 ) -> Estimate:
     """Share of negatives among those not above the threshold; arguments as in `sensitivity`."""
     truth, values = binary(targets, scores)
-    return _rate(operating.weighted_npv, truth, values, threshold, values <= threshold, options)
+    passed = values <= threshold
+    statistic = partial(operating.weighted_npv, values, truth, threshold=threshold)
+    measure = Measure(
+        "npv",
+        statistic,
+        1,
+        denominator=passed,
+        interval_kind="proportion",
+        required_outcomes=np.column_stack([passed, truth]),
+    )
+    return interval(measure, len(truth), options)
 
 
 def sensitivity_at_specificity(
@@ -194,7 +204,7 @@ def f1(targets: ArrayLike, predictions: ArrayLike, **options: Unpack[IntervalOpt
     """Harmonic mean of precision and recall of the positives; both 0 and 1, (n,)."""
     truth, called = _calls(targets, predictions)
     statistic = _of_positives(classification.f1_per_class, truth, called)
-    return _ranked("f1", statistic, truth, "general", options)
+    return _ranked("f1", statistic, truth, "bounded", options)
 
 
 def accuracy(
@@ -354,5 +364,5 @@ def _macro(
     kept = given.present if classes is None else list(range(len(given.names)))
     truth = np.asarray(given.targets[:, None] == np.array(kept)[None])
     statistic = _of_matrix(partial(mean, classes=kept), given)
-    measure = Measure("macro", statistic, 1, required_outcomes=truth)
+    measure = Measure("macro", statistic, 1, required_outcomes=truth, interval_kind="bounded")
     return interval(measure, len(given.targets), options)

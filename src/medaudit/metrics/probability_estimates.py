@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from medaudit.core.arrays import Float64Array
-    from medaudit.metrics.calibration import Binning, NoiseFloor
+    from medaudit.metrics.calibration import Binning, Consistency, NoiseFloor
     from medaudit.metrics.calibration_curves import CalibrationTest
     from medaudit.metrics.proper import BrierDecomposition
+    from medaudit.stats.bootstrap import IntervalKind
     from medaudit.stats.intervals import Estimate, Statistic
 
 
@@ -112,6 +113,9 @@ def ece(
     **options: Unpack[IntervalOptions],
 ) -> Estimate:
     """Expected calibration error of an event, or of the most probable class; lower is better.
+
+    A value without an interval, as all errors of calibration: noise can only raise them, and no
+    bootstrap interval covers. See `ece_consistency` for what noise alone would show.
 
     Args:
         targets: 0 and 1 for one event, or classes as names or column numbers, (n,).
@@ -208,6 +212,42 @@ def ece_noise_floor(
     )
 
 
+def ece_consistency(
+    targets: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    classes: Sequence[object] | None = None,
+    n_bins: int = 15,
+    binning: Binning = "equal_width",
+    groups: ArrayLike | None = None,
+    replicates: int = 500,
+    seed: int = 20_240,
+) -> Consistency:
+    """ECE, its noise floor, and the p-value that the probabilities are true.
+
+    Args:
+        targets: as in `ece`.
+        probabilities: as in `ece`.
+        classes: as in `ece`.
+        n_bins: as in `ece`.
+        binning: as in `ece`.
+        groups: lesion or patient of every sample, (n,): their outcomes are then drawn together, the
+            most dependence that there can be, for a cautious p-value. Independently by default.
+        replicates: draws of all outcomes.
+        seed: of these draws.
+    """
+    outcome, values = event(targets, probabilities, classes)
+    return calibration.ece_consistency(
+        values,
+        outcome,
+        n_bins=n_bins,
+        replicates=replicates,
+        seed=seed,
+        binning=binning,
+        groups=groups,
+    )
+
+
 @dataclass(frozen=True)
 class CalibrationLine:
     """logit P(y = 1) = intercept + slope · logit p; ideal are 0 and 1."""
@@ -263,7 +303,7 @@ def brier_decomposition(
 
 
 def _error(name: str, statistic: Statistic, n: int, options: IntervalOptions) -> Estimate:
-    """A calibration error, which noise can only raise."""
+    """A calibration error, which noise can only raise: a value without an interval."""
     return interval(Measure(name, statistic, -1, interval_kind="nonnegative_error"), n, options)
 
 
@@ -316,9 +356,12 @@ def balanced_aurc(
     confidence: ArrayLike,
     **options: Unpack[IntervalOptions],
 ) -> Estimate:
-    """AURC where every class of the truth, (n,), weighs the same."""
+    """AURC where every class of the truth, (n,), weighs the same; no interval, take balanced AUGRC.
+
+    It grows with n: among the few most confident cases a rare class is absent or right by chance.
+    """
     metric = selective_balanced.weighted_balanced_aurc
-    return _balanced(metric, targets, risks, confidence, options)
+    return _balanced(metric, targets, risks, confidence, options, kind="biased")
 
 
 def balanced_augrc(
@@ -380,10 +423,12 @@ def _balanced(
     risks: ArrayLike,
     confidence: ArrayLike,
     options: IntervalOptions,
+    *,
+    kind: IntervalKind = "bounded",
 ) -> Estimate:
     losses, trust = _losses(risks, confidence)
     given = classes_of(targets, targets, None)
     same_length(given.targets, losses, what="risks")
     statistic = partial(metric, losses, trust, np.asarray(given.targets))
-    measure = Measure("balanced", statistic, -1, required_outcomes=given.truth)
+    measure = Measure("balanced", statistic, -1, required_outcomes=given.truth, interval_kind=kind)
     return interval(measure, len(losses), options)

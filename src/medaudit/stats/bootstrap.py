@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from medaudit.core.params import Section
+from medaudit.stats import few_groups
 from medaudit.stats.bca import bca_from
 from medaudit.stats.intervals import (
     Difference,
@@ -21,9 +22,9 @@ from medaudit.stats.intervals import (
     expanded,
     on_logit_scale,
     point,
-    recentred,
     resolved,
     wilson,
+    without_interval,
 )
 from medaudit.stats.weighting import Resamples, cluster_resamples, weighted_ratio
 
@@ -33,13 +34,21 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from medaudit.core.arrays import BoolArray, Float64Array
+    from medaudit.stats.weighting import Indices
 
 # auc                an area under a ROC curve: smooth in the weights, its error is skewed near 1.
-# smooth             varies smoothly with the weights, so that a jackknife of it makes sense.
+# smooth             varies smoothly with the weights, so that a jackknife of it makes sense; in
+#                    [0, 1], where it is Wilson's interval at 0 and 1.
 # proportion         a share of the cases in `denominator`: at 0 and 1 it has a Wilson interval.
-# nonnegative_error  noise can only raise it, so its bootstrap interval is recentred.
+# bounded            a mean of shares, or of numbers in [0, 1]: at 0 and 1 as a proportion.
+# nonnegative_error  noise can only raise it, so no interval of it covers: value alone.
+# biased             its expectation moves with the size of the sample: value alone.
 # general            none of these.
-IntervalKind = Literal["auc", "smooth", "proportion", "nonnegative_error", "general"]
+IntervalKind = Literal[
+    "auc", "smooth", "proportion", "bounded", "nonnegative_error", "biased", "general"
+]
+VALUE_ALONE: tuple[IntervalKind, ...] = ("nonnegative_error", "biased")
+IN_UNIT: tuple[IntervalKind, ...] = ("auc", "smooth", "proportion", "bounded")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,10 @@ class Measure:
         denominator: the samples that the value rests on, (n,); all of them if `None`.
         interval_kind: what is known of its sampling error; see `IntervalKind`.
         required_outcomes: (n, m) booleans, each column the samples of one outcome that the measure
-            needs, such as the positives, and the negatives, of every output. The rarest limits it.
+            needs, such as the positives, and the negatives, of every output. Of a measure with a
+            denominator the rarest limits it; of a mean over outcomes each by its share of the
+            variance (Satterthwaite).
+        members: the samples that a share counts, (n,); `None` of other measures.
     """
 
     name: str
@@ -63,11 +75,17 @@ class Measure:
     denominator: BoolArray | None = None
     interval_kind: IntervalKind = "general"
     required_outcomes: BoolArray | None = None
+    members: BoolArray | None = None
 
     @property
     def n_positive(self) -> int | None:
         """How many samples the value rests on, where these are not all."""
         return None if self.denominator is None else int(self.denominator.sum())
+
+    @property
+    def share(self) -> tuple[BoolArray | None, BoolArray | None]:
+        """What a share counts, and among which samples."""
+        return self.members, self.denominator
 
 
 def positives_and_negatives(truth: BoolArray) -> BoolArray:
@@ -84,6 +102,20 @@ def share_of(members: BoolArray, denominator: BoolArray) -> Statistic:
         denominator: (n,) booleans.
     """
     return partial(weighted_ratio, members & denominator, denominator)
+
+
+def share_measure(
+    name: str, members: BoolArray, denominator: BoolArray, direction: int = 1
+) -> Measure:
+    """Share of `members` in `denominator`, (n,) booleans each, as a measure."""
+    return Measure(
+        name,
+        share_of(members, denominator),
+        direction,
+        denominator=denominator,
+        interval_kind="proportion",
+        members=members,
+    )
 
 
 Method = Literal["adjusted", "percentile", "bca"]
@@ -111,45 +143,63 @@ class IntervalParams(Section):
 class BootstrapDistribution:
     """A measure's value, its bootstrap replicates, and what they rest on.
 
-    Args:
+    Attributes:
         measure: what was measured.
         value: on the sample itself.
         replicates: (replicates,); NaN where the measure is undefined.
-        n_independent: groups that limit the value: those of the rarest required outcome, or those
-            of the denominator.
-        n_positive_groups: groups that hold these cases, where they are not all.
+        supports: numbers of the groups behind each part of it: of its rarest outcome where it has a
+            denominator, of every outcome of a mean, of all groups else.
+        n_positive_groups: groups that hold its rarest outcome, where they are not all.
     """
 
     measure: Measure
     value: float
     replicates: Float64Array
-    n_independent: int
+    supports: tuple[Indices, ...]
     n_positive_groups: int | None = None
+
+    @property
+    def n_independent(self) -> int:
+        """Groups of the part that has the fewest."""
+        return min((len(groups) for groups in self.supports), default=0)
 
     def minus(self, other: BootstrapDistribution) -> BootstrapDistribution:
         """This minus the other, replicate by replicate; a change has no interval kind of its own.
 
         For the interval and the p-value of one difference take `Bootstrap.paired`.
         """
+        kind = self.measure.interval_kind
         return replace(
             self,
-            measure=replace(self.measure, interval_kind="general"),
+            measure=replace(
+                self.measure, interval_kind=kind if kind in VALUE_ALONE else "general", members=None
+            ),
             value=self.value - other.value,
             replicates=self.replicates - other.replicates,
+            supports=_distinct((*self.supports, *other.supports)),
+            n_positive_groups=_fewest(self, other),
         )
 
 
 def mean_distribution(parts: Sequence[BootstrapDistribution]) -> BootstrapDistribution:
-    """The mean of several measures of one kind, replicate by replicate.
-
-    It rests on as few groups as the part that rests on the fewest.
-    """
+    """The mean of several measures, replicate by replicate; it rests on all that they rest on."""
     return replace(
         parts[0],
+        measure=replace(parts[0].measure, members=None),
         value=float(np.mean([part.value for part in parts])),
         replicates=np.asarray(np.mean([part.replicates for part in parts], axis=0)),
-        n_independent=min(part.n_independent for part in parts),
+        supports=_distinct([groups for part in parts for groups in part.supports]),
+        n_positive_groups=_fewest(*parts),
     )
+
+
+def _distinct(supports: Iterable[Indices]) -> tuple[Indices, ...]:
+    return tuple({groups.tobytes(): groups for groups in supports}.values())
+
+
+def _fewest(*parts: BootstrapDistribution) -> int | None:
+    known = [part.n_positive_groups for part in parts if part.n_positive_groups is not None]
+    return min(known, default=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,13 +244,14 @@ class Bootstrap:
 
     def replicate(self, measure: Measure) -> BootstrapDistribution:
         """Evaluate a measure on the sample itself and on every resample."""
-        n_independent, n_positive_groups = self._groups_behind(measure)
+        supports = self._supports(measure)
+        everyone = measure.required_outcomes is None and measure.denominator is None
         return BootstrapDistribution(
             measure=measure,
             value=point(measure.statistic, self.n),
             replicates=measure.statistic(self.resamples.weights),
-            n_independent=n_independent,
-            n_positive_groups=n_positive_groups,
+            supports=supports,
+            n_positive_groups=None if everyone else min(map(len, supports), default=0),
         )
 
     def distribution(self, measures: Iterable[Measure]) -> dict[str, BootstrapDistribution]:
@@ -210,16 +261,18 @@ class Bootstrap:
     def interval(self, measure: Measure | BootstrapDistribution) -> Estimate:
         """The value with its interval.
 
-        Recentred for errors that noise can only raise; Wilson's for a share of 0 or 1, where every
-        resample says the same. All others by the method of the parameters; see `IntervalParams`.
+        None for kinds in `VALUE_ALONE`; Wilson's where a measure in [0, 1] is 0 or 1 and where all
+        resamples of a share agree; none where those of another measure do, which is no certainty.
+        All others by the method of the parameters; see `IntervalParams`.
         """
         found = self._replicated(measure)
         kind, estimate = found.measure.interval_kind, self._percentiles(found)
-        if kind == "nonnegative_error":
-            return recentred(estimate, found.replicates)
-        at_the_bound = estimate.low == estimate.high or estimate.value in (0, 1)
-        if kind == "proportion" and at_the_bound:
-            return self._of_groups(estimate)
+        if kind in VALUE_ALONE:
+            return without_interval(estimate)
+        if few_groups.constant(found.replicates):
+            at_the_bound = kind in IN_UNIT and estimate.value in (0, 1)
+            known = at_the_bound or kind == "proportion"
+            return self._of_groups(estimate) if known else without_interval(estimate)
         return METHODS[self.params.method](self, estimate, found)
 
     def paired(
@@ -227,10 +280,13 @@ class Bootstrap:
     ) -> Difference:
         """First minus second on the same resamples, as wide as few groups ask for.
 
-        Percentiles as they are where the method is not `adjusted`: a difference of two correlated
-        values has no BCa interval here.
+        Two shares of the same cases that differ in few groups are compared by the signs of these.
+        Another difference that all resamples agree on has no interval, but of a measure with
+        itself. Percentiles as they are where the method is not `adjusted`: a difference of two
+        correlated values has no BCa interval here.
         """
         one, other = self._replicated(first), self._replicated(second)
+        change = one.minus(other)
         found = difference_from(
             one.value,
             other.value,
@@ -241,21 +297,51 @@ class Bootstrap:
             level=self.params.level,
             n_positive=one.measure.n_positive,
         )
+        found = replace(found, n_positive_groups=change.n_positive_groups)
+        if first is second:
+            return found
+        if change.measure.interval_kind in VALUE_ALONE:
+            return without_interval(found)
+        changes = few_groups.contributions(one.measure.share, other.measure.share, self.resamples)
+        if changes is not None and math.isfinite(found.low):
+            return self._of_shares(found, change, changes)
+        return self._widened(found, change, moderated=one.measure.interval_kind in IN_UNIT)
+
+    def _of_shares(
+        self, found: Difference, change: BootstrapDistribution, changes: Float64Array
+    ) -> Difference:
+        widened = self._widened(found, change, moderated=True)
+        count = np.count_nonzero(changes)
+        if count >= few_groups.FEW_CHANGES or (count and self.params.method != "adjusted"):
+            return widened
+        n_groups, level = change.n_independent, self.params.level
+        return few_groups.few_changes(widened, changes, n_groups=n_groups, level=level)
+
+    def _widened(
+        self, found: Difference, change: BootstrapDistribution, *, moderated: bool
+    ) -> Difference:
+        if few_groups.constant(change.replicates):
+            p_value = 1.0 if abs(found.value) <= few_groups.ROUNDING_SLACK else math.nan
+            return replace(without_interval(found), p_value=p_value)
         if self.params.method != "adjusted":
             return found
-        changes = one.replicates - other.replicates
-        fewest = min(one.n_independent, other.n_independent)
-        found = expanded(found, changes, n_independent=fewest, level=self.params.level)
-        return resolved(found, changes, n_independent=fewest)
+        reach = asdict(self.spread(change, moderated=moderated))
+        deciding = few_groups.deciding(change.replicates, self.resamples)
+        found = replace(found, n_deciding=deciding)
+        found = expanded(found, change.replicates, level=self.params.level, **reach)
+        return resolved(found, change.replicates, **reach)
+
+    def spread(self, found: BootstrapDistribution, *, moderated: bool = False) -> few_groups.Spread:
+        """Degrees of freedom of the variance of replicates; see `few_groups.spread`."""
+        return few_groups.spread(
+            found.supports, found.replicates, self.resamples, moderated=moderated
+        )
 
     def share(self, members: BoolArray, *, denominator: BoolArray | None = None) -> Estimate:
         """Share of `members` in all samples, or in those of `denominator`, with its interval."""
-        under = np.ones_like(members) if denominator is None else denominator
-        statistic = share_of(members, under)
-        measure = Measure(
-            "share", statistic, 0, denominator=denominator, interval_kind="proportion"
-        )
-        return self.interval(measure)
+        everyone = np.ones_like(members)
+        measure = share_measure("share", members, everyone if denominator is None else denominator)
+        return self.interval(replace(measure, denominator=denominator))
 
     def _replicated(self, measure: Measure | BootstrapDistribution) -> BootstrapDistribution:
         return self.replicate(measure) if isinstance(measure, Measure) else measure
@@ -277,26 +363,24 @@ class Bootstrap:
         ends = wilson(round(estimate.value * n), n, level=self.params.level)
         return replace(estimate, low=ends.low, high=ends.high, method=ends.method)
 
-    def _groups_behind(self, measure: Measure) -> tuple[int, int | None]:
-        """Groups that limit a measure, and groups of its cases where these are not all."""
+    def _supports(self, measure: Measure) -> tuple[Indices, ...]:
+        """Groups behind a measure, as `BootstrapDistribution.supports` has them."""
         if measure.required_outcomes is not None:
-            counts = (self._n_groups_of(rows) for rows in measure.required_outcomes.T)
-            rarest = min(counts, default=0)
-            return rarest, rarest
-        if measure.denominator is not None:
-            count = self._n_groups_of(measure.denominator)
-            return count, count
-        return self.n_groups, None
+            sets = _distinct(self._groups_of(rows) for rows in measure.required_outcomes.T)
+            mean = measure.denominator is None
+            return sets if mean or not sets else (min(sets, key=len),)
+        everyone = np.ones(self.n, dtype=bool)
+        return (self._groups_of(everyone if measure.denominator is None else measure.denominator),)
 
-    def _n_groups_of(self, rows: BoolArray) -> int:
-        return len(np.unique(self.resamples.groups[rows]))
+    def _groups_of(self, rows: BoolArray) -> Indices:
+        return np.unique(self.resamples.groups[rows])
 
 
 def adjusted(bootstrap: Bootstrap, plain: Estimate, found: BootstrapDistribution) -> Estimate:
     """For few groups: expanded percentiles, or the logit scale for areas under ROC curves."""
     widen = on_logit_scale if found.measure.interval_kind == "auc" else expanded
-    level = bootstrap.params.level
-    return widen(plain, found.replicates, n_independent=found.n_independent, level=level)
+    reach = asdict(bootstrap.spread(found, moderated=found.measure.interval_kind in IN_UNIT))
+    return widen(plain, found.replicates, level=bootstrap.params.level, **reach)
 
 
 def percentile(_bootstrap: Bootstrap, plain: Estimate, _found: BootstrapDistribution) -> Estimate:
@@ -328,6 +412,7 @@ METHODS: dict[Method, Callable[[Bootstrap, Estimate, BootstrapDistribution], Est
 # Below so many groups of positives, intervals cover less often than they promise
 # (benchmarks/coverage.py).
 FEW_POSITIVE_GROUPS = 25
+FEW_DECIDING = 25  # Groups that make a change, the same.
 
 
 def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | str | None]:
@@ -352,7 +437,11 @@ def caution(estimate: Estimate) -> str:
         return "undefined"
     if estimate.n_positive_groups is not None and estimate.n_positive_groups < FEW_POSITIVE_GROUPS:
         return "few_positive_groups"
-    return "undefined_replicates" if estimate.incomplete else ""
+    if estimate.n_deciding is not None and estimate.n_deciding < FEW_DECIDING:
+        return "few_deciding_groups"
+    if estimate.incomplete:
+        return "undefined_replicates"
+    return "" if math.isfinite(estimate.low) else "no_interval"
 
 
 def with_interval(name: str, estimate: Estimate) -> dict[str, float]:

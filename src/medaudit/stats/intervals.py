@@ -17,7 +17,6 @@ from medaudit.stats.weighting import Resamples
 Statistic = Callable[[NDArray[Any]], Float64Array]
 
 PERCENTILE = "cluster_bootstrap_percentile"
-RECENTRED = "cluster_bootstrap_recentred"
 NO_INTERVAL = "none"
 
 # Where more replicates than this lack a class, the others are a selection and no sample.
@@ -25,6 +24,9 @@ MAX_UNDEFINED = 0.1
 
 # Where more than this lack one, the estimate says so.
 REPORT_UNDEFINED = 0.01
+
+# No tail of a fitted distribution is known to be smaller; tables keep six decimals.
+SMALLEST_P = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class Estimate:
         method: how the interval was made.
         undefined_share: share of the replicates in which the statistic is undefined.
         n_positive_groups: groups that hold these positives.
+        n_deciding: effective number of groups that make the variance of a difference.
     """
 
     value: float
@@ -52,6 +55,7 @@ class Estimate:
     method: str
     undefined_share: float
     n_positive_groups: int | None = None
+    n_deciding: float | None = None
 
     @property
     def incomplete(self) -> bool:
@@ -115,19 +119,6 @@ def estimate_from(
         method=PERCENTILE if math.isfinite(low) else NO_INTERVAL,
         undefined_share=_undefined_share(values),
     )
-
-
-def recentred(found: Estimate, replicates: ArrayLike, *, floor: float = 0.0) -> Estimate:
-    """The interval moved by the bootstrap's bias, so that it lies around the value.
-
-    For statistics that noise can only raise, such as an ECE: a resample is noisier than the sample,
-    its values lie too high by about mean(replicates) − value (Efron & Tibshirani 1993, chapter 10).
-    """
-    if not math.isfinite(found.low):
-        return found
-    bias = float(np.nanmean(np.asarray(replicates, dtype=np.float64))) - found.value
-    low, high = max(floor, found.low - bias), max(floor, found.high - bias)
-    return replace(found, low=low, high=high, method=RECENTRED)
 
 
 def difference(
@@ -262,86 +253,107 @@ AnyEstimate = TypeVar("AnyEstimate", Estimate, Difference)
 
 
 def expanded(
-    found: AnyEstimate, replicates: ArrayLike, *, n_independent: int, level: float = 0.95
+    found: AnyEstimate,
+    replicates: ArrayLike,
+    *,
+    degrees: float,
+    level: float = 0.95,
+    stretch: float = 1.0,
 ) -> AnyEstimate:
-    """The percentile interval read further out: at Φ(∓√(N/(N − 1))·t), t of N − 1 degrees.
+    """The percentile interval read further out: at Φ(∓√((v + 1)/v)·t), t of v degrees of freedom.
 
     The p-value of a difference moves along, so that it stays the level at which the interval just
-    touches 0. With 5 groups the ends are the 0.1 % and the 99.9 % quantile; with fewer they lie
-    beyond 1,000 replicates, whose range is then too narrow. No interval and no p-value with fewer
-    than two groups. Other than percentile intervals stay as they are.
+    touches 0. With 4 degrees the ends are the 0.1 % and the 99.9 % quantile; with fewer they lie
+    beyond 1,000 replicates, whose range is then too narrow. No interval and no p-value without a
+    degree of freedom. Other than percentile intervals stay as they are.
 
     Args:
         found: from `estimate_from` or `difference_from`.
         replicates: those that it was made of.
-        n_independent: N, groups that the statistic rests on.
+        degrees: v, of freedom of the variance of the replicates; groups − 1 of a single share.
         level: nominal coverage.
+        stretch: factor of the reach of both ends.
 
     Reference: Hesterberg 2015, Am. Stat. 69:371-386 (expanded percentile interval).
     """
     if not _of_percentiles(found):
         return found
-    if n_independent < 2:
-        return _without(found)
+    if degrees <= 0:
+        return without_interval(found)
     values = _defined(replicates)
-    tail = norm.sf(_reach(n_independent, level))
+    tail = norm.sf(stretch * _reach(degrees, level))
     low, high = (float(end) for end in np.quantile(values, [tail, 1 - tail]))
     moved = replace(found, low=low, high=high, method=EXPANDED)
     if isinstance(moved, Difference):
-        return replace(moved, p_value=_expanded_p_value(moved.p_value, n_independent))
+        return replace(moved, p_value=_expanded_p_value(moved.p_value, degrees, stretch))
     return moved
 
 
-def resolved(found: Difference, replicates: ArrayLike, *, n_independent: int) -> Difference:
+def resolved(
+    found: Difference, replicates: ArrayLike, *, degrees: float, stretch: float = 1.0
+) -> Difference:
     """A p-value below what the number of replicates can resolve, where none lies beyond 0.
 
     B replicates on one side of 0 say p <= 2/(B + 1) and no more, which a correction for many
-    comparisons makes useless. Only there the p-value is that of Student's t with N − 1 degrees for
-    value / (s √(N/(N − 1))), s the standard deviation of the replicates, and never a larger one
-    than before. Without spread it stays as it is.
+    comparisons makes useless. Only there the p-value is that of Student's t with v degrees of
+    freedom for value / (s √((v + 1)/v)), s the standard deviation of the replicates times
+    `stretch`: never a larger one than before, and never below `SMALLEST_P`. Without spread it stays
+    as it is.
     """
     values = _defined(replicates)
-    if not math.isfinite(found.p_value) or n_independent < 2 or not len(values):
+    if not math.isfinite(found.p_value) or degrees <= 0 or not len(values):
         return found
-    spread = float(values.std()) * math.sqrt(n_independent / (n_independent - 1))
+    spread = stretch * float(values.std()) * math.sqrt((degrees + 1) / degrees)
     if min((values <= 0).sum(), (values >= 0).sum()) > 0 or spread == 0:
         return found
-    by_t = float(2 * t.sf(abs(found.value) / spread, n_independent - 1))
+    by_t = positive(float(2 * t.sf(abs(found.value) / spread, degrees)))
     return replace(found, p_value=min(found.p_value, by_t))
 
 
-def on_logit_scale(
-    found: Estimate, replicates: ArrayLike, *, n_independent: int, level: float = 0.95
-) -> Estimate:
-    """Interval of a value v in [0, 1]: logit v ± √(N/(N − 1))·t·s/(v(1 − v)), turned back.
+def positive(p_value: float) -> float:
+    """A p-value that is not 0: that of a tail beyond all data is known to be small, and no more."""
+    return max(p_value, SMALLEST_P)
 
-    s is the standard deviation of the replicates and t has N − 1 degrees of freedom. The interval
-    stays inside [0, 1] and leans away from the nearer end, as the error of an AUROC does. At v = 0
-    or 1, where replicates cannot vary, it is Wilson's of 0 or N cases: a mean of numbers in [0, 1]
-    varies no more than a share does. No interval with fewer than two groups otherwise. Other than
+
+def on_logit_scale(
+    found: Estimate,
+    replicates: ArrayLike,
+    *,
+    degrees: float,
+    level: float = 0.95,
+    stretch: float = 1.0,
+) -> Estimate:
+    """Interval of a value A in [0, 1]: logit A ± √((v + 1)/v)·t·s/(A(1 − A)), turned back.
+
+    s is the standard deviation of the replicates and t has v degrees of freedom. The interval
+    stays inside [0, 1] and leans away from the nearer end, as the error of an AUROC does. At 0 and
+    1, where replicates cannot vary, it is Wilson's of v + 1 cases: a mean of numbers in [0, 1]
+    varies no more than a share does. No interval without a degree of freedom otherwise. Other than
     percentile intervals stay as they are, and so do those whose replicates are all equal.
 
     Args:
         found: from `estimate_from`.
         replicates: those that it was made of.
-        n_independent: N, groups that the statistic rests on.
+        degrees: v, of freedom of the variance of the replicates; groups − 1 of a single class.
         level: nominal coverage.
+        stretch: factor of the reach of both ends.
 
     Reference: Kottas, Kuss & Zapf 2014, BMC Med. Res. Methodol. 14:26 (logit scale); Hesterberg
-    2015 (t and √(N/(N − 1))).
+    2015 (t and √((v + 1)/v)).
     """
     value = found.value
     if not _of_percentiles(found) or not 0 <= value <= 1:
         return found
     if value in (0, 1):
-        ends = wilson(round(value * n_independent), n_independent, level=level)
+        n = round(degrees) + 1
+        ends = wilson(round(value * n), n, level=level)
         return replace(found, low=ends.low, high=ends.high, method=ends.method)
-    if n_independent < 2:
-        return _without(found)
+    if degrees <= 0:
+        return without_interval(found)
     spread = float(_defined(replicates).std())
     if spread == 0:
         return found
-    reach = _reach(n_independent, level) * spread / (value * (1 - value))
+    reach = stretch * _reach(degrees, level) * spread / (value * (1 - value))
     low, high = (float(expit(logit(value) + sign * reach)) for sign in (-1, 1))
     return replace(found, low=low, high=high, method=LOGIT_T)
 
@@ -355,20 +367,21 @@ def _defined(replicates: ArrayLike) -> Float64Array:
     return values[np.isfinite(values)]
 
 
-def _reach(n_independent: int, level: float) -> float:
+def _reach(degrees: float, level: float) -> float:
     """Bootstrap standard deviations from the value to an end."""
     if not 0 < level < 1:
         raise ValueError(f"level: expected a number between 0 and 1, got {level}")
-    quantile = float(t.ppf((1 + level) / 2, n_independent - 1))
-    return quantile * math.sqrt(n_independent / (n_independent - 1))
+    quantile = float(t.ppf((1 + level) / 2, degrees))
+    return quantile * math.sqrt((degrees + 1) / degrees)
 
 
-def _expanded_p_value(p_value: float, n_independent: int) -> float:
+def _expanded_p_value(p_value: float, degrees: float, stretch: float) -> float:
     """The level whose expanded interval ends where the percentile interval of `p_value` does."""
-    deviations = float(norm.isf(p_value / 2)) / math.sqrt(n_independent / (n_independent - 1))
-    return float(2 * t.sf(deviations, n_independent - 1))
+    deviations = float(norm.isf(p_value / 2)) / (stretch * math.sqrt((degrees + 1) / degrees))
+    return float(2 * t.sf(deviations, degrees))
 
 
-def _without(found: AnyEstimate) -> AnyEstimate:
+def without_interval(found: AnyEstimate) -> AnyEstimate:
+    """The value alone: ends and p-value NaN, method "none"."""
     bare = replace(found, low=math.nan, high=math.nan, method=NO_INTERVAL)
     return replace(bare, p_value=math.nan) if isinstance(bare, Difference) else bare

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medaudit.metrics import calibration, ranking, selective
-from medaudit.stats.bootstrap import Measure, positives_and_negatives, share_of
+from medaudit.stats.bootstrap import Measure, positives_and_negatives, share_measure, share_of
 from medaudit.stats.weighting import by_chunks, ratio, weighted_mean, weighted_sums
 
 if TYPE_CHECKING:
@@ -62,10 +62,15 @@ def macro_measures(scored: ScoredPredictions) -> tuple[Measure, ...]:
             required_outcomes=both,
             interval_kind="smooth",
         ),
-        Measure("macro_f1", _mean_f1(truth, predicted), 1, required_outcomes=both),
-        Measure("macro_sensitivity", sensitivity, 1, required_outcomes=truth),
-        Measure("macro_specificity", specificity, 1, required_outcomes=~truth),
+        _mean_measure("macro_f1", _mean_f1(truth, predicted), both),
+        _mean_measure("macro_sensitivity", sensitivity, truth),
+        _mean_measure("macro_specificity", specificity, ~truth),
     )
+
+
+def _mean_measure(name: str, statistic: Statistic, required: BoolArray) -> Measure:
+    """A mean over outputs of shares, or of F1, of which each outcome in the columns has a part."""
+    return Measure(name, statistic, 1, required_outcomes=required, interval_kind="bounded")
 
 
 def ece_measure(events: Sequence[Events], *, n_bins: int = ECE_BINS, name: str = "ece") -> Measure:
@@ -170,13 +175,13 @@ def per_output_measures(scored: ScoredPredictions, k: int) -> tuple[Measure, ...
     return (
         _ranking("auroc", _auroc(scored, k), truth, interval_kind="auc"),
         _ranking("auprc", _auprc(scored, k), truth, interval_kind="smooth"),
-        _ranking("f1", _f1(scored, k), truth, interval_kind="general"),
-        _proportion("recall", share_of(hits, truth), truth),
-        _proportion("precision", share_of(hits, predicted), predicted),
-        _proportion("sensitivity", frozen_sensitivity(scored, k), truth),
-        _proportion("specificity", frozen_specificity(scored, k), ~truth),
-        _proportion("ppv", _rate(scored, k, truth, flagged), flagged),
-        _proportion("npv", _rate(scored, k, ~truth, ~flagged), ~flagged),
+        _ranking("f1", _f1(scored, k), truth, interval_kind="bounded"),
+        share_measure("recall", hits, truth),
+        share_measure("precision", hits, predicted),
+        _rate("sensitivity", frozen_sensitivity(scored, k), flagged & truth, truth),
+        _rate("specificity", frozen_specificity(scored, k), ~flagged & ~truth, ~truth),
+        _rate("ppv", _at(scored, k, truth, flagged), flagged & truth, flagged),
+        _npv(scored, k, ~flagged & ~truth, ~flagged),
     )
 
 
@@ -194,23 +199,29 @@ def _ranking(
     )
 
 
-def _proportion(name: str, statistic: Statistic, denominator: BoolArray) -> Measure:
-    return Measure(name, statistic, 1, denominator=denominator, interval_kind="proportion")
+def _rate(name: str, statistic: Statistic, members: BoolArray, denominator: BoolArray) -> Measure:
+    """A share at a frozen threshold, undefined where there is none."""
+    return replace(share_measure(name, members, denominator), statistic=statistic)
+
+
+def _npv(scored: ScoredPredictions, k: int, members: BoolArray, denominator: BoolArray) -> Measure:
+    """It errs by the positives that are missed, so that it rests on these too, rare as they are."""
+    found = _rate("npv", _at(scored, k, ~scored.positives[:, k], denominator), members, denominator)
+    required = np.column_stack([denominator, scored.positives[:, k]])
+    return replace(found, required_outcomes=required)
 
 
 def frozen_sensitivity(scored: ScoredPredictions, k: int) -> Statistic:
     """Sensitivity of output k at its frozen threshold."""
-    return _rate(scored, k, scored.above_threshold[:, k], scored.positives[:, k])
+    return _at(scored, k, scored.above_threshold[:, k], scored.positives[:, k])
 
 
 def frozen_specificity(scored: ScoredPredictions, k: int) -> Statistic:
     """Specificity of output k at its frozen threshold."""
-    return _rate(scored, k, ~scored.above_threshold[:, k], ~scored.positives[:, k])
+    return _at(scored, k, ~scored.above_threshold[:, k], ~scored.positives[:, k])
 
 
-def _rate(
-    scored: ScoredPredictions, k: int, members: BoolArray, denominator: BoolArray
-) -> Statistic:
+def _at(scored: ScoredPredictions, k: int, members: BoolArray, denominator: BoolArray) -> Statistic:
     """Share of the members; undefined where no threshold could be chosen."""
     if np.isnan(scored.thresholds[k]):
         return lambda weights: np.full(len(weights), np.nan)

@@ -153,10 +153,10 @@ class TestWorked:
         found = self.audit()
         risk = np.array([0.0, 1, 0, 1] * 2)
         confidence = np.array([0.95, 0.85, 0.75, 0.55] * 2)
-        expected = selective_balanced.weighted_balanced_aurc(
+        expected = selective_balanced.weighted_balanced_augrc(
             risk, confidence, np.array([NV, NV, MEL, MEL] * 2), np.ones((1, 8))
         )
-        assert found.scalars["balanced_aurc"] == pytest.approx(expected[0])
+        assert found.scalars["balanced_augrc"] == pytest.approx(expected[0])
 
 
 def sure_and_wrong(n=400):
@@ -259,10 +259,10 @@ class TestSeveralLabels:
 
     def test_strata_are_studies_with_and_without_findings(self):
         found = defer(self.table(), POINTS, SelectiveParams(false_negative_weight=1))
-        expected = selective_balanced.weighted_balanced_aurc(
+        expected = selective_balanced.weighted_balanced_augrc(
             np.array([2 / 3, 0]), np.array([0.432, 0.504]), np.array([1, 0]), np.ones((1, 2))
         )
-        assert found.scalars["balanced_aurc"] == pytest.approx(expected[0], rel=1e-6)
+        assert found.scalars["balanced_augrc"] == pytest.approx(expected[0], rel=1e-6)
 
     def test_labels_of_a_study_are_called_at_their_frozen_thresholds(self):
         strict = dataclasses.replace(POINTS, thresholds=(0.95, 0.95, 0.95))

@@ -78,6 +78,46 @@ def test_noise_floor_is_deterministic_and_zero_for_certain_forecasts() -> None:
     assert calibration.ece_noise_floor([0.0, 1.0, 1.0], seed=0) == calibration.NoiseFloor(0.0, 0.0)
 
 
+def test_consistency_of_calibrated_outcomes_is_uniform() -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 300)
+    p_values = [
+        calibration.ece_consistency(
+            confidence, rng.random(300) < confidence, replicates=99, seed=k
+        ).p_value
+        for k in range(300)
+    ]
+    # 5 % and 50 % of 300, two standard errors either way.
+    assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(0.05, abs=0.026)
+    assert np.mean(np.array(p_values) <= 0.5) == pytest.approx(0.5, abs=0.06)
+
+
+def test_consistency_by_hand() -> None:
+    # Certain and right: every draw has an ECE of 0, so has the sample.
+    sure = calibration.ece_consistency([1.0, 1.0], [1, 1], replicates=9, seed=0)
+    assert (sure.ece, sure.floor, sure.p_value) == (0, calibration.NoiseFloor(0, 0), 1)
+    # Certain and wrong: none of 9 draws is as far off.
+    wrong = calibration.ece_consistency([1.0, 1.0], [0, 0], replicates=9, seed=0)
+    assert (wrong.ece, wrong.p_value) == (1, pytest.approx(1 / 10))
+
+
+def test_groups_that_are_drawn_together_raise_the_floor() -> None:
+    rng = np.random.default_rng(1)
+    confidence, groups = np.repeat(rng.uniform(0.5, 1, 100), 4), np.repeat(np.arange(100), 4)
+    alone, together, single = (
+        calibration.ece_under_calibration(confidence, replicates=500, seed=2, groups=ids).mean()
+        for ids in (None, groups, np.arange(400))
+    )
+    # Four equal outcomes have four times the variance of four independent ones.
+    assert together == pytest.approx(2 * alone, rel=0.1)
+    assert single == pytest.approx(alone, rel=0.05)
+
+
+def test_consistency_of_no_samples_is_undefined() -> None:
+    found = calibration.ece_consistency([], [], seed=0)
+    assert math.isnan(found.p_value)
+
+
 def test_noise_floor_of_no_samples_is_undefined() -> None:
     floor = calibration.ece_noise_floor([], seed=0)
     assert math.isnan(floor.mean)

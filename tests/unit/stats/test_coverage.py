@@ -67,7 +67,7 @@ def test_few_positive_groups_need_the_form_for_small_samples() -> None:
         replicates = auroc(resamples.weights)
         sizes = {"n": resamples.n, "n_groups": resamples.n_groups}
         plain = estimate_from(points_of(auroc, resamples.n), replicates, **sizes)
-        wider = on_logit_scale(plain, replicates, n_independent=sample.positive_groups)
+        wider = on_logit_scale(plain, replicates, degrees=sample.positive_groups - 1)
         held += [made.low <= truth <= made.high for made in (plain, wider)]
     percentile, logit_t = held / DATA_SETS
     assert percentile < 0.87

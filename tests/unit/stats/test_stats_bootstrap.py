@@ -17,7 +17,7 @@ from medaudit.stats.bootstrap import (
     positives_and_negatives,
     share_of,
 )
-from medaudit.stats.intervals import EXPANDED, LOGIT_T, PERCENTILE, RECENTRED
+from medaudit.stats.intervals import EXPANDED, LOGIT_T, NO_INTERVAL, PERCENTILE
 from medaudit.stats.weighting import weighted_mean, weighted_ratio
 
 N = 60
@@ -51,7 +51,9 @@ def auroc():
         ("general", (EXPANDED, PERCENTILE, PERCENTILE)),
         ("smooth", (EXPANDED, PERCENTILE, BCA)),
         ("proportion", (EXPANDED, PERCENTILE, PERCENTILE)),
-        ("nonnegative_error", (RECENTRED, RECENTRED, RECENTRED)),
+        ("bounded", (EXPANDED, PERCENTILE, PERCENTILE)),
+        ("nonnegative_error", (NO_INTERVAL, NO_INTERVAL, NO_INTERVAL)),
+        ("biased", (NO_INTERVAL, NO_INTERVAL, NO_INTERVAL)),
     ],
 )
 def test_the_kind_and_the_method_decide_the_interval(kind, methods):
@@ -99,8 +101,16 @@ def test_a_subset_is_paired_with_the_whole():
 
 
 def test_a_difference_of_a_measure_with_itself_is_nothing():
-    found = over().paired(auroc(), auroc())
+    same = auroc()
+    found = over().paired(same, same)
     assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+
+
+def test_resamples_that_agree_are_no_certainty():
+    """Two models that rank alike here may rank otherwise elsewhere."""
+    found = over().paired(auroc(), auroc())
+    assert (found.value, found.p_value, found.method) == (0, 1, NO_INTERVAL)
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_a_change_has_no_scale_of_its_own():

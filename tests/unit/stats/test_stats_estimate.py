@@ -50,23 +50,6 @@ def test_too_many_undefined_replicates_leave_no_interval_and_no_p_value() -> Non
     assert math.isnan(intervals.bootstrap_p_value(50.0, replicates))
 
 
-def test_recentring_moves_the_interval_by_the_bias() -> None:
-    # replicates 2, 3, 4 around a value of 1: bias 3 - 1 = 2
-    made = intervals.estimate_from(1.0, [2.0, 3.0, 4.0], n=3, n_groups=3)
-    moved = intervals.recentred(made, [2.0, 3.0, 4.0])
-    assert (moved.low, moved.high) == pytest.approx((made.low - 2, made.high - 2))
-    assert intervals.recentred(made, [9.0, 9.0, 9.0]).low == 0
-
-
-@pytest.mark.parametrize(
-    ("value", "replicates"), [(math.nan, [1.0, 2.0]), (1.0, [math.nan, math.nan]), (1.0, [])]
-)
-def test_no_interval_where_something_is_undefined(value: float, replicates: list[float]) -> None:
-    made = intervals.estimate_from(value, replicates, n=2, n_groups=2)
-    assert math.isnan(made.low)
-    assert math.isnan(made.high)
-
-
 def test_estimate_takes_value_and_replicates_from_one_statistic() -> None:
     resamples = cluster_resamples(["a", "a", "b", "c"], replicates=500, seed=0)
     made = intervals.estimate(mean, resamples)

@@ -30,7 +30,7 @@ AREAS = (
     "aurc",
     "excess_aurc",
     "augrc",
-    "balanced_aurc",
+    "balanced_augrc",
     "risk_at_coverage",
     "coverage_at_risk",
 )

@@ -89,12 +89,14 @@ class Multiclass:
                 lambda w: classification.balanced_accuracy(counts(w), classes=kept),
                 1,
                 required_outcomes=truth,
+                interval_kind="bounded",
             ),
             Measure(
                 "accuracy",
                 lambda w: classification.accuracy(counts(w)),
                 1,
                 interval_kind="proportion",
+                members=stated.argmax(axis=1) == targets,
             ),
             Measure(
                 "matthews_correlation",

@@ -102,8 +102,15 @@ class Multilabel:
                 _balanced_accuracy(truth[:, kept], predicted[:, kept]),
                 1,
                 required_outcomes=positives_and_negatives(truth[:, kept]),
+                interval_kind="bounded",
             ),
-            Measure("exact_match", partial(weighted_mean, right), 1, interval_kind="proportion"),
+            Measure(
+                "exact_match",
+                partial(weighted_mean, right),
+                1,
+                interval_kind="proportion",
+                members=right > 0,
+            ),
         )
 
     def losses(self, predictions: Predictions) -> tuple[Measure, ...]:
