@@ -286,10 +286,10 @@ def audits(
     """
     test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
     bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
-    edges = slices.freeze(role.table.rows, params.slice)
+    cut = slices.freeze(role.table.rows, params.slice, calibration=role)
     rule = selective_audit.freeze(role, params.selective)
     jobs: dict[str, Callable[[], Findings]] = {
-        "slice": lambda: slices.audit(test, edges, params.slice, bootstrap),
+        "slice": lambda: slices.audit(test, cut, params.slice, bootstrap),
         "calibrate": lambda: calibrate_audit.audit(test, fitted, params.calibrate, bootstrap),
         "selective": lambda: selective_audit.audit(test, rule, params.selective, bootstrap),
         "evaluate": lambda: evaluate_audit.audit(test, points, params.evaluate, bootstrap),

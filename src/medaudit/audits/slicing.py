@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medaudit.core.errors import DataError, listed
 from medaudit.core.params import Section, each_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from medaudit.core.arrays import BoolArray, Float64Array
 
@@ -32,6 +32,7 @@ SLICE_METRICS = (
     "mean_confidence",
 )
 OPTIONAL = ("dataset", "lesion_area")
+MOST_CONFIRMATORY = 3
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,9 @@ class SliceParams(Section):
         min_size: samples that a slice must have.
         min_positives: cases that a measure of positives must rest on.
         max_share: of the test role, above which a slice is the whole.
-        primary: the measure of charts and headlines.
-        tested: measures whose gaps get p-values; the primary one and accuracy if empty.
+        confirmatory: up to three columns, named beforehand, whose slices are one family with a
+            common error; the first three columns if empty. All others are explored.
+        margin: difference to the rest that would not matter, as a share.
     """
 
     section = "slice"
@@ -57,21 +59,39 @@ class SliceParams(Section):
     min_size: int = Field(30, ge=2)
     min_positives: int = Field(10, ge=1)
     max_share: float = Field(0.9, gt=0, le=1)
-    primary: str = "critical_sensitivity"
-    tested: tuple[str, ...] = ()
+    confirmatory: tuple[str, ...] = Field((), max_length=MOST_CONFIRMATORY)
+    margin: float = Field(0.1, gt=0, lt=1)
 
-    @field_validator("columns")
+    @field_validator("columns", "confirmatory")
     @classmethod
     def _once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
         return each_once(columns)
 
-    @field_validator("primary", "tested")
-    @classmethod
-    def _known(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        names = (value,) if isinstance(value, str) else each_once(value)
-        if not set(names) <= set(SLICE_METRICS):
-            raise ValueError(f"expected {', '.join(SLICE_METRICS)}")
-        return value
+    @model_validator(mode="after")
+    def _known(self) -> SliceParams:
+        unknown = [name for name in self.confirmatory if name not in self.all_columns]
+        if unknown:
+            raise ValueError(
+                f"confirmatory: {listed(unknown)} stands neither under columns nor under quantiles"
+            )
+        return self
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """Columns cut by value and at quantiles, each once."""
+        return tuple(dict.fromkeys([*self.columns, *self.quantiles]))
+
+    @property
+    def confirmed(self) -> tuple[str, ...]:
+        """Columns of the confirmatory family: those named, or else the first three."""
+        return self.confirmatory or self.all_columns[:MOST_CONFIRMATORY]
+
+    def cutting(self, columns: Sequence[str], quantiles: Mapping[str, int]) -> SliceParams:
+        """The parameters for other columns; those confirmatory that are among them stay so."""
+        known = {*columns, *quantiles}
+        kept = tuple(name for name in self.confirmatory if name in known)
+        changes = {"columns": tuple(columns), "quantiles": dict(quantiles), "confirmatory": kept}
+        return self.model_copy(update=changes)
 
 
 @dataclass(frozen=True)
@@ -89,10 +109,15 @@ class Slice:
             f"{self.column} {self.name}" if self.name[0] in "<>[(" else f"{self.column}={self.name}"
         )
 
+    @property
+    def words(self) -> str:
+        """The slice in words."""
+        return self.label
+
 
 def absent_columns(rows: pd.DataFrame, params: SliceParams) -> tuple[str, ...]:
     """Named columns that this data set lacks, where it may lack them."""
-    wanted = dict.fromkeys([*params.columns, *params.quantiles])
+    wanted = params.all_columns
     absent = tuple(name for name in wanted if name in OPTIONAL and name not in rows)
     for name in absent:
         log.warning("slice column %s is not in this data set; it is left out", name)
@@ -103,7 +128,7 @@ def without(params: SliceParams, absent: tuple[str, ...]) -> SliceParams:
     """The parameters without these columns."""
     columns = tuple(name for name in params.columns if name not in absent)
     quantiles = {name: bins for name, bins in params.quantiles.items() if name not in absent}
-    return params.model_copy(update={"columns": columns, "quantiles": quantiles})
+    return params.cutting(columns, quantiles)
 
 
 @dataclass(frozen=True)
