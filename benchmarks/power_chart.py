@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from scipy.stats import binomtest
 
 from medaudit.core.files import atomic, write_text
@@ -14,6 +13,7 @@ from medaudit.report import style
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     from matplotlib.axes import Axes
 
 SENSITIVITY = "critical_sensitivity"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from medaudit.audits import slice_tests, slicing
-from medaudit.audits.slice_tests import STANDARDISED, SliceTests, shares_of
+from medaudit.audits.slice_tests import SliceTests, shares_of
 from medaudit.audits.slicing import (
     SLICE_METRICS,
     Slice,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import ScoredPredictions
 
 POSITIVE_BOUND = ("critical_auroc", "critical_sensitivity")
+RATES = ("sensitivity", "specificity")
 VERDICTS = ("worse", "better", "within_margin", "undecided")
 COLUMNS = (
     "column",
@@ -61,7 +62,7 @@ COLUMNS = (
     *slice_tests.COLUMNS,
 )
 PRIMARY_COLUMNS = (
-    *("metric", "output", "column", "slice", "value", "lo", "hi", "n", "n_positive"),
+    *("metric", "output", "column", "slice", "value", "low", "high", "n", "n_positive"),
     *("gap", "gap_low", "gap_high", "p_adjusted", "family", "verdict"),
 )
 REFUSED_COLUMNS = ("column", "slice", "n", "n_positive", "reason")
@@ -120,7 +121,7 @@ def audit(
     found = slice_table(SliceComparison(test, shares, params, bootstrap), tests)
     named = list(slices(test.table.rows, frozen.edges, without(params, absent)))
     refused = refusal_table(test, named, params, shares=shares, absent=absent)
-    series = {"slices": found, "refused": refused, "primary": primary_table(found, shares)}
+    series = {"slices": found, "refused": refused, "primary": primary_table(found)}
     scalars = headline(found, shares, n_slices=len(tests.measured), n_refused=len(refused))
     return Findings(scalars, series)
 
@@ -363,13 +364,17 @@ def undefined(weights: Float64Array) -> Float64Array:
     return np.full(len(weights), np.nan)
 
 
-def primary_table(found: pd.DataFrame, shares: Sequence[Share]) -> pd.DataFrame:
-    """Sensitivity and specificity of every slice, in the columns of the slice chart."""
-    primary = [name for name in primaries(shares) if name != STANDARDISED]
+def primary_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Sensitivity and specificity of every slice, in the columns of the slice chart.
+
+    Those of the critical class, or else their means over labels.
+    """
+    names = [f"{of}_{rate}" for of in ("critical", "macro") for rate in RATES]
+    critical = found["metric"].isin(names[: len(RATES)]).any()
+    primary = names[: len(RATES)] if critical else names[len(RATES) :]
     chosen = found[found["metric"].isin(primary)].dropna(subset=["value"])
     ordered = chosen.sort_values("metric", kind="stable", key=lambda m: m.map(primary.index))
-    renamed = ordered.rename(columns={"low": "lo", "high": "hi"})
-    return renamed[list(PRIMARY_COLUMNS)].reset_index(drop=True)
+    return ordered[list(PRIMARY_COLUMNS)].reset_index(drop=True)
 
 
 def primaries(shares: Sequence[Share]) -> list[str]:
