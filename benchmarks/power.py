@@ -1,6 +1,6 @@
 """How often are planted failures found, and how often is one called that was not planted?
 
-python -m benchmarks.power                  in full: an hour on one core
+python -m benchmarks.power                  in full: ten minutes on an idle core
 python -m benchmarks.power --quick          10 worlds a cell, one minute
 python -m benchmarks.power --draw-only      table and chart again, from the CSV that is there
 

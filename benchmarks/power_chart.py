@@ -113,7 +113,7 @@ def _beside(found: pd.DataFrame) -> str:
 def draw_chart(found: pd.DataFrame, folder: Path) -> None:
     """Recovery by procedure, recovery by lesions, and false calls where nothing is planted."""
     with style.styled():
-        figure, axes = style.canvas(style.FULL, 2.6, rows=1, columns=3)
+        figure, axes = style.canvas(style.FULL, 3.2, rows=1, columns=3)
         draw_procedures(found, axes[0])
         draw_lesions(found, axes[1])
         draw_errors(null_rates(found), axes[2])
@@ -137,24 +137,29 @@ def _curve(
 def _recovery_axes(ax: Axes) -> None:
     ax.set_ylim(-0.02, 1.02)
     ax.set_xticks([20, 30, 40])
-    ax.set_xlabel("planted drop of sensitivity, points")
+    ax.set_xlabel("drop of sensitivity, points")
     ax.set_ylabel("worlds in which it is found")
+
+
+def _legend(ax: Axes) -> None:
+    """Below the panel: curves of high power fill its upper part, others its lower one."""
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=5.5)
 
 
 def draw_procedures(found: pd.DataFrame, ax: Axes) -> None:
     """The procedures at 19 melanoma lesions."""
-    ax.set_title("19 melanoma lesions in the slice")
+    ax.set_title("19 lesions, by procedure")
     cells = _confirmed(found)
     for name, (label, colour, marker, dashes) in PROCEDURES.items():
         own = cells[(cells["procedure"] == name) & (cells["lesions"] == 19)]
         _curve(own, ax, colour=colour, marker=marker, dashes=dashes, label=label)
     _recovery_axes(ax)
-    ax.legend(loc="upper left", fontsize=5.5)
+    _legend(ax)
 
 
 def draw_lesions(found: pd.DataFrame, ax: Axes) -> None:
     """The product by the number of lesions, and in an exploratory column."""
-    ax.set_title("The product")
+    ax.set_title("Product, by lesions")
     cells = found[(found["procedure"] == "product") & (found["metric"] == SENSITIVITY)]
     cells = cells.dropna(subset=["recovery"])
     for lesions, (marker, dashes) in LESIONS.items():
@@ -164,7 +169,7 @@ def draw_lesions(found: pd.DataFrame, ax: Axes) -> None:
     explored = cells[cells["family"] == "exploratory"]
     _curve(explored, ax, colour="#AA3377", marker="D", dashes=":", label="40, exploratory column")
     _recovery_axes(ax)
-    ax.legend(loc="lower right", fontsize=5.5)
+    _legend(ax)
 
 
 def _confirmed(found: pd.DataFrame) -> pd.DataFrame:
@@ -174,7 +179,7 @@ def _confirmed(found: pd.DataFrame) -> pd.DataFrame:
 
 def draw_errors(rates: pd.DataFrame, ax: Axes) -> None:
     """Share of null worlds with a call; the line is the nominal 5 %."""
-    ax.set_title("Nothing planted: any slice called")
+    ax.set_title("Nothing planted")
     shown = rates.iloc[::-1].reset_index(drop=True)
     ax.axvline(0.05, color="#8899aa", linewidth=0.8)
     for place, row in shown.iterrows():
@@ -189,4 +194,4 @@ def draw_errors(rates: pd.DataFrame, ax: Axes) -> None:
     ]
     ax.set_yticks(range(len(shown)), labels=labels, fontsize=5)
     ax.set_xlim(0, 0.16)
-    ax.set_xlabel("share of worlds")
+    ax.set_xlabel("worlds with a false call")
