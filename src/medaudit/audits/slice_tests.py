@@ -97,7 +97,7 @@ class Share:
         both = np.isin(every, kinds[mask]) & np.isin(every, kinds[~mask])
         weights = np.where(both, self.weights, 0.0)
         statistic = partial(standardised, right, kinds[mask], weights)
-        return Measure(self.metric, statistic, 1)
+        return Measure(self.metric, statistic, 1, interval_kind="proportion")
 
 
 def standardised(

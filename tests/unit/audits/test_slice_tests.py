@@ -127,6 +127,7 @@ class TestVerdicts:
         for metric in ("accuracy", "standardised_accuracy", METRIC):
             row = at(rows, slice="sex=female", metric=metric)
             assert row["value"] == 1
+            assert row["low"] < row["high"]
             assert row["gap_low"] < row["gap"] < row["gap_high"]
 
 
