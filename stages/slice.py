@@ -16,12 +16,13 @@ def main() -> None:
     """Cut slices with edges from the train role and score them; then look without being told."""
     params, intervals = load(SliceParams), load(IntervalParams)
     rows = manifest.read_manifest(PREPARED)
-    test = ScoredPredictions(
-        predictions.read(CLEAN).role("test"), operating_points.read(OPERATING_POINTS)
+    clean, points = predictions.read(CLEAN), operating_points.read(OPERATING_POINTS)
+    test, calibration = (
+        ScoredPredictions(clean.role(role), points) for role in ("test", "calibration")
     )
     bootstrap = Bootstrap.of_groups(test.group_ids, intervals)
-    edges = slices.freeze(rows[rows["role"] == "train"], params)
-    found = slices.audit(test, edges, params, bootstrap)
+    frozen = slices.freeze(rows[rows["role"] == "train"], params, calibration=calibration)
+    found = slices.audit(test, frozen, params, bootstrap)
     findings.write(findings.together(found, *unnamed(test, bootstrap)), "slice")
 
 

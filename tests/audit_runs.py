@@ -37,9 +37,9 @@ def stress(clean, corrupted, points, intervals=FEW, *, baseline=None):
 
 
 def slice_up(clean, points, train_rows, params, intervals=FEW):
-    test = ScoredPredictions(clean.role("test"), points)
-    edges = slices.freeze(train_rows, params)
-    return slices.audit(test, edges, params, over(test, intervals))
+    test, role = (ScoredPredictions(clean.role(r), points) for r in ("test", "calibration"))
+    frozen = slices.freeze(train_rows, params, calibration=role)
+    return slices.audit(test, frozen, params, over(test, intervals))
 
 
 def calibrate(clean, params, intervals=FEW, *, fitted=None):

@@ -295,10 +295,12 @@ def audits(
         ScoredPredictions(table, points) for table in (clean.role("test"), frozen_on(clean))
     )
     bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
-    edges = slices.freeze(role.table.rows, params.slice)
+    # A cross-fitted role is the test role itself: its positives are there already.
+    pooled = None if FOLD in clean.rows else role
+    cut = slices.freeze(role.table.rows, params.slice, calibration=pooled)
     rule = selective_audit.freeze(role, params.selective)
     jobs: dict[str, Callable[[], Findings]] = {
-        "slice": lambda: slices.audit(test, edges, params.slice, bootstrap),
+        "slice": lambda: slices.audit(test, cut, params.slice, bootstrap),
         "calibrate": lambda: calibrate_audit.audit(test, fitted, params.calibrate, bootstrap),
         "selective": lambda: selective_audit.audit(test, rule, params.selective, bootstrap),
         "evaluate": lambda: evaluate_audit.audit(test, points, params.evaluate, bootstrap),

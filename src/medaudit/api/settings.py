@@ -128,10 +128,11 @@ def refuse_unknown(content: Mapping[str, Any], *, source: Path) -> None:
 def sliced(content: Mapping[str, Any], asked: Asked, *, source: Path) -> SliceParams:
     """What is sliced: the columns that were asked for, or else those of the file."""
     found = dict(content)
-    found.setdefault("primary", "critical_sensitivity" if asked.critical else "macro_sensitivity")
     if asked.slices:
         columns = [name for name in asked.slices if name not in asked.quantiles]
-        found |= {"columns": columns, "quantiles": dict(asked.quantiles)}
+        named = [name for name in found.get("confirmatory") or () if name in asked.slices]
+        changes = {"quantiles": dict(asked.quantiles), "confirmatory": named}
+        found |= {"columns": columns, **changes}
     return parse(SliceParams, {"slice": found}, source=source)
 
 

@@ -49,6 +49,7 @@ OPTIONAL = (
     "lesion_contrast",
     "touches_border",
 )
+MOST_CONFIRMATORY = 3
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,9 @@ class SliceParams(Section):
         min_size: samples that a slice must have.
         min_positives: cases that a measure of positives must rest on.
         max_share: of the test role, above which a slice is the whole.
-        primary: the measure of charts and headlines.
-        tested: measures whose gaps get p-values; the primary one and accuracy if empty.
+        confirmatory: up to three columns, named beforehand, whose slices are one family with a
+            common error; the first three columns if empty. All others are explored.
+        margin: difference to the rest that would not matter, as a share.
     """
 
     section = "slice"
@@ -77,21 +79,22 @@ class SliceParams(Section):
     min_size: int = Field(30, ge=2)
     min_positives: int = Field(10, ge=1)
     max_share: float = Field(0.9, gt=0, le=1)
-    primary: str = "critical_sensitivity"
-    tested: tuple[str, ...] = ()
+    confirmatory: tuple[str, ...] = Field((), max_length=MOST_CONFIRMATORY)
+    margin: float = Field(0.1, gt=0, lt=1)
 
-    @field_validator("columns")
+    @field_validator("columns", "confirmatory")
     @classmethod
     def _once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
         return each_once(columns)
 
-    @field_validator("primary", "tested")
-    @classmethod
-    def _known(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        names = (value,) if isinstance(value, str) else each_once(value)
-        if not set(names) <= set(SLICE_METRICS):
-            raise ValueError(f"expected {', '.join(SLICE_METRICS)}")
-        return value
+    @model_validator(mode="after")
+    def _known(self) -> SliceParams:
+        unknown = [name for name in self.confirmatory if name not in self.all_columns]
+        if unknown:
+            raise ValueError(
+                f"confirmatory: {listed(unknown)} stands neither under columns nor under quantiles"
+            )
+        return self
 
     @model_validator(mode="after")
     def _crossed(self) -> SliceParams:
@@ -110,12 +113,22 @@ class SliceParams(Section):
         """Columns cut by value and at quantiles, each once."""
         return tuple(dict.fromkeys([*self.columns, *self.quantiles]))
 
+    @property
+    def confirmed(self) -> tuple[str, ...]:
+        """Columns of the confirmatory family: those named, or else the first three."""
+        return self.confirmatory or self.all_columns[:MOST_CONFIRMATORY]
+
     def cutting(self, columns: Sequence[str], quantiles: Mapping[str, int]) -> SliceParams:
-        """The parameters for other columns; pairs that are among them stay crossed."""
+        """The parameters for other columns; what is confirmatory or crossed among them stays so."""
         known = {*columns, *quantiles}
-        crossed = tuple(pair for pair in self.crossed if set(pair) <= known)
-        changes = {"columns": tuple(columns), "quantiles": dict(quantiles), "crossed": crossed}
-        return self.model_copy(update=changes)
+        return self.model_copy(
+            update={
+                "columns": tuple(columns),
+                "quantiles": dict(quantiles),
+                "confirmatory": tuple(name for name in self.confirmatory if name in known),
+                "crossed": tuple(pair for pair in self.crossed if set(pair) <= known),
+            }
+        )
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def read(
         evaluate=source.section(
             EvaluateParams, specificity=bundle.points.specificity, threshold_uncertainty=False
         ),
-        slice=slicing(source.section(SliceParams), bundle, labels),
+        slice=slicing(source.section(SliceParams), labels),
         calibrate=source.section(CalibrateParams, methods=tuple(bundle.calibrators)),
         selective=deferring(source.section(SelectiveParams), bundle),
         report=source.section(ReportParams),
@@ -107,17 +107,11 @@ def usual_group(path: Path | None, *, beside: Path) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def slicing(asked: SliceParams, bundle: DeploymentBundle, labels: Labels) -> SliceParams:
+def slicing(asked: SliceParams, labels: Labels) -> SliceParams:
     """Image statistics and the columns of the table, with sizes and bins as asked."""
     numbers = (*STATISTICS, *labels.by_quantile)
-    critical = bundle.schema.critical_class is not None
-    return asked.model_copy(
-        update={
-            "columns": labels.by_value,
-            "quantiles": {name: asked.quantiles.get(name, BINS) for name in numbers},
-            "primary": "critical_sensitivity" if critical else "macro_sensitivity",
-        }
-    )
+    quantiles = {name: asked.quantiles.get(name, BINS) for name in numbers}
+    return asked.cutting(labels.by_value, quantiles)
 
 
 def deferring(asked: SelectiveParams, bundle: DeploymentBundle) -> SelectiveParams:
@@ -182,12 +176,12 @@ def audits(
     """The audits of the pipeline, each with its stage; nothing is chosen or fitted anew."""
     test = ScoredPredictions(table.role("test"), bundle.points)
     bootstrap = Bootstrap.of_groups(test.group_ids, params.intervals)
-    edges = slices.freeze(edges_from(bundle.train, labels), params.slice)
+    frozen = slices.freeze(edges_from(bundle.train, labels), params.slice)
     rule = bundle.deferral
     deferral = FrozenDeferral(rule.score, {rule.score: rule.threshold}, rule.coverage)
     return [
         ("evaluate", evaluate.audit(test, bundle.points, params.evaluate, bootstrap)),
-        ("slice", slices.audit(test, edges, params.slice, bootstrap)),
+        ("slice", slices.audit(test, frozen, params.slice, bootstrap)),
         ("calibrate", calibrate.audit(test, bundle.calibrators, params.calibrate, bootstrap)),
         ("selective", selective.audit(test, deferral, params.selective, bootstrap)),
     ]

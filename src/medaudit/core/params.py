@@ -20,6 +20,12 @@ RENAMED = {
     "stress.reference": "stress.baseline_model",
 }
 
+# Keys of earlier versions that nothing takes the place of, and why.
+GONE = {
+    "slice.primary": "sensitivity and specificity lead together",
+    "slice.tested": "sensitivity, specificity and standardised accuracy are tested",
+}
+
 
 class Section(BaseModel):
     """One section of `params.yaml`; unknown keys are refused and values cannot be changed."""
@@ -77,6 +83,8 @@ def _explain(model: type[Section], error: ValidationError) -> str:
     key = ".".join([model.section, *(str(part) for part in first["loc"])])
     if key in RENAMED:
         return f"`{key}` is now called `{RENAMED[key]}`; rename it"
+    if key in GONE:
+        return f"`{key}` is gone, {GONE[key]}; remove it"
     if first["type"] == "extra_forbidden":
         known = _keys(model, first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)

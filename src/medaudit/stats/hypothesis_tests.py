@@ -1,14 +1,15 @@
-"""P-values of a family of comparisons, adjusted. NaN stays NaN and is no member of the family."""
+"""Families of comparisons: adjusted p-values, shrunk effects, trends. NaN is no member."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 from scipy.stats import kendalltau
 
-from medaudit.core.arrays import BoolArray, Float64Array
-from medaudit.stats.intervals import Statistic
+from medaudit.core.arrays import Float64Array
 
 
 def holm(p_values: ArrayLike) -> Float64Array:
@@ -46,61 +47,77 @@ def _ordered(p_values: ArrayLike) -> tuple[Float64Array, NDArray[np.intp], Float
     return values, family, values[family]
 
 
-Ints = NDArray[np.intp]
+@dataclass(frozen=True, eq=False)
+class ShrunkEffects:
+    """Effects of one family drawn towards 0 as far as they are noise.
 
-
-def permuted_masks(
-    mask: ArrayLike, group_ids: ArrayLike, *, replicates: int, seed: int
-) -> BoolArray:
-    """Masks (replicates, n) in which groups of equal size have exchanged their memberships.
-
-    The pattern of membership inside a group (all, none, the first three rows) moves as a whole to
-    another group of its size, so rows of one group stay as alike as they were, and as many rows are
-    members of each mask. A group of a size that no other has keeps its own: with sizes that differ
-    much the test loses power, not its level.
+    Attributes:
+        value: (m,) posterior means.
+        low: (m,) lower ends of equal-tailed posterior intervals.
+        high: (m,) upper ends.
+        p_beyond: (m,) posterior probability of an effect above the margin.
+        spread: posterior mean of the standard deviation of the true effects; NaN without effects.
     """
-    members = np.asarray(mask, dtype=bool)
-    _, groups = np.unique(np.asarray(group_ids), return_inverse=True)
-    sizes = np.bincount(groups)
-    by_group = np.argsort(groups, kind="stable")
-    firsts = np.cumsum(sizes) - sizes
-    ranked = np.argsort(sizes, kind="stable")
-    pattern = members[_rows(ranked, by_group, firsts, sizes)]
-    generator = np.random.default_rng(seed)
-    masks = np.empty((replicates, len(members)), dtype=bool)
-    for row in masks:
-        shuffled = np.lexsort((generator.random(len(sizes)), sizes))
-        row[_rows(shuffled, by_group, firsts, sizes)] = pattern
-    return masks
+
+    value: Float64Array
+    low: Float64Array
+    high: Float64Array
+    p_beyond: Float64Array
+    spread: float
 
 
-def _rows(order: Ints, by_group: Ints, firsts: Ints, sizes: Ints) -> Ints:
-    """Row numbers of groups in that order, one group after the other."""
-    lengths = sizes[order]
-    starts = np.cumsum(lengths) - lengths
-    places = np.repeat(firsts[order] - starts, lengths) + np.arange(lengths.sum())
-    return np.asarray(by_group[places])
+def shrink(
+    effects: ArrayLike, errors: ArrayLike, *, margin: float, level: float = 0.95
+) -> ShrunkEffects:
+    """Partial pooling of effects that are 0 on average: true effects ~ N(0, τ²), estimates normal.
 
+    τ is averaged over its posterior under a uniform prior on (0, 1]. A point estimate such as
+    DerSimonian & Laird's is 0 for most families of 2 to 5 effects, and would then be certain that
+    none differs. NaN stays NaN and is no member of the family.
 
-def gap_p_value(statistic: Statistic, mask: ArrayLike, masks: BoolArray) -> float:
-    """Two-sided p-value of statistic(members) − statistic(others) being 0.
+    Args:
+        effects: (m,) differences of numbers in [0, 1].
+        errors: (m,) standard errors, above 0.
+        margin: effect of which the probability of a larger one is asked.
+        level: of the posterior intervals.
 
-    (1 + #|permuted gap| ≥ |gap|) / (1 + P) over the P permutations in which the gap is defined; NaN
-    if it is undefined in the sample. Exact up to the draw of permutations when membership says
-    nothing about the rows, also where a part has few positives or none wrong (Good 2005).
+    Reference: Gelman 2006, Bayesian Analysis 1:515-534; DerSimonian & Laird 1986.
     """
-    gap = float(_gaps(statistic, np.asarray(mask, dtype=bool)[np.newaxis])[0])
-    permuted = _gaps(statistic, masks)
-    defined = np.abs(permuted[np.isfinite(permuted)])
-    if not math.isfinite(gap) or not len(defined):
-        return math.nan
-    beyond = int((defined >= abs(gap) - 1e-12).sum())
-    return (1 + beyond) / (1 + len(defined))
+    y, s = np.asarray(effects, dtype=np.float64), np.asarray(errors, dtype=np.float64)
+    known = np.isfinite(y) & (s > 0)
+    columns = np.full((4, len(y)), np.nan)
+    if not known.any():
+        return ShrunkEffects(columns[0], columns[1], columns[2], columns[3], math.nan)
+    y, s, tau = y[known], s[known], TAU[:, np.newaxis]
+    total = np.hypot(s, tau)
+    density = -((y / total) ** 2 / 2 + np.log(total)).sum(axis=1)
+    posterior = np.exp(density - density.max())
+    posterior /= posterior.sum()
+    kept = tau**2 / (s**2 + tau**2)
+    means, spreads = kept * y, np.sqrt(kept) * s
+
+    def below(x: Float64Array | float) -> Float64Array:
+        return np.asarray(posterior @ ndtr((x - means) / spreads))
+
+    tail = (1 - level) / 2
+    ends = [_inverse(below, np.full(len(y), end)) for end in (tail, 1 - tail)]
+    columns[:, known] = [posterior @ means, *ends, 1 - below(margin)]
+    mean_spread = float(posterior @ TAU)
+    return ShrunkEffects(columns[0], columns[1], columns[2], columns[3], mean_spread)
 
 
-def _gaps(statistic: Statistic, masks: BoolArray) -> Float64Array:
-    inside = masks.astype(np.uint16)
-    return np.asarray(statistic(inside) - statistic(1 - inside), dtype=np.float64)
+TAU = np.linspace(0, 1, 401)[1:]
+"""Standard deviations of true effects over which `shrink` averages."""
+
+
+def _inverse(cdf: Callable[[Float64Array], Float64Array], p: Float64Array) -> Float64Array:
+    """Where rising functions reach p, for values in [-4, 4], to 1e-9."""
+    low, high = np.full(len(p), -4.0), np.full(len(p), 4.0)
+    for _ in range(33):
+        middle = (low + high) / 2
+        short = cdf(middle) < p
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return np.asarray((low + high) / 2)
 
 
 @dataclass(frozen=True)

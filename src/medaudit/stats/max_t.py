@@ -95,7 +95,8 @@ class JointComparison:
         harm: (m,) in the unit of the measure.
         low: (m,) simultaneous lower ends of the harms.
         high: (m,) simultaneous upper ends.
-        p_value: (m,) one-sided, that there is no harm, each comparison by itself.
+        p_value: (m,) one-sided, that there is no harm, each comparison by itself; 1 where the
+            harm is not above 0.
         p_harm: (m,) one-sided, that there is no harm, for the family.
         p_gain: (m,) the same of gains.
         minimal_detectable: (m,) harms that would have been called with probability `POWER`.
@@ -149,9 +150,14 @@ def compare_jointly(
     draws = np.asarray(null, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistics = np.where(spread > 0, values / spread, np.nan)
-    worse, better = (step_down(s * statistics, s * draws, level=level) for s in (1, -1))
-    low, high = values - worse.quantile * spread, values + better.quantile * spread
-    # Step-down calls a few more than the first step's interval does; their end is then 0 itself.
+    # A difference to the other side is no evidence of this one, wherever its null may lie.
+    worse, better = (
+        step_down(s * statistics, np.maximum(s * draws, 0.0), level=level) for s in (1, -1)
+    )
+    # Where a statistic can take few values its largest one may be no rarity, and no bound.
+    reach = [max(side.quantile, norm.ppf(level)) for side in (worse, better)]
+    low, high = values - reach[0] * spread, values + reach[1] * spread
+    # The test calls a few more than the interval of the first step; their end is then 0 itself.
     low = np.where((worse.adjusted <= 1 - level) & (low < 0), 0.0, low)
     high = np.where((better.adjusted <= 1 - level) & (high > 0), 0.0, high)
     unknown = ~np.isfinite(statistics)
@@ -162,7 +168,7 @@ def compare_jointly(
         p_value=worse.p_values,
         p_harm=worse.adjusted,
         p_gain=better.adjusted,
-        minimal_detectable=np.where(unknown, np.nan, (worse.quantile + norm.ppf(POWER)) * spread),
+        minimal_detectable=np.where(unknown, np.nan, (reach[0] + norm.ppf(POWER)) * spread),
         size=worse.size,
         level=level,
     )

@@ -13,9 +13,7 @@ from medaudit.tables.predictions import Condition
 from medaudit.tables.scoring import ScoredPredictions
 from tests.audit_runs import defer, evaluate, slice_up, stress
 
-SLICES = slicing.SliceParams(
-    columns=("view",), min_size=20, min_positives=3, primary="macro_sensitivity"
-)
+SLICES = slicing.SliceParams(columns=("view",), min_size=20, min_positives=3)
 
 
 @pytest.fixture
@@ -165,13 +163,16 @@ class TestOtherAudits:
         logits[0, hurt] = np.roll(logits[0, hurt], 1, axis=1)
         table = dataclasses.replace(multilabel_table, logits=logits)
         found = slice_up(table, multilabel_points, table.role("train").rows, SLICES)
-        assert found.scalars["worst_macro_sensitivity_slice"] == "view=AP"
-        assert found.scalars["worst_exact_match_slice"] == "view=AP"
+        assert found.scalars["worst_sensitivity_slice"] == "view=AP"
+        assert found.scalars["worst_specificity_slice"] == "view=AP"
+        label = found.scalars["worst_sensitivity_output"]
+        judged = at(found.series["slices"], slice="view=AP", metric="sensitivity", output=label)
+        assert judged["verdict"] == "worse"
+        assert judged["p_adjusted"] <= 0.05
         row = at(found.series["slices"], slice="view=AP", metric="macro_sensitivity")
         assert row["gap_high"] < 0
         row = at(found.series["slices"], slice="view=AP", metric="exact_match")
         assert row["gap_high"] < 0
-        assert row["p_holm"] < 0.05
         assert (found.series["slices"]["metric"] != "accuracy").all()
 
     def test_deferral_knows_every_score(self, multilabel_table, multilabel_points):

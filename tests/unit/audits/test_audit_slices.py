@@ -17,7 +17,7 @@ from tests.audit_runs import slice_up
 
 class TestSlices:
     PARAMS = slicing.SliceParams(
-        columns=("sex",), quantiles={"age": 3}, min_size=20, min_positives=3, primary="accuracy"
+        columns=("sex",), quantiles={"age": 3}, min_size=20, min_positives=3
     )
 
     def audit(self, table, points, params=None):
@@ -29,9 +29,16 @@ class TestSlices:
         hurt = (table.rows["sex"] == "male").to_numpy()
         logits[0, hurt] = np.roll(logits[0, hurt], 1, axis=1)
         found = self.audit(dataclasses.replace(table, logits=logits), points)
-        assert found.scalars["worst_accuracy_slice"] == "sex=male"
-        assert found.scalars["worst_accuracy_gap_ci_high"] < 0
-        assert at(found.series["slices"], slice="sex=male", metric="accuracy")["p_holm"] < 0.05
+        assert found.scalars["worst_standardised_accuracy_slice"] == "sex=male"
+        assert found.scalars["worst_standardised_accuracy_gap_ci_high"] < 0
+        assert found.scalars["worst_standardised_accuracy_verdict"] == "worse"
+        row = at(found.series["slices"], slice="sex=male", metric="standardised_accuracy")
+        assert row["verdict"] == "worse"
+        assert row["p_adjusted"] < 0.05
+        other = at(found.series["slices"], slice="sex=female", metric="standardised_accuracy")
+        assert other["verdict"] == "better"
+        assert found.scalars["n_standardised_accuracy_worse"] == 1
+        assert found.scalars["n_standardised_accuracy_better"] == 1
 
     def test_edges_come_from_train_not_from_test(self, table, points):
         rows = table.rows.copy()

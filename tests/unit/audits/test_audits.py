@@ -130,7 +130,19 @@ class TestParams:
     @pytest.mark.parametrize(
         ("section", "values", "words"),
         [
-            (slicing.SliceParams, {"primary": "aurok"}, "expected accuracy, "),
+            (slicing.SliceParams, {"primary": "accuracy"}, "`slice.primary` is gone"),
+            (slicing.SliceParams, {"tested": []}, "`slice.tested` is gone.*remove it"),
+            (
+                slicing.SliceParams,
+                {"columns": ["sex"], "confirmatory": ["age"]},
+                "age stands neither under columns nor under quantiles",
+            ),
+            (
+                slicing.SliceParams,
+                {"columns": list("abcd"), "confirmatory": list("abcd")},
+                "at most 3 items",
+            ),
+            (slicing.SliceParams, {"margin": 0}, "greater than 0"),
             (slicing.SliceParams, {"columns": ["sex", "sex"]}, "sex stands twice"),
             (slicing.SliceParams, {"quantiles": {"age": 1}}, "greater than or equal to 2"),
             (slicing.SliceParams, {"quantiles": {"age": 21}}, "less than or equal to 20"),

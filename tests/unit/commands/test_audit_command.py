@@ -172,7 +172,6 @@ class TestNumbers:
             quantiles={"age": 2},
             min_size=10,
             min_positives=3,
-            primary="critical_sensitivity" if done.critical else "macro_sensitivity",
         )
         found = slice_up(clean, points, clean.role("calibration").rows, params, **few)
         assert scalars(done, "slice") == on_disk(found)

@@ -2,9 +2,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy.integrate import dblquad
+from scipy.stats import norm
 
 from medaudit.stats import intervals
-from medaudit.stats.hypothesis_tests import benjamini_hochberg, holm, kendall_tau
+from medaudit.stats.hypothesis_tests import benjamini_hochberg, holm, kendall_tau, shrink
 
 
 def test_wilson_of_two_in_thirty_five() -> None:
@@ -83,3 +85,54 @@ def test_no_trend_without_an_order(values: list[float]) -> None:
     assert math.isnan(kendall_tau([1], [1.0]).tau)
     with pytest.raises(ValueError, match="one length"):
         kendall_tau([1, 2], [1.0])
+
+
+class TestShrinkage:
+    def test_one_effect_against_numerical_integration(self):
+        """Posterior mean of the effect by two-dimensional quadrature over effect and spread."""
+
+        def joint(effect, tau):
+            return norm.pdf(0.3, effect, 0.1) * norm.pdf(effect, 0, tau)
+
+        def integral(weight):
+            return dblquad(lambda e, t: weight(e) * joint(e, t), 1e-4, 1, -1.5, 1.5)[0]
+
+        whole = integral(lambda _: 1.0)
+        found = shrink([0.3], [0.1], margin=0.1)
+        assert found.value[0] == pytest.approx(integral(lambda e: e) / whole, abs=2e-3)
+        beyond = integral(lambda e: float(e > 0.1)) / whole
+        assert found.p_beyond[0] == pytest.approx(beyond, abs=5e-3)
+
+    def test_noise_is_drawn_towards_0_and_keeps_its_width(self):
+        found = shrink([0.05, -0.04, 0.03, -0.05], [0.1] * 4, margin=0.1)
+        assert (np.abs(found.value) < 0.03).all()
+        assert (found.high - found.low > 0.05).all()
+
+    def test_large_effects_stay(self):
+        found = shrink([0.5, -0.5, 0.4, -0.4], [0.02] * 4, margin=0.1)
+        assert found.value == pytest.approx([0.5, -0.5, 0.4, -0.4], abs=0.01)
+        assert found.p_beyond == pytest.approx([1, 0, 1, 0], abs=1e-6)
+
+    def test_intervals_hold_the_values_and_never_widen_beyond_those_of_the_estimates(self):
+        generator = np.random.default_rng(0)
+        errors = generator.uniform(0.02, 0.2, 12)
+        found = shrink(generator.normal(0, 0.2, 12), errors, margin=0.1)
+        assert (found.low <= found.value).all()
+        assert (found.value <= found.high).all()
+        assert (found.high - found.low <= 2 * 1.96 * errors + 1e-6).all()
+
+    def test_undefined_effects_are_no_members(self):
+        alone = shrink([0.2, -0.1], [0.1, 0.1], margin=0.1)
+        found = shrink([0.2, np.nan, -0.1], [0.1, 0.1, 0.1], margin=0.1)
+        assert found.value[[0, 2]] == pytest.approx(alone.value)
+        assert np.isnan([found.value[1], found.low[1], found.p_beyond[1]]).all()
+        assert np.isnan(shrink([np.nan], [0.1], margin=0.1).spread)
+
+    def test_intervals_cover_what_was_drawn(self):
+        generator = np.random.default_rng(1)
+        covered = []
+        for _ in range(400):
+            true = generator.normal(0, 0.1, 5)
+            found = shrink(generator.normal(true, 0.1), np.full(5, 0.1), margin=0.1)
+            covered.append((found.low <= true) & (true <= found.high))
+        assert np.mean(covered) == pytest.approx(0.95, abs=0.025)
