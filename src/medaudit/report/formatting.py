@@ -344,6 +344,7 @@ METRICS: Mapping[str, str] = {
     "failure_auroc": "AUROC of errors against right answers",
     "auroc": "AUROC",
     "auroc_delong": "AUROC, DeLong interval",
+    "auroc_clustered": "AUROC, DeLong interval for groups",
     "auprc": "AUPRC",
     "f1": "F1",
     "ppv": "PPV, frozen threshold",

@@ -198,7 +198,7 @@ def measure_of(row: dict[str, object], results: Results) -> str:
     return f"{name} of {output}" if output and not metric.startswith("critical_") else name
 
 
-MOST_REFUSED = 8
+MOST_REFUSED = 4
 
 
 def slices_blocks(results: Results) -> list[Block]:
