@@ -1,28 +1,43 @@
-"""The deployment checklist: questions written by hand, answers computed where there are results."""
+"""The deployment checklist: questions written by hand, answers computed where there are results.
+
+A question is answered by an interval against a tolerance: met where the whole interval lies on the
+good side, not met where it lies on the bad side or a harm is shown, and inconclusive otherwise.
+Nothing is met because nothing was found.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medaudit.audits.calibrate import BASELINE, MEAN
 from medaudit.core.errors import DataError, lookup
 from medaudit.core.params import read_yaml
-from medaudit.report import formatting, narrative
-from medaudit.report.formatting import UNDEFINED, count, difference, estimate, plain, real
+from medaudit.report import comparisons, formatting, narrative
+from medaudit.report.comparisons import CONFIRMATORY, EXPLORATORY, WORSE, Comparison
+from medaudit.report.formatting import (
+    UNDEFINED,
+    between,
+    count,
+    estimate,
+    plain,
+    real,
+    sized,
+)
 from medaudit.report.results import realised_deferral
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from medaudit.report.formatting import Change
+    from medaudit.report.formatting import Number
     from medaudit.report.results import Results
 
-Status = Literal["pass", "fail", "not measured"]
+Status = Literal["met", "not met", "inconclusive", "not measured"]
+STATUSES: tuple[Status, ...] = ("met", "not met", "inconclusive", "not measured")
 
 
 class Item(BaseModel):
@@ -32,8 +47,8 @@ class Item(BaseModel):
         question: what must hold before deployment.
         check: name of the computed check; without one the item is not measured by this pipeline.
         metric: measure that the check looks at, where it needs one.
-        bound: number that the check compares with, where it needs one; of `mild_stress` the
-            least positives with which showing no loss means anything.
+        bound: number that the check compares with, where it needs one: a least value, or how much
+            harm is tolerated. Slices and conditions take the margin of the audit if it is 0.
         note: why it matters, or how it could be measured.
     """
 
@@ -88,123 +103,174 @@ def answer(item: Item, results: Results) -> Answer:
     return CHECKS[item.check](item, results)
 
 
-def verdict(held: bool, basis: str) -> Answer:
-    """Pass or fail with its basis."""
-    return Answer("pass" if held else "fail", basis)
+def counted_out(held: bool, basis: str) -> Answer:
+    """The answer where everything was counted, and nothing was sampled."""
+    return Answer("met" if held else "not met", basis)
+
+
+def reaching(found: Number, bound: float, basis: str) -> Answer:
+    """Whether an interval lies above a bound, below it, or on both sides."""
+    if not math.isfinite(found.low) or found.stuck:
+        return Answer("inconclusive", basis)
+    if found.low >= bound:
+        return Answer("met", basis)
+    return Answer("not met" if found.high < bound else "inconclusive", basis)
 
 
 def at_least(item: Item, results: Results) -> Answer:
-    """The lower end of the interval of a test measure reaches the bound."""
+    """A test measure reaches the bound."""
     found = results.measure(item.metric)
     if not found.defined:
         name = formatting.short(item.metric, results.critical or "a critical class")
         return Answer("not measured", f"{name}: {UNDEFINED} here")
-    if not math.isfinite(found.low):
-        return Answer("not measured", f"{estimate(found)}, n={count(found.rests_on)}")
-    return verdict(
-        found.low >= item.bound,
-        f"{estimate(found)}, n={count(found.rests_on)}; lower end asked: {item.bound:g}",
-    )
+    basis = f"{estimate(found)}, n={count(found.rests_on)}; at least {item.bound:g} asked"
+    return reaching(found, item.bound, basis)
 
 
-def realised_specificity(_item: Item, results: Results) -> Answer:
-    """The interval of the realised specificity contains or exceeds the target."""
+def realised_specificity(item: Item, results: Results) -> Answer:
+    """Realised specificity is not below its target by more than the bound.
+
+    Not met as well where it lies below what the sampling of calibration and test role explains.
+    """
     found, target = results.measure("critical_specificity"), results.points.specificity
     if not found.defined:
         return Answer("not measured", "no critical class")
-    basis = f"{estimate(found)}, n={count(found.n_positive)}; target {target:g}"
-    if not math.isfinite(found.high):
-        return Answer("not measured", basis)
-    return verdict(found.high >= target, basis)
-
-
-def no_worse_slice(_item: Item, results: Results) -> Answer:
-    """No slice is worse than the rest after Holm."""
-    changes = [each for each in narrative.slice_changes(results) if each.comparable]
-    if not changes:
-        return Answer("not measured", "no slice is large enough to have an interval")
-    worse = [each for each in changes if each.shown_worse]
-    if not worse:
-        widest = max(each.high - each.low for each in changes)
-        return verdict(True, f"0 of {len(changes)} slices; intervals up to {widest:.2f} wide")
-    largest = max(worse, key=lambda each: each.harm)
-    return verdict(
-        False, f"{len(worse)} of {len(changes)} slices, e.g. {largest.name}: {difference(largest)}"
+    low, high = narrative.expected_specificity(results)
+    expected = f"; sampling explains {between(low, high)}" if math.isfinite(low) else ""
+    least = target - item.bound
+    basis = (
+        f"{estimate(found)}, n={count(found.n_positive)}; target {target:g}, at least {least:g} "
+        f"asked{expected}"
     )
+    if found.value < low:
+        return Answer("not met", basis)
+    return reaching(found, least, basis)
+
+
+def no_worse_slice(item: Item, results: Results) -> Answer:
+    """No slice that was named beforehand is worse than the rest by the margin."""
+    changes = asked(item, results, "slice")
+    planned, more = (
+        [each for each in changes if each.family == family]
+        for family in (CONFIRMATORY, EXPLORATORY)
+    )
+    worse = comparisons.with_verdict(more, WORSE)
+    judged = harmless(planned, item.bound, CONFIRMATORY + " slices")
+    if not worse or judged.status == "not met":
+        return judged
+    shown = f"{len(worse)} of {len(more)} exploratory slices worse, e.g. {told(worse[0])}"
+    return Answer("inconclusive", f"{judged.basis}; {shown}; to be confirmed")
 
 
 def mild_stress(item: Item, results: Results) -> Answer:
-    """No condition of severity 1 is shown to lose, of so many positives that one could be."""
-    changes = [
-        each
-        for each in narrative.stress_changes(results, item.metric)
-        if each.name.endswith("-1") and each.comparable
-    ]
-    if not changes:
-        name = formatting.short(item.metric, results.critical or "a critical class")
-        return Answer("not measured", f"{name}: no interval under a condition of severity 1")
-    worse = [each for each in changes if each.shown_worse]
-    if not worse:
-        return no_loss(item, results, changes)
-    largest = max(worse, key=lambda each: each.harm)
-    name = formatting.condition(largest.name)
-    return verdict(
-        False, f"{len(worse)} of {len(changes)} conditions, e.g. {name}: {difference(largest)}"
-    )
+    """No condition of severity 1 is worse than clean by the margin."""
+    changes = [each for each in asked(item, results, "stress") if each.severity == 1]
+    return harmless(changes, item.bound, "conditions of severity 1")
 
 
-def no_loss(item: Item, results: Results, changes: Sequence[Change]) -> Answer:
-    """A pass where no loss is shown, if there are positives enough to show one."""
-    n = changes[0].n_positive
-    if n is None:
-        n = min(positives(results).values(), default=0)
-    basis = f"0 of {len(changes)} conditions, n={count(changes[0].n)}, {count(n)} positives"
-    if n < item.bound:
-        return Answer("not measured", f"{basis}; at least {item.bound:g} asked")
-    return verdict(True, basis)
+def asked(item: Item, results: Results, stage: str) -> list[Comparison]:
+    """The comparisons of the measure of an item; of every label where no class is critical."""
+    pair = comparisons.pair(results, stage)
+    generic = {"sensitivity": 0, "specificity": 1}
+    kind = item.metric.removeprefix("critical_")
+    metric = pair[generic[kind]] if pair and kind in generic else item.metric
+    return comparisons.compared(results, stage, metric)
 
 
-def positives(results: Results) -> dict[str, int]:
-    """Positive test images of every class or label that has any."""
-    found = {name: results.of_class(name, "auroc").n_positive or 0 for name in results.classes}
-    return {name: n for name, n in found.items() if n}
+def harmless(changes: Sequence[Comparison], bound: float, what: str) -> Answer:
+    """Whether every harm is shown to be below a tolerance; the margin of the audit if 0."""
+    tested = [each for each in changes if each.tested]
+    if not tested:
+        return Answer("not measured", f"no {what} with an interval")
+    if any(each.output for each in tested):
+        what = f"pairs of output and {what}"
+    worse = comparisons.with_verdict(tested, WORSE)
+    if worse:
+        basis = f"{len(worse)} of {len(tested)} {what} worse, e.g. {told(worse[0])}"
+        return Answer("not met", basis)
+    tolerated = bound or tested[0].margin
+    below = [each for each in tested if each.harm.high < tolerated]
+    margin = formatting.amount(tolerated, tested[0].metric)
+    basis = f"{len(below)} of {len(tested)} {what} shown to lose less than {margin}"
+    if len(below) == len(changes):
+        return Answer("met", basis)
+    return Answer("inconclusive", f"{basis}; {unseen(changes, below)}")
 
 
-def calibrated(_item: Item, results: Results) -> Answer:
-    """The ECE of the audited probabilities is within the noise of perfectly calibrated ones.
+def unseen(changes: Sequence[Comparison], below: Sequence[Comparison]) -> str:
+    """What the others could have shown."""
+    open_ones = [each for each in changes if each not in below]
+    seen = comparisons.detectable(open_ones)
+    if not seen:
+        return "what could have been seen in the others is unknown"
+    return f"in the others only losses above {seen} could have been seen"
 
-    Those are uncalibrated: thresholds, deferral and cases rest on them. What a calibrator reaches
-    stands beside it and is not judged.
+
+def told(each: Comparison) -> str:
+    """A condition or slice with its harm."""
+    after = "" if each.corrected == each.harm else " after shrinkage"
+    return f"{each.title}: {sized(each.corrected, each.metric)}{after} lost"
+
+
+def calibrated(item: Item, results: Results) -> Answer:
+    """The ECE of the audited probabilities is within a tolerance.
+
+    Those are uncalibrated: thresholds, deferral and cases rest on them. ECE has no interval and
+    errs upwards, by what its noise floor shows. So it is met where ECE and its spread by chance
+    (floor's 95th percentile minus its mean) lie within the bound together, and not met where ECE
+    lies above the bound and the floor's 95th percentile together. Where images share groups, the
+    floor is taken as that of one image per group: √(images / groups) times as high.
     """
-    rows = results.rows("calibrate", "noise_floor", event=MEAN)
-    (audited,) = (row for row in rows if row["calibrator"] == BASELINE)
-    beside = [row for row in rows if row["calibrator"] != BASELINE][-1:]
+    (row,) = results.rows("calibrate", "noise_floor", event=MEAN, calibrator=BASELINE)
     ece = results.number("calibrate", "summary", calibrator=BASELINE, metric="ece")
-    basis = "; beside it ".join(against_floor(results, row) for row in (audited, *beside))
-    assumed = "; the floor assumes independent images" if ece.grouped else ""
-    basis_and_n, floor = f"audited {basis}; n={count(ece.n)}{assumed}", real(audited["p95"])
-    if not (ece.defined and math.isfinite(floor)):
-        return Answer("not measured", basis_and_n)
-    return verdict(ece.value <= floor, basis_and_n)
+    mean, p95 = (scaled(real(row[name]), ece) for name in ("mean", "p95"))
+    grouped = " for one image per group" if ece.grouped else ""
+    basis = (
+        f"ECE {plain(ece.value)}, n={count(ece.n)}; by chance {plain(mean)} on average, up to "
+        f"{plain(p95)}{grouped}; at most {item.bound:g} asked"
+    )
+    if not (ece.defined and math.isfinite(p95)):
+        return Answer("not measured", basis)
+    if ece.value + p95 - mean <= item.bound:
+        return Answer("met", basis)
+    return Answer("not met" if ece.value > item.bound + p95 else "inconclusive", basis)
 
 
-def against_floor(results: Results, row: Mapping[str, Any]) -> str:
-    """The ECE of one calibrator beside its noise floor."""
-    name = str(row["calibrator"])
-    ece = results.number("calibrate", "summary", calibrator=name, metric="ece")
-    return f"{formatting.words(name)}: {estimate(ece)}, floor {plain(real(row['p95']))}"
+def scaled(floor: float, ece: Number) -> float:
+    """A noise floor as if every group had one image."""
+    return floor * math.sqrt(ece.n / ece.n_groups) if ece.n and ece.n_groups else floor
 
 
 def recall_among_kept(item: Item, results: Results) -> Answer:
-    """The lower end of the critical recall among the kept reaches the bound."""
+    """The critical recall among the kept reaches the bound."""
     found = realised_deferral(results, "critical_recall_kept")
     if not found.defined:
         return Answer("not measured", "no critical class among the kept")
     coverage = plain(realised_deferral(results, "coverage").value, 2)
-    basis = f"{estimate(found)} at coverage {coverage}; lower end asked: {item.bound:g}"
-    if not math.isfinite(found.low):
-        return Answer("not measured", basis)
-    return verdict(found.low >= item.bound, basis)
+    basis = f"{estimate(found)} at coverage {coverage}; at least {item.bound:g} asked"
+    return reaching(found, item.bound, basis)
+
+
+def recall_not_lowered(item: Item, results: Results) -> Answer:
+    """No class or label loses recall among the kept, by more than the bound."""
+    known = narrative.kept_changes(results)
+    if not known:
+        return Answer("not measured", "no class or label has an interval")
+    lower = [name for name, each in known.items() if each.high < 0]
+    if lower:
+        return Answer("not met", f"lower for {len(lower)} of {len(known)}, e.g. {lower[0]}")
+    held = [name for name, each in known.items() if each.low > -item.bound]
+    margin = formatting.amount(item.bound, "recall")
+    basis = f"{len(held)} of {len(results.classes)} shown to lose less than {margin}"
+    return Answer("met" if len(held) == len(results.classes) else "inconclusive", basis)
+
+
+def finds_errors(item: Item, results: Results) -> Answer:
+    """The score that defers ranks errors below right answers."""
+    found = narrative.failure_auroc(results)
+    if not found.defined:
+        return Answer("not measured", "AUROC of errors against right answers is undefined")
+    return reaching(found, item.bound, f"AUROC {estimate(found)}; at least {item.bound:g} asked")
 
 
 def no_leak(_item: Item, results: Results) -> Answer:
@@ -212,7 +278,7 @@ def no_leak(_item: Item, results: Results) -> Answer:
     n, groups = len(results.groups_in_two_roles), results.scalar("prepare", "n_groups")
     if groups == results.scalar("prepare", "n_images"):
         return Answer("not measured", f"{count(groups)} groups of one image each")
-    return verdict(n == 0, f"{n} of {count(groups)} groups")
+    return counted_out(n == 0, f"{n} of {count(groups)} groups")
 
 
 def labels_agree(_item: Item, results: Results) -> Answer:
@@ -221,7 +287,7 @@ def labels_agree(_item: Item, results: Results) -> Answer:
     if table.empty:
         return Answer("not measured", "no duplicate pairs were found")
     n = int(table["labels_differ"].astype(bool).sum())
-    return verdict(n == 0, f"{n} of {len(table)} duplicate pairs")
+    return counted_out(n == 0, f"{n} of {len(table)} duplicate pairs")
 
 
 def enough_positives(item: Item, results: Results) -> Answer:
@@ -229,7 +295,7 @@ def enough_positives(item: Item, results: Results) -> Answer:
     rows = results.rows("evaluate", "per_class", metric="auroc")
     fewest = min(rows, key=lambda row: real(row["n_positive"]))
     n = real(fewest["n_positive"])
-    return verdict(
+    return counted_out(
         n >= item.bound, f"{count(n)} of {fewest['class']}; at least {item.bound:g} asked"
     )
 
@@ -241,6 +307,8 @@ CHECKS: dict[str, Callable[[Item, Results], Answer]] = {
     "mild_stress": mild_stress,
     "calibrated": calibrated,
     "recall_among_kept": recall_among_kept,
+    "recall_not_lowered": recall_not_lowered,
+    "finds_errors": finds_errors,
     "no_leak": no_leak,
     "labels_agree": labels_agree,
     "enough_positives": enough_positives,
@@ -251,6 +319,8 @@ RESTS_ON: dict[str, str] = {
     "mild_stress": "stress",
     "calibrated": "calibrate",
     "recall_among_kept": "selective",
+    "recall_not_lowered": "selective",
+    "finds_errors": "selective",
     "no_leak": "prepare",
     "labels_agree": "prepare",
 }

@@ -14,6 +14,13 @@ UNDEFINED = "undefined"
 MINUS = "\N{MINUS SIGN}"
 RANGE = "\N{EN DASH}"
 ALPHA = 0.05
+WHOLE = 1e-6
+SHARP = 0.1
+"""Below a tenth, points are printed with one decimal."""
+STUCK = "no interval, all alike"
+"""Stands for an interval of width 0: the cases behind it are all alike, which is no certainty."""
+LEAST_P = 1 / 2001
+"""The least p-value that 2,000 replicates resolve."""
 MARKS = {"few_positive_groups": "\N{DAGGER}", "undefined_replicates": "\N{DOUBLE DAGGER}"}
 """Signs that stand behind a number whose interval is to be read with care, by the reason."""
 
@@ -52,6 +59,11 @@ class Number:
     def mark(self) -> str:
         """The sign of its caution; empty where there is none."""
         return MARKS.get(self.caution, "")
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the interval has no width, because all cases behind it are alike."""
+        return math.isfinite(self.low) and self.low == self.high
 
     def holds(self, target: float) -> bool:
         """Whether the interval contains a number; an undefined interval contains nothing."""
@@ -141,14 +153,18 @@ def plain(value: float, digits: int = 3) -> str:
     """A number with fixed decimals and a true minus sign."""
     if not math.isfinite(value):
         return UNDEFINED
-    return f"{value:.{digits}f}".replace("-", MINUS)
+    printed = f"{value:.{digits}f}"
+    if not float(printed):
+        printed = printed.removeprefix("-")
+    return printed.replace("-", MINUS)
 
 
 def signed(value: float, digits: int = 3) -> str:
     """As `plain`, with its sign."""
     if not math.isfinite(value):
         return UNDEFINED
-    return f"{value:+.{digits}f}".replace("-", MINUS)
+    printed = f"{value:+.{digits}f}"
+    return (printed if float(printed) else printed[1:]).replace("-", MINUS)
 
 
 def between(low: float, high: float, digits: int = 3) -> str:
@@ -163,6 +179,8 @@ def estimate(found: Number, digits: int = 3) -> str:
     """A value with its interval and the mark of its caution, or `undefined`."""
     if not found.defined:
         return UNDEFINED
+    if found.stuck:
+        return f"{plain(found.value, digits)} ({STUCK}){found.mark}"
     return f"{plain(found.value, digits)} ({between(found.low, found.high, digits)}){found.mark}"
 
 
@@ -172,15 +190,40 @@ def difference(found: Number, digits: int = 3) -> str:
         return UNDEFINED
     if not math.isfinite(found.low):
         return f"{signed(found.value, digits)} (no interval){found.mark}"
+    if found.stuck:
+        return f"{signed(found.value, digits)} ({STUCK}){found.mark}"
     ends = f"{signed(found.low, digits)} to {signed(found.high, digits)}"
     return f"{signed(found.value, digits)} ({ends}){found.mark}"
 
 
-def p_value(value: float) -> str:
-    """A p-value with as many decimals as matter."""
+def p_value(value: float, *, least: float = LEAST_P) -> str:
+    """A p-value with as many decimals as matter; never 0.
+
+    Args:
+        value: as written by an audit.
+        least: what the replicates behind it resolve; at and below it only the bound is known.
+
+    >>> p_value(0.0), p_value(0.0312), p_value(0.0, least=1 / 201)
+    ('<0.0005', '0.031', '<0.005')
+    """
     if not math.isfinite(value):
         return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    # Tables are written with six decimals.
+    if value < least + 1e-6:
+        return f"<{_rounded_up(least)}"
+    return f"{value:.4f}" if value < 0.001 else f"{value:.3f}"
+
+
+def _rounded_up(least: float) -> str:
+    places = 1 - math.floor(math.log10(least)) if least < 1 else 0
+    step = 10.0 ** (1 - places)
+    return f"{math.ceil(least / step - 1e-9) * step:.{max(places - 1, 0)}f}"
+
+
+def p_equals(value: float, *, least: float = LEAST_P) -> str:
+    """A p-value in a sentence: `p = 0.031`, or `p < 0.0005`."""
+    printed = p_value(value, least=least)
+    return f"p < {printed[1:]}" if printed.startswith("<") else f"p = {printed}"
 
 
 def count(value: object) -> str:
@@ -207,8 +250,60 @@ def percent(found: Number) -> str:
     """A share with its interval as percent, and the mark of its caution."""
     if not found.defined:
         return UNDEFINED
-    ends = between(100 * found.low, 100 * found.high, 1)
+    ends = STUCK if found.stuck else between(100 * found.low, 100 * found.high, 1)
     return f"{100 * found.value:.1f} % ({ends}){found.mark}"
+
+
+RATES = ("sensitivity", "specificity", "accuracy", "recall", "exact_match", "precision", "ppv")
+"""How names of measures end whose differences are told in points of a percentage."""
+
+
+def in_points(metric: str) -> bool:
+    """Whether differences of a measure are told in percentage points.
+
+    >>> in_points("critical_sensitivity"), in_points("macro_auroc")
+    (True, False)
+    """
+    return metric.endswith(RATES)
+
+
+def amount(value: float, metric: str) -> str:
+    """A size without its interval: `12 points`, or `0.024` of a measure that is no rate."""
+    if not in_points(metric):
+        return plain(value)
+    points = 100 * value
+    whole_number = abs(value) >= SHARP or abs(points - round(points)) < WHOLE
+    return f"{plain(points, 0 if whole_number else 1)} points"
+
+
+def sized(found: Number, metric: str) -> str:
+    """A size with its interval: `24 points (20 to 31)`, or `0.024 (0.010 to 0.041)`.
+
+    Args:
+        found: how large something is; positive is more.
+        metric: measure that it is a difference of.
+    """
+    if not in_points(metric):
+        return f"{plain(found.value)} ({_ends(found.low, found.high, 3)})"
+    digits = 0 if min(map(abs, (found.value, found.low, found.high))) >= SHARP / 10 else 1
+    ends = _ends(100 * found.low, 100 * found.high, digits)
+    return f"{plain(100 * found.value, digits)} points ({ends})"
+
+
+def changed(found: Number, metric: str) -> str:
+    """A signed change with its interval, in whole points where the measure is a rate."""
+    if not in_points(metric):
+        return difference(found)
+    if not found.defined:
+        return UNDEFINED
+    low, high = (signed(100 * end, 0) for end in (found.low, found.high))
+    ends = f"{low} to {high}" if math.isfinite(found.low) else "no interval"
+    return f"{signed(100 * found.value, 0)} ({ends}){found.mark}"
+
+
+def _ends(low: float, high: float, digits: int) -> str:
+    known = math.isfinite(low) and math.isfinite(high)
+    return f"{plain(low, digits)} to {plain(high, digits)}" if known else "no interval"
 
 
 METRICS: Mapping[str, str] = {
@@ -223,6 +318,7 @@ METRICS: Mapping[str, str] = {
     "f1_at_half": "Macro F1 at threshold 0.5",
     "balanced_accuracy": "Balanced accuracy",
     "accuracy": "Accuracy",
+    "standardised_accuracy": "Accuracy at the class mix of the test role",
     "exact_match": "Exact match (no label wrong)",
     "matthews_correlation": "Matthews correlation",
     "log_loss": "Log loss (NLL)",
@@ -242,11 +338,15 @@ METRICS: Mapping[str, str] = {
     "critical_auprc": "AUPRC of {critical}",
     "critical_f1": "F1 of {critical}",
     "critical_sensitivity": "Sensitivity of {critical}, frozen threshold",
+    "critical_false_alarms_per_100": "False alarms per 100 without {critical}",
+    "critical_ppv": "PPV of {critical}, at the prevalence named",
+    "critical_npv": "NPV of {critical}, at the prevalence named",
     "critical_sensitivity_repicked_on_test": "Sensitivity of {critical}, picked on test",
     "critical_specificity": "Specificity of {critical}, frozen threshold",
     "critical_recall": "Recall of {critical}, as called",
     "mean_confidence": "Mean confidence",
     "majority_share": "Share called the most frequent",
+    "failure_auroc": "AUROC of errors against right answers",
     "auroc": "AUROC",
     "auroc_delong": "AUROC, DeLong interval",
     "auroc_clustered": "AUROC, DeLong interval for groups",
@@ -266,6 +366,8 @@ METRICS: Mapping[str, str] = {
     "selective_risk": "Selective risk",
 }
 SHORT: Mapping[str, str] = {
+    "standardised_accuracy": "Standardised accuracy",
+    "critical_false_alarms_per_100": "False alarms per 100",
     "macro_sensitivity": "Macro sensitivity",
     "macro_specificity": "Macro specificity",
     "exact_match": "Exact match",

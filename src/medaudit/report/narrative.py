@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from medaudit.audits.calibrate import BASELINE, MEAN
-from medaudit.report import formatting
-from medaudit.report.figures import stress as stress_figures
+from medaudit.audits.calibrate import BASELINE, MEAN, CalibrateParams
+from medaudit.report import comparison_sentences, formatting
+from medaudit.report.figures.stress import was_cut
 from medaudit.report.formatting import (
-    MINUS,
     Change,
     Number,
     between,
@@ -19,272 +18,149 @@ from medaudit.report.formatting import (
     difference,
     estimate,
     number,
-    p_value,
+    p_equals,
     percent,
     plain,
     real,
+    share,
+    sized,
 )
-from medaudit.report.results import primary_score, realised_deferral
+from medaudit.report.results import deferral_change, primary_score, realised_deferral
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
     from medaudit.report.results import Results
 
 MOST_SLOPES = 3
+CHANCE = 0.5
+"""AUROC of a score that tells nothing."""
 
 
 def summary(results: Results) -> list[str]:
-    """What we found, in about seven sentences; nothing about stages that are absent."""
+    """What we found, a paragraph each; nothing about stages that are absent.
+
+    First how many are found and how many alarmed, then where that breaks, then what deferral and
+    calibration do.
+    """
     there = results.stages
     found = [
-        *((performance(results), operating_points(results)) if "evaluate" in there else ()),
-        *(
-            stress(stress_changes(results, name), name, results.critical)
-            for name in stress_figures.primaries(results)
-        ),
-        *((slice_sentence(results),) if stress_figures.was_cut(results) else ()),
-        *((calibration(results),) if "calibrate" in there else ()),
+        *((operating_points(results), performance(results)) if "evaluate" in there else ()),
+        *(comparison_sentences.stress(results) if "stress" in there else ()),
+        *(comparison_sentences.slices(results) if was_cut(results) else ()),
         *((deferral(results),) if "selective" in there else ()),
+        *((calibration(results),) if "calibrate" in there else ()),
     ]
-    return [sentence for sentence in found if sentence]
+    return [paragraph for paragraph in found if paragraph]
 
 
-def stress_changes(results: Results, metric: str) -> list[Change]:
-    """Every condition against clean in one measure."""
-    rows = results.rows("stress", "conditions", metric=metric)
-    return [
-        change(row, "delta", name=str(row["condition"]), ends=("delta_low", "delta_high"))
-        for row in rows
-        if row["severity"] > 0
-    ]
+def operating_points(results: Results) -> str:
+    """How many are found and how many are alarmed at the frozen thresholds."""
+    first = number(results.rows("evaluate", "metrics")[0])
+    test = f"{count(first.n)} clean test images of {count(first.n_groups)} groups"
+    sentences = critical_point(results, test) if results.critical else every_point(results, test)
+    return " ".join(filter(None, sentences))
 
 
-def slice_changes(results: Results, metric: str | None = None) -> list[Change]:
-    """Every slice against the rest of the test role in a measure, the primary one by default."""
-    asked = stress_figures.primary(results) if metric is None else metric
-    rows = results.rows("slice", "slices", metric=asked)
-    return [
-        change(row, "gap", name=str(row["slice"]), ends=("gap_low", "gap_high")) for row in rows
-    ]
+def critical_point(results: Results, test: str) -> tuple[str, ...]:
+    """Sensitivity with specificity, false alarms, predictive values, and the target."""
+    found, realised = (
+        results.measure(f"critical_{rate}") for rate in ("sensitivity", "specificity")
+    )
+    if not (found.defined and realised.defined):
+        return (f"On {test}, nothing is known of {results.critical} at the frozen threshold.",)
+    both = (
+        f"On {test}, sensitivity for {results.critical} is {estimate(found)} "
+        f"(n={count(found.n_positive)}) and specificity is {estimate(realised)} "
+        f"(n={count(realised.n_positive)}), at the threshold frozen on calibration."
+    )
+    return both, false_alarms(results), predictive_values(results), carried_over(results)
 
 
-def slice_sentence(results: Results) -> str:
-    """Which slices are worse in the primary measure, and in that of the whole call if any are."""
-    first, second = stress_figures.primary(results), stress_figures.second(results)
-    clauses = [slices(slice_changes(results), first, results.critical)]
-    others = slice_changes(results, second) if second != first else []
-    if any(each.comparable and each.shown_worse for each in others):
-        clauses.append(slices(others, second, results.critical))
-    return " ".join(clauses)
+def told(results: Results, name: str) -> Number:
+    """A measure of the test role, from its table or else from the headline."""
+    found = results.measure(name)
+    return found if found.defined else results.headline("evaluate", name)
 
 
-def stress(changes: Sequence[Change], metric: str, critical: str | None) -> str:
-    """Which conditions change a measure, as far as shown."""
-    name = formatting.metric(metric, critical)
-    known = [each for each in changes if each.comparable]
-    if not known:
-        return f"{name}: no condition could be compared with clean."
-    worse = [each for each in known if each.shown_worse]
-    if not worse:
-        under = f"any of {len(known)} conditions" if len(known) > 1 else "the one condition"
-        return (
-            f"{name}: no loss against clean could be shown under {under} "
-            f"({behind(known[0])}, Holm-corrected)."
-        )
-    largest = max(worse, key=lambda each: each.harm)
+def false_alarms(results: Results) -> str:
+    """How many of 100 images without the critical class are called it."""
+    found = told(results, "critical_false_alarms_per_100")
+    if not found.defined:
+        return ""
     return (
-        f"{name} falls under {len(worse)} of {len(known)} conditions (Holm-corrected, "
-        f"{behind(largest)}); the largest loss measured is {difference(largest)} under "
-        f"{formatting.condition(largest.name)}{rival(largest, worse, formatting.condition)}."
+        f"Of 100 images without {results.critical}, {estimate(found, 1)} "
+        f"{'raises' if plain(found.value, 1) == '1.0' else 'raise'} a false alarm."
     )
 
 
-def slices(changes: Sequence[Change], metric: str, critical: str | None) -> str:
-    """Which slices are worse than the rest, as far as shown."""
-    name = formatting.metric(metric, critical)
-    known = [each for each in changes if each.comparable]
-    if not known:
-        return f"{name}: no slice is large enough to be compared with the rest of the test role."
-    unknown = len(changes) - len(known)
-    lacks = counted(unknown, "more has", "more have")
-    more = f"; {lacks} no interval" if unknown else ""
-    worse = [each for each in known if each.shown_worse]
-    if not worse:
-        smallest = min(known, key=lambda each: each.n or 0)
-        return (
-            f"{name}: no slice could be shown to be worse than the rest of the test role "
-            f"({counted(len(known), 'slice', 'slices')}, Holm-corrected, the smallest with "
-            f"n={count(smallest.n)}{more})."
-        )
-    largest = max(worse, key=lambda each: each.harm)
-    return (
-        f"{name} is lower than in the rest of the test role in {len(worse)} of "
-        f"{counted(len(known), 'slice', 'slices')} (Holm-corrected{more}); the largest gap "
-        f"measured is {difference(largest)} in {largest.name} ({behind(largest)})"
-        f"{rival(largest, worse, str)}."
-    )
+def predictive_values(results: Results) -> str:
+    """PPV and NPV, and at which prevalence."""
+    ppv, npv = (told(results, f"critical_{name}") for name in ("ppv", "npv"))
+    at = told(results, "critical_prevalence").value
+    if not (ppv.defined and math.isfinite(at)):
+        return ""
+    stated = bool(results.scalar("evaluate", "prevalence_stated"))
+    whose = "stated prevalence" if stated else "prevalence of the test role"
+    return f"At the {whose}, {share(at)}, PPV is {estimate(ppv)} and NPV is {estimate(npv)}."
 
 
-def trends(rows: Sequence[Mapping[str, Any]], metric: str, critical: str | None) -> str:
-    """Corruptions under which a measure moves one way with every step of severity.
+def expected_specificity(results: Results) -> tuple[float, float]:
+    """Where the realised specificity lies in 95 of 100 samples like these; NaN if unknown.
 
-    Said only where Kendall's tau reaches the least p-value that so few severities allow.
+    Holds the sampling of the calibration role, which chose the threshold, and of the test role.
     """
-    certain = [
-        row
-        for row in rows
-        if row["metric"] == metric and real(row["p_value"]) <= real(row["least_p_value"]) < 1
-    ]
-    ways = {
-        "falls": [str(row["corruption"]) for row in certain if row["tau"] < 0],
-        "rises": [str(row["corruption"]) for row in certain if row["tau"] > 0],
-    }
-    clauses = [
-        f"{way} under {', '.join(map(formatting.words, names))}"
-        for way, names in ways.items()
-        if names
-    ]
-    if not clauses:
+    low, high = (
+        real(results.scalar("evaluate", f"critical_specificity_expected_{end}"))
+        for end in ("low", "high")
+    )
+    return low, high
+
+
+def carried_over(results: Results) -> str:
+    """Whether the realised specificity is one that the choice of the threshold explains."""
+    low, high = expected_specificity(results)
+    if not math.isfinite(low + high):
         return ""
-    n, least = count(certain[0]["n_severities"]), p_value(real(certain[0]["least_p_value"]))
+    realised = results.measure("critical_specificity").value
+    lies = "above" if realised > high else "below" if realised < low else "inside"
     return (
-        f"With every step of severity {formatting.short(metric, critical)} {' and '.join(clauses)} "
-        f"(Kendall's tau at {MINUS}1 or +1; p={least}, the least that {n} severities allow)."
+        f"The threshold was chosen for specificity {results.points.specificity:g}; "
+        f"{plain(realised)} lies {lies} the range {between(low, high)} that sampling of the "
+        f"calibration and test roles explains."
     )
 
 
-def rival(largest: Change, others: Sequence[Change], say: Any) -> str:
-    """A clause that takes the superlative back where the next one's interval overlaps."""
-    stem = largest.name.rpartition("-")[0] or largest.name
-    rest = [each for each in others if not each.name.startswith(stem)]
-    if not rest:
-        return ""
-    second = max(rest, key=lambda each: each.harm)
-    apart = second.low > largest.high or second.high < largest.low
-    return "" if apart else f", not separable from {say(second.name)}, {difference(second)}"
-
-
-def behind(found: Number) -> str:
-    """What a number rests on."""
-    positives = f", {count(found.n_positive)} positives" if found.n_positive is not None else ""
-    return f"n={count(found.n)}{positives}"
-
-
-def calibration(results: Results) -> str:
-    """ECE against its noise floor, slopes that are not ideal, and what the calibrators change."""
-    floors = results.rows("calibrate", "noise_floor", event=MEAN)
-    first = floors[0]
-    ece = results.number("calibrate", "summary", calibrator=first["calibrator"], metric="ece")
-    changes = [calibrator_clause(results, row["calibrator"]) for row in floors[1:]]
-    clauses = [ece_sentence(ece, real(first["p95"]), of=ece_of(results)), slopes(results)]
-    return " ".join([*filter(None, clauses), *changes])
-
-
-def ece_of(results: Results) -> str:
-    """Of what the ECE is."""
-    if results.exclusive:
-        return "ECE of the called class"
-    n = len(results.rows("calibrate", "noise_floor", event=MEAN, calibrator=BASELINE))
-    many = len(results.rows("calibrate", "noise_floor", calibrator=BASELINE)) - n
-    return f"ECE (mean over {many} labels)" if many > 1 else "ECE of the label"
-
-
-def ece_sentence(ece: Number, floor: float, *, of: str) -> str:
-    """Whether miscalibration is shown; never beyond a floor that the groups make too low."""
-    if not (ece.defined and math.isfinite(floor)):
-        return f"The {of} is undefined."
-    above = ece.value > floor
-    assumed = ", which assumes independent images" if ece.grouped else ""
-    verdict = f": miscalibration is not shown by the {of}"
-    if above:
-        verdict = "" if ece.grouped else f": miscalibration is shown by the {of}"
-    rests_on = f"n={count(ece.n)}" + (f" in {count(ece.n_groups)} groups" if ece.grouped else "")
-    return (
-        f"The {of} before calibration is {estimate(ece)}, {'above' if above else 'not above'} "
-        f"{plain(floor)}, the 95th percentile of a perfectly calibrated model with these "
-        f"confidences{assumed} ({rests_on}){verdict}."
+def every_point(results: Results, test: str) -> tuple[str, ...]:
+    """The class or label that is found least often, then the means."""
+    one = results.nouns[0]
+    known = {name: results.of_class(name, "sensitivity") for name in results.classes}
+    known = {name: found for name, found in known.items() if found.defined}
+    mean, realised = (results.measure(f"macro_{rate}") for rate in ("sensitivity", "specificity"))
+    means = (
+        f"The mean over all is sensitivity {estimate(mean)} with specificity {estimate(realised)}, "
+        f"each threshold frozen on calibration for specificity {results.points.specificity:g}."
     )
-
-
-def slopes(results: Results) -> str:
-    """Cox slopes whose interval excludes 1, of the critical class or else of all."""
-    asked = {"calibrator": BASELINE, "metric": "cox_slope"}
-    watched = (results.critical,) if results.critical else results.classes
-    known = {name: results.number("calibrate", "events", event=name, **asked) for name in watched}
-    off = {name: each for name, each in known.items() if each.low > 1 or each.high < 1}
-    if not off:
-        return ""
-    clauses = [f"{estimate(each, 2)} for {name}" for name, each in list(off.items())[:MOST_SLOPES]]
-    more = len(off) - len(clauses)
-    rest = f"; {counted(more, 'more label excludes', 'more labels exclude')} 1" if more else ""
-    return f"The Cox slope, ideally 1, is {', '.join(clauses)}{rest}."
-
-
-def calibrator_clause(results: Results, calibrator: str) -> str:
-    """What a calibrator does to the log loss."""
-    rows = results.rows("calibrate", "summary", calibrator=calibrator, metric="log_loss")
-    found = change(rows[0], "delta", name=calibrator, ends=("delta_low", "delta_high"))
-    verdict = "no difference could be shown"
-    if found.shown:
-        verdict = "an improvement" if found.value < 0 else "a loss"
-    name = formatting.words(calibrator)
-    return f"Calibrator {name} changes the log loss by {difference(found)}: {verdict}."
-
-
-def deferral(results: Results) -> str:
-    """What the frozen deferral leaves, overall and for the critical class."""
-    score = primary_score(results)
-    risk = results.number("selective", "summary", score=score, metric="risk")
-    kept = realised_deferral(results, "selective_risk")
-    loss = "an error" if results.exclusive else "a risk (weighted share of wrong calls)"
-    return (
-        f"Keeping {percent(realised_deferral(results, 'coverage'))} of the cases by "
-        f"{formatting.words(score)} (threshold frozen on calibration) leaves {loss} of "
-        f"{estimate(kept)} {compared(kept, risk)} {estimate(risk)} without deferral"
-        f"{critical_clause(results)}."
+    if not known:
+        return (means,)
+    name = min(known, key=lambda each: known[each].value)
+    beside = results.of_class(name, "specificity")
+    least = (
+        f"On {test}, the {one} of the lowest measured sensitivity is {name}: "
+        f"{estimate(known[name])} (n={count(known[name].n_positive)}) with specificity "
+        f"{estimate(beside)} (n={count(beside.n_positive)})."
     )
-
-
-def critical_clause(results: Results) -> str:
-    """The same for the recall of the critical class."""
-    critical = results.critical
-    if critical is None:
-        return ""
-    kept, everyone = (realised_deferral(results, f"critical_recall{end}") for end in ("_kept", ""))
-    deferred = realised_deferral(results, "critical_deferred_share")
-    return (
-        f"; recall of {critical} among the kept is {estimate(kept)} {compared(kept, everyone)} "
-        f"{estimate(everyone)} before, with {percent(deferred)} of {critical} deferred"
-    )
-
-
-def compared(first: Number, second: Number) -> str:
-    """A word of comparison; without a paired interval only disjoint intervals earn one."""
-    if first.high < second.low:
-        return "and so less than"
-    if first.low > second.high:
-        return "and so more than"
-    return "beside"
-
-
-def mode(row: Mapping[str, Any]) -> str:
-    """A share of a mode with its interval."""
-    ends = between(100 * real(row["share_low"]), 100 * real(row["share_high"]), 1)
-    return f"{100 * real(row['share']):.1f} % ({ends})"
+    return least, means
 
 
 def performance(results: Results) -> str:
-    """The headline of the clean test role."""
+    """How well the outputs rank, over all of them."""
     rows = results.rows("evaluate", "metrics")
     first, accuracy = number(rows[0]), results.measure("balanced_accuracy")
     name = formatting.metric(str(rows[0]["metric"]))
-    more = f" and balanced accuracy {estimate(accuracy)}" if accuracy.defined else ""
-    return (
-        f"On {count(first.n)} clean test images of {count(first.n_groups)} groups, {name} is "
-        f"{estimate(first)}{more}{over(results)}.{spread(results)}"
-    )
+    more = f" and balanced accuracy is {estimate(accuracy)}" if accuracy.defined else ""
+    return f"{name} is {estimate(first)}{more}{over(results)}.{spread(results)}"
 
 
 def over(results: Results) -> str:
@@ -312,29 +188,229 @@ def spread(results: Results) -> str:
     )
 
 
-def operating_points(results: Results) -> str:
-    """What the frozen thresholds realise, for the critical class or on the mean."""
-    name = results.critical
-    if name is None:
-        return mean_points(results)
-    found, realised = (
-        results.measure(f"critical_{rate}") for rate in ("sensitivity", "specificity")
-    )
-    target = results.points.specificity
-    verdict = "in accord with" if realised.holds(target) else "which is not"
+def calibration(results: Results) -> str:
+    """ECE against its noise floor, slopes that are not ideal, and what the calibrators change."""
+    floors = results.rows("calibrate", "noise_floor", event=MEAN)
+    first = floors[0]
+    ece = results.number("calibrate", "summary", calibrator=first["calibrator"], metric="ece")
+    changes = [calibrator_clause(results, row["calibrator"]) for row in floors[1:]]
+    clauses = [ece_sentence(ece, first, of=ece_of(results), least=floor_p(results))]
+    clauses.append(slopes(results))
+    return " ".join([*filter(None, clauses), *changes])
+
+
+def ece_of(results: Results) -> str:
+    """Of what the ECE is."""
+    if results.exclusive:
+        return "ECE of the called class"
+    n = len(results.rows("calibrate", "noise_floor", event=MEAN, calibrator=BASELINE))
+    many = len(results.rows("calibrate", "noise_floor", calibrator=BASELINE)) - n
+    return f"ECE (mean over {many} labels)" if many > 1 else "ECE of the label"
+
+
+def floor_p(results: Results) -> float:
+    """The least p-value that the replicates of the noise floor resolve."""
+    section = results.params.get("calibrate") or {}
+    default = CalibrateParams.model_fields["floor_replicates"].default
+    return 1 / (1 + int(section.get("floor_replicates", default)))
+
+
+def ece_sentence(ece: Number, floor: Mapping[str, Any], *, of: str, least: float) -> str:
+    """The ECE beside what chance gives; never a verdict where the groups make the floor too low.
+
+    Args:
+        ece: of the uncalibrated probabilities.
+        floor: row of its noise floor: `mean`, `p95`, `p_value`.
+        of: of what it is the ECE.
+        least: p-value that the replicates of the floor resolve.
+    """
+    mean, p95, p = (real(floor[name]) for name in ("mean", "p95", "p_value"))
+    together = real(floor.get("p_value_grouped")) if ece.grouped else p
+    if not (ece.defined and math.isfinite(p95)):
+        return f"The {of} is undefined."
+    rests_on = f"n={count(ece.n)}" + (f" in {count(ece.n_groups)} groups" if ece.grouped else "")
     return (
-        f"At the threshold frozen on calibration, sensitivity for {name} is {estimate(found)} "
-        f"(n={count(found.n_positive)}) and realised specificity is {estimate(realised)} "
-        f"(n={count(realised.n_positive)}), {verdict} the {target:g} that the threshold was "
-        f"chosen for."
+        f"The {of} before calibration is {plain(ece.value)} ({rests_on}). A perfectly calibrated "
+        f"model with these confidences shows {plain(mean)} on average and {plain(p95)} or less in "
+        f"95 of 100 draws ({p_equals(p, least=least)}). {ece_verdict(p95, p, together)}"
     )
 
 
-def mean_points(results: Results) -> str:
-    """Sensitivity and specificity on the mean over the outputs."""
-    found, realised = (results.measure(f"macro_{rate}") for rate in ("sensitivity", "specificity"))
+def ece_verdict(p95: float, p: float, together: float) -> str:
+    """Shown, or undecided and why.
+
+    Args:
+        p95: ECE that 95 of 100 draws of a perfectly calibrated model do not exceed.
+        p: of the ECE if images are independent.
+        together: the same if all images of a group come out alike; NaN if unknown.
+    """
+    if not p < formatting.ALPHA:
+        return f"Miscalibration is undecided: only an ECE above {plain(p95)} would have shown it."
+    if together < formatting.ALPHA:
+        return "Miscalibration is shown."
+    return "Miscalibration is undecided: that takes the images of a group for independent."
+
+
+def slopes(results: Results) -> str:
+    """Cox slopes whose interval excludes 1, of the critical class or else of all."""
+    asked = {"calibrator": BASELINE, "metric": "cox_slope"}
+    watched = (results.critical,) if results.critical else results.classes
+    known = {name: results.number("calibrate", "events", event=name, **asked) for name in watched}
+    off = {name: each for name, each in known.items() if each.low > 1 or each.high < 1}
+    if not off:
+        return ""
+    clauses = [f"{estimate(each, 2)} for {name}" for name, each in list(off.items())[:MOST_SLOPES]]
+    more = len(off) - len(clauses)
+    rest = f"; {counted(more, 'more label excludes', 'more labels exclude')} 1" if more else ""
+    return f"The Cox slope, ideally 1, is {', '.join(clauses)}{rest}."
+
+
+def calibrator_clause(results: Results, calibrator: str) -> str:
+    """What a calibrator does to the log loss."""
+    rows = results.rows("calibrate", "summary", calibrator=calibrator, metric="log_loss")
+    found = change(rows[0], "delta", name=calibrator, ends=("delta_low", "delta_high"))
+    verdict = "undecided"
+    if found.shown:
+        verdict = "an improvement" if found.value < 0 else "a loss"
+    name = formatting.words(calibrator)
+    return f"Calibrator {name} changes the log loss by {difference(found)}: {verdict}."
+
+
+def deferral(results: Results) -> str:
+    """What the frozen deferral leaves; first what it makes worse, where that is most of it."""
+    falls = recall_sentence(results)
+    first = [falls] if mostly_lower(results) else []
+    last = [falls] if not first else []
+    sentences = [*first, kept_sentence(results), critical_sentence(results), *last]
+    return " ".join(filter(None, [*sentences, errors_sentence(results), advice(results)]))
+
+
+def kept_changes(results: Results) -> dict[str, Number]:
+    """By class or label, how deferral changes the recall among the kept; only defined ones."""
+    rows = results.rows("selective", "per_class")
+    known = {
+        str(row["class"]): Number(
+            real(row["recall_delta"]),
+            real(row["recall_delta_low"]),
+            real(row["recall_delta_high"]),
+        )
+        for row in rows
+    }
+    return {name: each for name, each in known.items() if math.isfinite(each.low)}
+
+
+def mostly_lower(results: Results) -> bool:
+    """Whether the recall among the kept falls for more than half of the classes or labels."""
+    known = kept_changes(results)
+    return 2 * sum(each.high < 0 for each in known.values()) > len(known)
+
+
+def recall_sentence(results: Results) -> str:
+    """For how many classes or labels deferral moves the recall among the kept."""
+    known = kept_changes(results)
+    lower = sum(each.high < 0 for each in known.values())
+    higher = sum(each.low > 0 for each in known.values())
+    if not known:
+        return ""
     return (
-        f"At the thresholds frozen on calibration, one per {results.nouns[0]} and each chosen for "
-        f"specificity {results.points.specificity:g}, mean sensitivity is {estimate(found)} and "
-        f"mean realised specificity is {estimate(realised)}."
+        f"Deferral lowers recall among the kept for {lower} of {len(known)} {results.nouns[1]}, "
+        f"raises it for {higher} and leaves {len(known) - lower - higher} undecided."
     )
+
+
+def kept_sentence(results: Results) -> str:
+    """How many are kept, and what that does to their risk."""
+    found = deferral_change(results, "selective_risk")
+    loss = "error" if results.exclusive else "risk (weighted share of wrong calls)"
+    return (
+        f"Keeping {percent(realised_deferral(results, 'coverage'))} of the cases by "
+        f"{formatting.words(primary_score(results))} (threshold frozen on calibration) "
+        f"{moved(found, f'the {loss}', 'selective_risk')}, to "
+        f"{estimate(realised_deferral(results, 'selective_risk'))}."
+    )
+
+
+def moved(found: Change, what: str, metric: str) -> str:
+    """A clause on a paired change: lowers, raises, or changes by an undecided amount."""
+    if found.low > 0:
+        return f"raises {what} by {sized(found, metric)}"
+    if found.high < 0:
+        turned = Number(-found.value, -found.high, -found.low)
+        return f"lowers {what} by {sized(turned, metric)}"
+    return f"changes {what} by {difference(found)}, which is undecided"
+
+
+def critical_sentence(results: Results) -> str:
+    """What deferral does to the recall of the critical class, and how many of it are deferred."""
+    kept = realised_deferral(results, "critical_recall_kept")
+    if results.critical is None or not kept.defined:
+        return ""
+    found = deferral_change(results, "critical_recall_kept")
+    deferred = percent(realised_deferral(results, "critical_deferred_share"))
+    what = f"recall of {results.critical} among the kept"
+    spared = deferral_change(results, "critical_call_specificity_kept")
+    beside = f"; specificity of calls changes by {difference(spared)}" if spared.defined else ""
+    return (
+        f"It {moved(found, what, 'recall')}, to {estimate(kept)}{beside}; {deferred} of "
+        f"{results.critical} are deferred."
+    )
+
+
+def failure_auroc(results: Results) -> Number:
+    """How well the score that defers separates errors from right answers; 0.5 is chance."""
+    return results.headline("selective", "failure_auroc")
+
+
+def kept_errors(results: Results) -> tuple[int, int, int] | None:
+    """Errors that are kept, all errors, and how many cases are deferred.
+
+    `None` where the risk of a case is no count of errors.
+    """
+    if not results.exclusive:
+        return None
+    score = primary_score(results)
+    whole = results.number("selective", "summary", score=score, metric="risk")
+    kept = realised_deferral(results, "selective_risk")
+    if not (whole.defined and kept.defined and whole.n and kept.n_positive):
+        return None
+    errors = round(whole.value * whole.n)
+    return round(kept.value * kept.n_positive), errors, whole.n - kept.n_positive
+
+
+def errors_sentence(results: Results) -> str:
+    """Whether the score finds the errors."""
+    found, errors = failure_auroc(results), kept_errors(results)
+    score = formatting.words(primary_score(results))
+    sentences = []
+    if found.defined:
+        sentences.append(f"AUROC of {score} for right against wrong is {estimate(found)}.")
+    if errors is not None:
+        sentences.append(f"{count(errors[0])} of {counted(errors[1], 'error', 'errors')} are kept.")
+    return " ".join(sentences)
+
+
+def mostly_confident(kept: int, errors: int, deferred: int) -> bool:
+    """Whether most errors are kept although as many deferrals could have found most of them."""
+    return 2 * kept > errors >= 2 * (errors - deferred)
+
+
+def advice(results: Results) -> str:
+    """Why deferral by this score is not advised; empty where nothing speaks against it."""
+    score, errors = formatting.words(primary_score(results)), kept_errors(results)
+    against = []
+    found = failure_auroc(results)
+    if found.defined and not found.low > CHANCE:
+        against.append("that AUROC is not shown to be above 0.5, which is chance")
+    if errors is not None and mostly_confident(*errors):
+        against.append("most errors are confident, and it does not find them")
+    if mostly_lower(results):
+        against.append("it lowers recall among the kept for most")
+    if not against:
+        return ""
+    return f"Deferral by {score} is not advised: {' and '.join(against)}."
+
+
+def mode(row: Mapping[str, Any]) -> str:
+    """A share of a mode with its interval."""
+    ends = between(100 * real(row["share_low"]), 100 * real(row["share_high"]), 1)
+    return f"{100 * real(row['share']):.1f} % ({ends})"

@@ -154,7 +154,7 @@ def facts(context: Context) -> list[list[str]]:
     results = context.results
     sha = context.commit.sha
     found = [
-        ["Data set", results.preparation.dataset],
+        ["Data set", reproduction.data_set(results)],
         ["Model", results.backbone],
         ["Task", results.preparation.schema.task],
         ["Predictions", context.source],
@@ -211,7 +211,11 @@ def report(
         log.warning("no PDF: %s; report.html holds everything", error)
 
 
-def questions(found: Results) -> Checklist | None:
-    """The hand-written checklist; only predictions made elsewhere may come without one."""
+def questions(found: Results) -> Checklist:
+    """The hand-written checklist; predictions made elsewhere may come without, and get ours."""
     path = found.root / CHECKLIST
-    return checklist.read(path) if found.complete or path.exists() else None
+    if found.complete or path.exists():
+        return checklist.read(path)
+    ours = resources.files("medaudit.report") / "templates" / CHECKLIST.name
+    with resources.as_file(ours) as kept:
+        return checklist.read(kept)

@@ -60,6 +60,29 @@ def is_embedded(params: Mapping[str, Any]) -> bool:
     return Path(params["data"]["root"]) == EMBEDDED
 
 
+DRAWN = (
+    "The images are drawn by tools/phantom, not photographed: no patient and no histology is "
+    "behind them, and failures are planted in them on purpose. Only the layout of files and the "
+    "names are borrowed.",
+)
+
+
+def data_set(results: Results) -> str:
+    """Name of the data; drawn ones must not pass for those whose layout they take."""
+    name = results.preparation.dataset
+    return f"embedded drawn images, laid out as {name}" if drawn(results.params) else name
+
+
+def data_notes(results: Results) -> tuple[str, ...]:
+    """What a reader must know of the data."""
+    return DRAWN if drawn(results.params) else tuple(results.preparation.notes)
+
+
+def drawn(params: Mapping[str, Any]) -> bool:
+    """Whether the images are the embedded ones."""
+    return "data" in params and is_embedded(params)
+
+
 def commands(found: Commit, params: Mapping[str, Any], *, profiles: Path = PROFILES) -> list[str]:
     """The exact commands; for other data than the embedded, what to put where as well."""
     checkout = f"git checkout {found.sha or 'COMMIT'}"

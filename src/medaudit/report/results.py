@@ -14,7 +14,7 @@ from medaudit.core.errors import DataError, listed, lookup
 from medaudit.core.files import read_json
 from medaudit.core.layout import CASES, MEASURING_STAGES, MODEL, OPERATING_POINTS, PLOTS, PREPARED
 from medaudit.core.params import read_yaml
-from medaudit.report.formatting import Number, number, real
+from medaudit.report.formatting import Change, Number, change, number, real
 from medaudit.tables import manifest, operating_points, tasks
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from medaudit.tables.manifest import Preparation
     from medaudit.tables.operating_points import OperatingPoints
 
+_COMPARED = "metric output direction interval p_adjusted family margin verdict minimal_detectable"
 _ESTIMATE = "value low high n n_positive n_positive_groups undefined_share caution"
 NEEDED: dict[str, dict[str, str]] = {
     "prepare": {
@@ -38,29 +39,29 @@ NEEDED: dict[str, dict[str, str]] = {
         "per_class": f"class metric threshold prevalence {_ESTIMATE}",
     },
     "stress": {
-        "conditions": f"condition corruption severity metric delta delta_low delta_high p_holm "
+        "conditions": f"condition corruption severity delta delta_low delta_high {_COMPARED} "
         f"{_ESTIMATE}",
-        "severity": "metric corruption severity value low high",
         "predicted": "condition class share",
-        "trend": "corruption metric tau p_value n_severities least_p_value",
         "corruption_errors": f"corruption quantity {_ESTIMATE}",
     },
     "slice": {
-        "slices": f"slice metric gap gap_low gap_high direction p_holm {_ESTIMATE}",
+        "slices": f"slice words gap gap_low gap_high shrunk shrunk_low shrunk_high {_COMPARED} "
+        f"{_ESTIMATE}",
         "refused": "slice n n_positive reason",
     },
     "calibrate": {
         "summary": f"calibrator metric delta delta_low delta_high p_value {_ESTIMATE}",
         "events": f"calibrator event metric {_ESTIMATE}",
         "reliability": "stage event bin_lo bin_hi confidence accuracy count",
-        "noise_floor": "calibrator event mean p95",
+        "noise_floor": "calibrator event mean p95 p_value",
     },
     "selective": {
         "summary": f"score metric delta delta_low delta_high p_holm {_ESTIMATE}",
         "risk_coverage": "method coverage risk generalised_risk",
-        "deferral": f"score threshold metric {_ESTIMATE}",
+        "deferral": f"score threshold metric delta delta_low delta_high {_ESTIMATE}",
         "by_coverage": "asked",
-        "per_class": "class n deferred recall recall_kept",
+        "per_class": "class n deferred recall recall_kept recall_delta "
+        "recall_delta_low recall_delta_high",
     },
     "cases": {
         "taxonomy": "mode n n_groups share n_critical n_flagged definition",
@@ -201,6 +202,11 @@ class Results:
         """A measure of the clean test role."""
         return self.number("evaluate", "metrics", metric=metric)
 
+    def headline(self, stage: str, name: str) -> Number:
+        """A headline number with its interval; undefined where the stage wrote none."""
+        low, high = (real(self.scalar(stage, f"{name}_ci_{end}")) for end in ("low", "high"))
+        return Number(real(self.scalar(stage, name)), low, high)
+
     def of_class(self, name: str, metric: str) -> Number:
         """A measure of one class or label on the clean test role."""
         return self.number("evaluate", "per_class", **{"class": name, "metric": metric})
@@ -279,6 +285,9 @@ DEFERRAL_MEASURES = {
     "selective_risk": "risk among the kept",
     "critical_recall": "recall of {critical}, all",
     "critical_recall_kept": "recall of {critical}, kept",
+    "errors_kept_share": "errors that are kept",
+    "critical_call_specificity": "specificity of calls of {critical}, all",
+    "critical_call_specificity_kept": "specificity of calls of {critical}, kept",
     "critical_deferred_share": "{critical} deferred",
     "critical_missed_share": "{critical} kept and missed",
 }
@@ -295,6 +304,13 @@ def realised_deferral(results: Results, metric: str, score: str | None = None) -
     """What the frozen deferral rule of a score realises on test, by default of the primary one."""
     name = primary_score(results) if score is None else score
     return results.number("selective", "deferral", score=name, metric=metric)
+
+
+def deferral_change(results: Results, metric: str) -> Change:
+    """What the frozen deferral of the primary score changes against keeping everything."""
+    rows = results.rows("selective", "deferral", score=primary_score(results), metric=metric)
+    ends = ("delta_low", "delta_high")
+    return change(rows[0], "delta", name=metric, ends=ends) if rows else Change()
 
 
 def deferral_threshold(results: Results) -> float:

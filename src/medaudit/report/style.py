@@ -25,6 +25,8 @@ CHARACTER = 0.055
 BLUE, RED, GREY, LIGHT = "#33638d", "#c1433c", "#6b7280", "#d6dae0"
 PALE = "#a9b4c2"
 """For values that have no interval."""
+ORANGE = "#c2570c"
+"""For harm that is shown, and for nothing else."""
 
 # Paul Tol's "bright", then his "muted" for data sets of many classes.
 CLASS_COLOURS = (
@@ -37,8 +39,6 @@ ROLE_COLOURS = {
     "calibration": "#e0b04a",
     "test": "#c1433c",
 }
-SEVERITY_COLOURS = ("#e6b8a2", "#cf7a55", "#8c2f1b", "#4f130a", "#24060a")
-
 STYLE: Mapping[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 7,
@@ -100,11 +100,6 @@ def save(figure: Figure, path: Path) -> None:
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
     """A colour per class, the same in every figure."""
     return {name: CLASS_COLOURS[i % len(CLASS_COLOURS)] for i, name in enumerate(classes)}
-
-
-def severity_colour(severity: int) -> str:
-    """Darker with severity."""
-    return SEVERITY_COLOURS[min(max(severity, 1), len(SEVERITY_COLOURS)) - 1]
 
 
 def name_columns(ax: Axes, names: Sequence[str]) -> None:

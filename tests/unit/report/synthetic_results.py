@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import synthetic_verdicts as verdicts
 import yaml
 from PIL import Image
 from synthetic_tables import (
@@ -204,25 +205,47 @@ def audited(clean, stressed, points, few: IntervalParams, *, large: bool) -> dic
     calibrating = calibrate_audit.CalibrateParams(methods=methods, floor_replicates=50)
     quantiles = {"age": 4, "brightness": 4} if large else {"brightness": 3}
     columns = ("dataset", "sex", *(("localization",) if large else ()))
-    slicing = SliceParams(columns=columns, quantiles=quantiles)
+    named = {"confirmatory": verdicts.PLANNED} if "confirmatory" in SliceParams.model_fields else {}
+    slicing = SliceParams(columns=columns, quantiles=quantiles, **named)
     selecting = selective.SelectiveParams()
     same = {"intervals": few}
+    critical = clean.schema.critical_class is not None
+    cut = slice_up(clean, points, clean.role("train").rows, slicing, **same)
     stages = {
-        "evaluate": evaluate(clean, points, **same),
-        "slice": slice_up(clean, points, clean.role("train").rows, slicing, **same),
-        "calibrate": calibrate(clean, calibrating, **same),
-        "selective": defer(clean, points, selecting, **same),
+        "evaluate": verdicts.evaluated(evaluate(clean, points, **same), critical=critical),
+        "slice": verdicts.judged(
+            cut if critical else by_label(cut, "slices", in_slices(clean, points, columns)),
+            "slice",
+            critical=critical,
+        ),
+        "calibrate": verdicts.calibrated(calibrate(clean, calibrating, **same)),
+        "selective": verdicts.deferred(defer(clean, points, selecting, **same)),
     }
     if stressed:
-        stages["stress"] = stress(clean, stressed, points, **same)
+        found = stress(clean, stressed, points, **same)
+        rows = verdicts.label_rows(clean.role("test"), stressed, points)
+        found = found if critical else by_label(found, "conditions", rows)
+        stages["stress"] = verdicts.judged(found, "stress", critical=critical)
     return stages
+
+
+def in_slices(clean: PredictionTable, points: OperatingPoints, columns) -> pd.DataFrame:
+    """Rates of every output in the slices of the test role."""
+    return verdicts.slice_label_rows(clean.role("test"), points, columns)
+
+
+def by_label(found: Findings, name: str, rows: pd.DataFrame) -> Findings:
+    """Findings with rows per output, unless the audit made them."""
+    table = found.series[name]
+    if "sensitivity" in set(table["metric"]):
+        return found
+    more = {name: pd.concat([table, rows], ignore_index=True)}
+    return Findings(found.scalars, found.series | more)
 
 
 def write_parameters(root: Path, schema, *, data: bool = True) -> None:
     """Those of the phantom; those of an audit name no data."""
     profile = yaml.safe_load((REPOSITORY / "profiles/phantom.yaml").read_text())
-    if schema.critical_class is None:
-        profile["slice"]["primary"] = "macro_sensitivity"
     if not data:
         del profile["data"]
     root.mkdir(parents=True, exist_ok=True)

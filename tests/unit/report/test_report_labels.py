@@ -3,6 +3,8 @@
 import dataclasses
 import re
 import shutil
+from importlib import resources
+from pathlib import Path
 
 import pytest
 import synthetic_results
@@ -13,6 +15,7 @@ from medaudit.report.blocks import Context, ReportParams
 from medaudit.report.reproduction import Commit
 from medaudit.report.sections import cases, performance, stress
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 AUDITED = ("evaluate", "slice", "calibrate", "selective")
 SOURCE = "made elsewhere, read from p.csv"
 
@@ -64,9 +67,9 @@ class TestLabels:
         assert block["rows"][0][2] == str(first.n_positive)
 
     def test_the_range_over_labels_is_said(self, labelled):
-        assert (
-            "By label it was measured from" in narrative.summary(results.read_results(labelled))[0]
-        )
+        first, second, *_ = narrative.summary(results.read_results(labelled))
+        assert "the label of the lowest measured sensitivity is" in first
+        assert "By label it was measured from" in second
 
     def test_co_occurrence_counts_every_image_of_a_label(self, labelled):
         found = results.read_results(labelled)
@@ -123,9 +126,20 @@ class TestElsewhere:
             "Performance on clean images",
             "Slices",
             "Uncertainty and calibration",
+            "Deployment checklist",
             "Reproduction notes",
         ]
-        assert [each["number"] for each in audit["sections"]] == [1, 2, 3, 4, 5]
+        assert [each["number"] for each in audit["sections"]] == [1, 2, 3, 4, 5, 6]
+
+    def test_a_checklist_comes_with_the_package(self, audit):
+        (block,) = (
+            b for each in audit["sections"] for b in each["blocks"] if b["kind"] == "checklist"
+        )
+        shipped = resources.files("medaudit.report") / "templates/deployment_checklist.yaml"
+        own = REPOSITORY / "report/deployment_checklist.yaml"
+        assert shipped.read_text() == own.read_text()
+        absent = [row for row in block["rows"] if row["basis"] == "this audit has no stress stage"]
+        assert {row["status"] for row in absent} == {"not measured"}
 
     def test_what_is_left_out_is_said(self, audit):
         said = words_of(audit)
@@ -156,38 +170,12 @@ class TestElsewhere:
         root = shutil.copytree(elsewhere, tmp_path / "copy")
         (root / "params.yaml").unlink()
         (root / "artifacts/prepared/manifest.parquet").unlink()
-        assert len(content_of(root, tmp_path / "figures", AUDITED)["sections"]) == 5
+        assert len(content_of(root, tmp_path / "figures", AUDITED)["sections"]) == 6
 
     def test_conditions_may_be_given(self, tmp_path):
         root = synthetic_results.write_audit(tmp_path / "audit", n_labels=None, stress=True)
         made = content_of(root, tmp_path / "figures", (*AUDITED, "stress"))
         assert "Conditions are predictions of the same test images" in words_of(made)
-
-
-class TestTrends:
-    def said(self, **changes):
-        row = {
-            "corruption": "gaussian_blur",
-            "metric": "macro_auroc",
-            "tau": -1.0,
-            "p_value": 0.083333,
-            "n_severities": 4,
-            "least_p_value": 0.083333,
-        }
-        return narrative.trends([row | changes], "macro_auroc", None)
-
-    def test_said_where_the_least_p_value_is_reached(self):
-        # 2 of the 4! = 24 orders are as extreme: p = 2/24 = 0.083
-        assert "Macro AUROC falls under gaussian blur" in self.said()
-        assert "p=0.083, the least that 4 severities allow" in self.said()
-        assert "rises under gaussian blur" in self.said(tau=1.0)
-
-    def test_silent_otherwise(self):
-        assert self.said(p_value=0.33, tau=-0.67) == ""
-
-    def test_a_single_severity_allows_nothing(self):
-        # 2/2! = 1: two points always lie on one line
-        assert self.said(p_value=1.0, least_p_value=1.0, n_severities=2) == ""
 
 
 def test_errors_relative_to_a_reference_are_shown_where_there_is_one(found):

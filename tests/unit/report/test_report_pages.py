@@ -8,7 +8,7 @@ import pytest
 import synthetic_results
 
 from medaudit.core.errors import DataError
-from medaudit.report import checklist, figures, render, results
+from medaudit.report import checklist, comparisons, figures, render, results, style
 from medaudit.report.blocks import Context, ReportParams
 from medaudit.report.reproduction import Commit
 from medaudit.report.sections import stress
@@ -67,6 +67,50 @@ class TestFigures:
         assert "<text" not in text
 
 
+def points(ax):
+    """Colour and face of every drawn point."""
+    return [
+        (line.get_color(), line.get_markerfacecolor())
+        for line in ax.lines
+        if line.get_marker() == "o"
+    ]
+
+
+class TestChartsOfComparisons:
+    """Orange only for harm that is shown, hollow for what is undecided; n is the denominator."""
+
+    @pytest.mark.parametrize(
+        ("draw", "stage"),
+        [(figures.stress.delta_figure, "stress"), (figures.stress.slices_figure, "slice")],
+    )
+    def test_colours_are_verdicts(self, found, draw, stage):
+        drawn = draw(found)
+        metrics = comparisons.leading(found, stage)
+        for ax, metric in zip(drawn.axes, metrics, strict=False):
+            counted = comparisons.tally(
+                each for each in comparisons.compared(found, stage, metric) if each.defined
+            )
+            colours = points(ax)
+            orange = [face for colour, face in colours if colour == style.ORANGE]
+            hollow = [colour for colour, face in colours if face == "white"]
+            assert orange == [style.ORANGE] * counted["worse"]
+            assert hollow == [style.GREY] * (counted["undecided"] + counted[""])
+            assert len(colours) == sum(counted.values())
+
+    def test_both_rates_stand_side_by_side_with_their_own_n(self, found):
+        titles = [ax.get_title() for ax in figures.stress.delta_figure(found).axes]
+        assert titles[:2] == ["Sensitivity of mel (n=59)", "Specificity of mel (n=226)"]
+
+    def test_rows_have_one_order_with_shown_harm_first(self, found):
+        measured = [
+            comparisons.of_slices(found, name) for name in comparisons.leading(found, "slice")
+        ]
+        order = figures.stress.ordered_slices(measured)
+        family = {each.name: each.family for each in measured[0]}
+        ranks = [figures.stress.FAMILIES.index(family[name]) for name in order]
+        assert ranks == sorted(ranks)
+
+
 class TestHtml:
     def test_nothing_is_loaded_from_elsewhere(self, page):
         addresses = re.findall(r"""(?:src|href)=["']([^"']{0,40})""", page)
@@ -115,6 +159,15 @@ class TestHtml:
         page = render.render_html(report, figures=drawn, pictures=study / "artifacts/cases")
         assert "image/png" not in page
         assert "Images are withheld" in page
+
+    def test_green_is_for_what_is_met(self, page):
+        used = set(re.findall(r"\.([a-z-]+) \{ color: var\(--good\)", page))
+        assert used == {"met"}
+        assert page.count("var(--good)") == 1
+
+    def test_no_number_is_called_optimistic_and_no_trend_has_a_p_value(self, page):
+        assert "optimistic" not in page
+        assert "Kendall" not in page
 
 
 class TestPdf:
@@ -169,8 +222,8 @@ class TestEvidence:
     @pytest.mark.parametrize(
         ("held", "words"),
         [
-            (b"", "lacks the columns slice, metric"),
-            (b"metric,gap\n", "lacks the columns slice, "),
+            (b"", "lacks the columns slice, words"),
+            (b"metric,gap,p_holm\n", "lacks the columns slice, "),
             (b"slice\n\xff\n", "not a readable table"),
             (b'slice\n"open', "not a readable table"),
         ],

@@ -27,6 +27,19 @@ def git(folder, *words):
     subprocess.run(["git", *author, *words], cwd=folder, check=True, capture_output=True)
 
 
+def test_drawn_images_do_not_pass_for_photographs(found):
+    """The embedded data take the layout of HAM10000; none of its facts is true of them."""
+    histology = "every melanoma was confirmed by histology"
+    preparation = dataclasses.replace(found.preparation, dataset="ham10000", notes=(histology,))
+    drawn = dataclasses.replace(found, preparation=preparation)
+    assert reproduction.data_set(drawn) == "embedded drawn images, laid out as ham10000"
+    (note,) = reproduction.data_notes(drawn)
+    assert "drawn by tools/phantom, not photographed" in note
+    real = dataclasses.replace(drawn, params={**found.params, "data": PROFILE["data"]})
+    assert reproduction.data_set(real) == "ham10000"
+    assert reproduction.data_notes(real) == (histology,)
+
+
 def test_outside_of_a_repository(tmp_path):
     assert reproduction.commit(tmp_path, PROFILE) == Commit("", dirty=False)
     assert Commit("", dirty=False).words == "not in a git repository"

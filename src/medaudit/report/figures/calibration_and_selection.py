@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from medaudit.audits.calibrate import BASELINE
 from medaudit.report import formatting, style
-from medaudit.report.formatting import Number, between, plain, real
+from medaudit.report.formatting import Number, plain, real
 from medaudit.report.results import realised_deferral
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from medaudit.report.results import Results
 
-METHOD_COLOURS = (style.BLUE, "#e0962f", "#5b9a68", "#8a5aa8", style.GREY)
+METHOD_COLOURS = (style.BLUE, "#8a5aa8", "#5aa7a7", "#7aa6c9", style.GREY)
 IN_HALF, IN_FULL = 2, 5
 """Panels side by side in half of the page and in all of it."""
 NEARLY_WHOLE = 0.6
@@ -100,8 +100,7 @@ def title(results: Results, event: str) -> str:
     ece = results.number("calibrate", "events", metric="ece", **asked)
     floors = results.rows("calibrate", "noise_floor", **asked)
     floor = f", floor {plain(real(floors[0]['p95']))}" if floors else ""
-    ends = f"({between(ece.low, ece.high)})" if ece.defined else ""
-    return f"{formatting.event(event)}\nECE {plain(ece.value)} {ends}\n{floor[2:]}".rstrip()
+    return f"{formatting.event(event)}\nECE {plain(ece.value)}\n{floor[2:]}".rstrip()
 
 
 def risk_coverage_figure(results: Results) -> Figure | None:

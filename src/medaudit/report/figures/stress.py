@@ -7,25 +7,34 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from medaudit.core.findings import row_dicts
-from medaudit.report import formatting, style
-from medaudit.report.figures.performance import draw_interval
-from medaudit.report.formatting import ALPHA
+from medaudit.report import comparisons, formatting, style
+from medaudit.report.comparisons import (
+    BETTER,
+    CONFIRMATORY,
+    EXPLORATORY,
+    WITHIN,
+    WORSE,
+    Comparison,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from medaudit.report.results import Results
 
-ROW_CHARACTER, TITLE_CHARACTER = 0.045, 0.068
+ROW_CHARACTER, TITLE_CHARACTER = 0.042, 0.068
 """Widths of characters of a row's name and of a title in inches."""
 MOST_ROWS, FEW_ROWS = 24, 12
-OVERALL = ("accuracy", "exact_match")
+LONGEST = 44
+FAMILIES = (CONFIRMATORY, EXPLORATORY, "")
+"""In the order of the rows."""
+VERDICT_COLOURS = {WORSE: style.ORANGE, BETTER: style.BLUE, WITHIN: style.BLUE}
+"""What is shown; everything else is grey and hollow."""
 
 
 def was_cut(results: Results) -> bool:
@@ -33,52 +42,61 @@ def was_cut(results: Results) -> bool:
     return any(len(results.table("slice", name)) for name in ("slices", "refused"))
 
 
-def second(results: Results) -> str:
-    """The measure of the whole call: accuracy, or the share of samples without any error."""
-    known = results.names("slice", "slices", "metric")
-    return next((name for name in OVERALL if name in known), OVERALL[0])
-
-
-def primary(results: Results) -> str:
-    """The measure that the slice stage was asked to judge by; the overall one where it has none."""
-    asked = (results.params.get("slice") or {}).get("primary")
-    return str(asked) if asked in results.names("slice", "slices", "metric") else second(results)
-
-
-def metrics(results: Results) -> list[str]:
-    """The measures of the slice figure: the primary one, and the overall one beside it."""
-    table = results.table("slice", "slices")
-    if table.empty:
-        return []
-    defined = set(table.dropna(subset=["value"])["metric"])
-    return [n for n in dict.fromkeys((primary(results), second(results))) if n in defined]
-
-
-def shown_slices(table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
-    """The slices to draw in their order: all, or those of the largest gaps where many."""
-    part = table[table["metric"].isin(wanted)].dropna(subset=["value"])
-    gaps = part["gap"].abs().groupby(part["slice"], sort=False).max()
-    chosen = set(gaps.nlargest(MOST_ROWS).index)
-    return [str(name) for name in part["slice"].unique() if name in chosen]
+def ordered_slices(measured: Sequence[Sequence[Comparison]]) -> list[str]:
+    """Slices by family, those named beforehand first, and by harm in any measure within it."""
+    found = comparisons.by_harm(*measured)
+    family = {each.name: each.family for changes in measured for each in changes if each.family}
+    return sorted(found, key=lambda name: FAMILIES.index(family.get(name, "")))
 
 
 def slices_figure(results: Results) -> Figure | None:
-    """A forest of slices with the value on all of test as a line."""
-    wanted, table = metrics(results), results.table("slice", "slices")
-    if not wanted:
+    """A forest of gaps to the rest, the leading measures side by side in one order."""
+    names = comparisons.leading(results, "slice")
+    measured = [_one_each(comparisons.of_slices(results, name)) for name in names]
+    order = ordered_slices(measured)[:MOST_ROWS]
+    if not order:
         return None
-    order = shown_slices(table, wanted)
-    height = 0.6 + (0.135 if len(order) <= FEW_ROWS else 0.115) * len(order)
-    figure, axes = style.canvas(style.FULL, height, columns=len(wanted), sharey=True)
-    for ax, name in zip(axes, wanted, strict=True):
-        draw_slices(table[table["metric"] == name], ax, order=order)
-        whole = results.measure(name).value
-        if math.isfinite(whole):
-            ax.axvline(whole, color="#222222", linewidth=0.7, linestyle="--")
-    behind = table[table["metric"] == wanted[0]]
-    _name_rows(behind, axes[0], order=order, critical=results.critical)
-    title_panels(axes, [formatting.metric(name, results.critical) for name in wanted])
+    height = 0.75 + (0.135 if len(order) <= FEW_ROWS else 0.115) * len(order)
+    figure, axes = style.canvas(style.FULL, height, columns=len(names), sharey=True)
+    pairs = list(zip(names, measured, strict=True))
+    for ax, (name, changes) in zip(axes, pairs, strict=True):
+        places = {each: float(order.index(each)) for each in order}
+        draw_changes([each for each in changes if each.name in places], ax, places=places)
+        ax.set_xlabel(f"slice minus rest{unit(name)}")
+        ax.set_ylim(len(order) - 0.5, -0.5)
+    _share_scale(axes, names)
+    titles = [f"{panel(name, changes, results)}: where lower?" for name, changes in pairs]
+    axes[0].set_yticks(range(len(order)), [row_name(name, measured) for name in order], fontsize=6)
+    title_panels(axes, titles)
     return figure
+
+
+def panel(metric: str, changes: Sequence[Comparison], results: Results) -> str:
+    """Title of a measure; where it is of every output, a row shows the worst of them."""
+    name = formatting.short(metric, results.critical)
+    several = any(each.output for each in changes)
+    return f"{name}, worst {results.nouns[0]}" if several else name
+
+
+def _one_each(changes: Sequence[Comparison]) -> list[Comparison]:
+    return comparisons.worst_outputs([each for each in changes if each.defined])
+
+
+def row_name(name: str, measured: Sequence[Sequence[Comparison]]) -> str:
+    """A slice in words with the cases behind each measure; a star where named beforehand."""
+    found = [each for changes in measured for each in changes if each.name == name]
+    star = "* " if any(each.family == CONFIRMATORY for each in found) else ""
+    # Labels differ in how many cases they have.
+    numbers = [formatting.count(each.n if each.output else each.rests_on) for each in found]
+    behind = " | ".join(dict.fromkeys(numbers))
+    words = found[0].words.replace("_", " ")
+    short = words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return f"{star}{short} (n={behind})"
+
+
+def unit(metric: str) -> str:
+    """Unit of a difference on an axis."""
+    return ", points" if formatting.in_points(metric) else ""
 
 
 def title_panels(axes: Sequence[Axes], titles: Sequence[str]) -> None:
@@ -89,70 +107,102 @@ def title_panels(axes: Sequence[Axes], titles: Sequence[str]) -> None:
         ax.set_title(fill(title, max(int(room / TITLE_CHARACTER), 12)))
 
 
-def draw_slices(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:
-    """A row per slice; red and filled where Holm leaves it worse than the rest of test."""
-    for row in row_dicts(table[table["slice"].isin(order)]):
-        shown = bool(row["p_holm"] < ALPHA)
-        worse = shown and float(row["gap"]) * int(row["direction"]) < 0
-        draw_interval(
-            ax,
-            order.index(str(row["slice"])),
-            row["value"],
-            row["low"],
-            row["high"],
-            colour=style.RED if worse else style.BLUE,
-            filled=shown,
-        )
-    ax.set_ylim(len(order) - 0.5, -0.5)
-    ax.set(xlim=(-0.02, 1.02), xlabel="value in the slice")
+def draw_changes(
+    changes: Sequence[Comparison], ax: Axes, *, places: Mapping[str, float], size: float = 3.2
+) -> None:
+    """A row per comparison: change with its interval, coloured by what is shown.
+
+    Args:
+        changes: one per row.
+        ax: to draw on.
+        places: height of every row.
+        size: of the points.
+    """
+    for each in changes:
+        scale = 100.0 if formatting.in_points(each.metric) else 1.0
+        place, colour = places[each.name], VERDICT_COLOURS.get(each.verdict, style.GREY)
+        if math.isfinite(each.low):
+            ends = [scale * each.low, scale * each.high]
+            ax.plot(ends, [place] * 2, color=colour, linewidth=1.0, solid_capstyle="butt")
+        face = colour if each.verdict in VERDICT_COLOURS else "white"
+        if math.isfinite(each.detectable):
+            seen = -each.direction * scale * each.detectable
+            ax.plot(seen, place, "|", color=style.PALE, markersize=4, mew=0.8)
+        ax.plot(scale * each.value, place, "o", color=colour, markersize=size, mfc=face, mew=0.8)
+        if each.output:
+            ax.text(
+                1.01,
+                place,
+                each.output,
+                transform=ax.get_yaxis_transform(),
+                ha="left",
+                va="center",
+                fontsize=5,
+                color=style.GREY,
+            )
+    ax.axvline(0, color="#222222", linewidth=0.7)
+    margins = {each.direction * each.margin for each in changes if math.isfinite(each.margin)}
+    for margin in margins:
+        scale = 100.0 if formatting.in_points(changes[0].metric) else 1.0
+        ax.axvline(-scale * margin, color=style.GREY, linewidth=0.6, linestyle=":")
     ax.grid(axis="x")
 
 
-def _name_rows(
-    table: pd.DataFrame, ax: Axes, *, order: Sequence[str], critical: str | None
-) -> None:
-    counts = {str(row["slice"]): row for row in row_dicts(table)}
-    names = []
-    for name in order:
-        row = counts[name]
-        positives = row["n_positive"]
-        behind = f", {int(positives)} {critical}" if critical and math.isfinite(positives) else ""
-        names.append(f"{name.replace('_', ' ')} ({int(row['n']):,}{behind})")
-    ax.set_yticks(range(len(names)), names, fontsize=6)
+def _share_scale(axes: Sequence[Axes], names: Sequence[str]) -> None:
+    """The same axis for all measures in points, so that panels compare by eye."""
+    alike = [ax for ax, name in zip(axes, names, strict=True) if formatting.in_points(name)]
+    if not alike:
+        return
+    ends = [end for ax in alike for end in ax.get_xlim()]
+    for ax in alike:
+        ax.set_xlim(max(min(ends), -105), min(max(ends), 105))
 
 
 COLUMNS, LEAST_COLUMNS = 5, 3
-FEW, STEP, DENSE_STEP = 6, 0.235, 0.195
+FEW, STEP, DENSE_STEP = 6, 0.26, 0.215
 SMALLEST = 1e-9
+SEVERITY_STYLES = (("-", style.BLUE), ("--", "#7aa6c9"), (":", style.GREY))
+MACRO = {"sensitivity": "macro_sensitivity", "specificity": "macro_specificity"}
 
 
-def primaries(results: Results) -> list[str]:
-    """The measures that the stress stage follows over severity, those of all classes first."""
-    names = results.names("stress", "severity", "metric")
-    return sorted(names, key=lambda name: (name.startswith("critical"), names.index(name)))
+def followed(results: Results) -> list[str]:
+    """The measures over severity: the leading pair, or its mean over labels, and the ranking."""
+    known = set(results.names("stress", "conditions", "metric"))
+    first = [MACRO.get(name, name) for name in comparisons.leading(results, "stress")]
+    return [name for name in dict.fromkeys((*first, "macro_auroc")) if name in known]
 
 
-def metric_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour per measure, as for the classes: red is the critical one's."""
-    plain = iter((style.BLUE, style.GREY, *style.CLASS_COLOURS))
-    return {name: style.RED if name.startswith("critical") else next(plain) for name in names}
+def severity_table(results: Results) -> pd.DataFrame:
+    """Values of the followed measures over severity, clean being severity 0 of each corruption."""
+    table = results.table("stress", "conditions")
+    if table.empty:
+        return table
+    of_whole = table["output"].isna() | table["metric"].str.startswith("critical_")
+    table = table[table["metric"].isin(followed(results)) & of_whole]
+    names = table[table["severity"] > 0]["corruption"].unique()
+    clean = table[table["severity"] == 0]
+    parts = [clean.assign(corruption=name) for name in names]
+    whole = [*parts, table[table["severity"] > 0]]
+    columns = ["corruption", "severity", "metric", "value", "low", "high"]
+    stacked = pd.concat(whole, ignore_index=True)[columns]
+    return stacked.sort_values(["corruption", "severity"], kind="stable")
 
 
 def severity_figure(results: Results) -> Figure | None:
-    """One panel per corruption: the primary measures from clean over the severities."""
-    table = results.table("stress", "severity")
+    """One panel per corruption: the leading measures from clean over the severities."""
+    table = severity_table(results)
     if table.empty:
         return None
-    names = list(table["corruption"].unique())
+    names = corruptions_by_harm(results)
     columns = min(COLUMNS, max(LEAST_COLUMNS, len(names)))
     lines = -(-len(names) // columns)
-    colours = metric_colours(primaries(results))
+    styles = dict(zip(followed(results), SEVERITY_STYLES, strict=False))
     figure, axes = style.canvas(
         style.FULL, 0.35 + 1.1 * lines, rows=lines, columns=columns, sharex=True, sharey=True
     )
     for ax, name in zip(axes, names, strict=False):
         part = table[table["corruption"] == name]
-        draw_severity(part, ax, colours=colours, critical=results.critical)
+        draw_severity(part, ax, styles=styles, critical=results.critical)
         ax.set_title(formatting.words(name))
         ax.tick_params(labelbottom=True)
     style.blank(axes[len(names) :])
@@ -160,81 +210,85 @@ def severity_figure(results: Results) -> Figure | None:
         ax.set(ylabel="value", ylim=(0, 1.04))
     figure.supxlabel("severity (0 = clean)", fontsize=7)
     handles, words = axes[0].get_legend_handles_labels()
-    figure.legend(handles, words, loc="outside upper center", ncols=len(colours))
+    figure.legend(handles, words, loc="outside upper center", ncols=len(styles))
     return figure
 
 
+def corruptions_by_harm(results: Results) -> list[str]:
+    """Corruptions, the one of the greatest harm in a leading measure first."""
+    names = comparisons.leading(results, "stress")
+    ranked = comparisons.by_harm(*(comparisons.of_conditions(results, name) for name in names))
+    rows = results.rows("stress", "conditions")
+    corruption = {str(row["condition"]): str(row["corruption"]) for row in rows if row["severity"]}
+    return list(dict.fromkeys([*(corruption[name] for name in ranked), *corruption.values()]))
+
+
 def draw_severity(
-    table: pd.DataFrame, ax: Axes, *, colours: Mapping[str, str], critical: str | None
+    table: pd.DataFrame,
+    ax: Axes,
+    *,
+    styles: Mapping[str, tuple[str, str]],
+    critical: str | None,
 ) -> None:
     """One line per measure with its interval as a band."""
-    for name, colour in colours.items():
+    for name, (line, colour) in styles.items():
         part = table[table["metric"] == name]
         ax.fill_between(
-            part["severity"], part["low"], part["high"], color=colour, alpha=0.18, linewidth=0
+            part["severity"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0
         )
         text = formatting.short(name, critical)
-        ax.plot(part["severity"], part["value"], ".-", color=colour, markersize=4, label=text)
+        ax.plot(
+            part["severity"],
+            part["value"],
+            marker=".",
+            linestyle=line,
+            color=colour,
+            markersize=4,
+            label=text,
+        )
     ax.set_xticks(sorted(table["severity"].unique()))
     ax.grid(axis="y")
 
 
 def delta_figure(results: Results) -> Figure | None:
-    """Condition minus clean with intervals, one panel per primary measure."""
-    table = results.table("stress", "conditions")
-    if table.empty:
+    """Condition minus clean, the leading measures side by side, corruptions sorted by harm."""
+    names = [*comparisons.leading(results, "stress"), *comparisons.others(results, "stress")]
+    names = [name for name in dict.fromkeys(names) if name != "standardised_accuracy"][:3]
+    measured = [_one_each(comparisons.of_conditions(results, name)) for name in names]
+    if not any(measured):
         return None
-    table = table[table["severity"] > 0]
-    names = list(table["corruption"].unique())
-    metrics = primaries(results)
-    height = 0.75 + (STEP if len(names) <= FEW else DENSE_STEP) * len(names)
-    figure, axes = style.canvas(style.FULL, height, columns=len(metrics), sharey=True)
-    for ax, name in zip(axes, metrics, strict=True):
-        draw_delta(table[table["metric"] == name], ax, names=names)
-        ax.set_title(formatting.metric(name, results.critical))
-    figure.legend(
-        handles=_severity_keys(sorted(int(s) for s in table["severity"].unique())),
-        loc="outside upper center",
-        ncols=8,
-    )
+    order = corruptions_by_harm(results)
+    places = condition_places(results, order)
+    height = 0.7 + (STEP if len(order) <= FEW else DENSE_STEP) * len(order)
+    figure, axes = style.canvas(style.FULL, height, columns=len(names), sharey=True)
+    for ax, name, changes in zip(axes, names, measured, strict=True):
+        draw_changes(changes, ax, places=places, size=2.8)
+        ax.set_xlabel(f"condition minus clean{unit(name)}")
+        ax.set_title(f"{panel(name, changes, results)}{behind(changes)}")
+        ax.set_ylim(len(order) - 0.5, -0.5)
+    _share_scale(axes, names)
+    axes[0].set_yticks(range(len(order)), [formatting.words(name) for name in order])
     return figure
 
 
-def draw_delta(table: pd.DataFrame, ax: Axes, *, names: Sequence[str]) -> None:
-    """A row per corruption, a point per severity; filled where Holm leaves a difference."""
-    severities = sorted(int(s) for s in table["severity"].unique())
-    for row in row_dicts(table):
-        place = severities.index(int(row["severity"])) - (len(severities) - 1) / 2
-        draw_interval(
-            ax,
-            names.index(str(row["corruption"])) + place * 0.8 / len(severities),
-            row["delta"],
-            row["delta_low"],
-            row["delta_high"],
-            colour=style.severity_colour(int(row["severity"])),
-            filled=bool(row["p_holm"] < ALPHA),
-        )
-    ax.axvline(0, color="#222222", linewidth=0.7)
-    ax.set_yticks(range(len(names)), [formatting.words(name) for name in names])
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_xlabel("condition minus clean")
-    ax.grid(axis="x")
+def behind(changes: Sequence[Comparison]) -> str:
+    """How many cases a measure rests on, where they are the same in every row."""
+    # Labels differ in how many cases they have.
+    found = {None if each.output else each.rests_on for each in changes} - {None}
+    return f" (n={formatting.count(next(iter(found)))})" if len(found) == 1 else ""
 
 
-def _severity_keys(severities: Sequence[int]) -> list[object]:
-    from matplotlib.lines import Line2D
-
-    def key(colour: str, face: str, text: str) -> Line2D:
-        return Line2D(
-            [], [], marker="o", markersize=3.5, color=colour, markerfacecolor=face, label=text
-        )
-
-    colours = [(style.severity_colour(s), f"severity {s}") for s in severities]
-    return [
-        *(key(colour, colour, text) for colour, text in colours),
-        key(style.GREY, style.GREY, "filled: shown after Holm"),
-        key(style.GREY, "white", "hollow: not shown"),
-    ]
+def condition_places(results: Results, order: Sequence[str]) -> dict[str, float]:
+    """Height of every condition: a band per corruption, severities from top to bottom in it."""
+    rows = [row for row in results.rows("stress", "conditions") if row["severity"] > 0]
+    severities = sorted({int(row["severity"]) for row in rows})
+    return {
+        str(row["condition"]): order.index(str(row["corruption"]))
+        + (severities.index(int(row["severity"])) - (len(severities) - 1) / 2)
+        * 0.8
+        / len(severities)
+        for row in rows
+    }
 
 
 def predicted_figure(results: Results) -> Figure | None:

@@ -6,10 +6,19 @@ import math
 from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE, MEAN
-from medaudit.report import formatting
+from medaudit.report import formatting, narrative
 from medaudit.report.blocks import Block, details, figure, pair, stack, table, text
 from medaudit.report.blocks import section as part
-from medaudit.report.formatting import change, count, difference, estimate, number, plain, real
+from medaudit.report.formatting import (
+    change,
+    count,
+    difference,
+    estimate,
+    number,
+    p_value,
+    plain,
+    real,
+)
 from medaudit.report.sections import selection
 
 if TYPE_CHECKING:
@@ -37,7 +46,8 @@ def words(results: Results) -> str:
     """What is fitted on what, what the floor is, and which probabilities the rest uses."""
     return (
         f"Calibrators are fitted on calibration and scored on test. The noise floor is the ECE "
-        f"that a perfectly calibrated model with the same confidences shows by chance. "
+        f"that a perfectly calibrated model with the same confidences shows by chance; p is how "
+        f"often it shows as much as this one. "
         f"{assumed(results)}{fitted(results)}Thresholds, calls and deferral use the "
         f"uncalibrated probabilities (identity); calibrators are shown beside them."
     )
@@ -77,7 +87,7 @@ def losses(results: Results) -> Block:
         rows.append((formatting.metric(metric), *cells))
         if metric == "ece":
             floors = [cell for name in names for cell in floor(results, name)]
-            rows.append(("its noise floor: mean / p95", *floors))
+            rows.append(("its noise floor: mean / p95; p", *floors))
     heads = [
         head
         for name in names
@@ -104,7 +114,8 @@ def floor(results: Results, calibrator: str) -> list[str]:
     """Mean and 95th percentile of the ECE by chance."""
     rows = results.rows("calibrate", "noise_floor", calibrator=calibrator, event=MEAN)
     row = rows[0] if rows else {}
-    found = f"{plain(real(row.get('mean')))} / {plain(real(row.get('p95')))}"
+    p = p_value(real(row.get("p_value")), least=narrative.floor_p(results))
+    found = f"{plain(real(row.get('mean')))} / {plain(real(row.get('p95')))}; {p}"
     return [found] if calibrator == BASELINE else [found, ""]
 
 
@@ -227,7 +238,7 @@ def by_label(results: Results) -> Block:
         for name in results.classes
     ]
     shape = [formatting.metric(name) for name in SHAPE] if calibrated else []
-    shares = selection.SHARES.values() if deferred else ()
+    shares = selection.SHARE_HEADS if deferred else ()
     ideal = f"; {IDEAL}" if calibrated else ""
     caption = f"Label by label, uncalibrated{ideal}"
     return table(caption, ("label", *shape, *shares, "positives"), rows)

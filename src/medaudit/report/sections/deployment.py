@@ -24,7 +24,7 @@ def section(context: Context) -> Block | None:
     answers = [(item, checklist.answer(item, context.results)) for item in context.checklist.items]
     counts = [
         f"{sum(found.status == status for _, found in answers)} {status}"
-        for status in ("pass", "fail", "not measured")
+        for status in checklist.STATUSES
     ]
     rows = [
         {
@@ -39,8 +39,9 @@ def section(context: Context) -> Block | None:
         "Deployment checklist",
         text(
             f"{', '.join(counts)}. Questions and bounds are written by hand before the run "
-            f"(report/deployment_checklist.yaml); statuses are computed. Not for clinical use, "
-            f"whatever the list says."
+            f"(report/deployment_checklist.yaml). Met: the whole interval is on the good side of "
+            f"the bound. Not met: it is on the bad side, or a harm is shown. Inconclusive: "
+            f"neither. Not for clinical use, whatever the list says."
         ),
         {"kind": "checklist", "rows": rows},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE
-from medaudit.report import formatting
+from medaudit.report import formatting, reproduction
 from medaudit.report.blocks import Block, bullets, details, figure, pair, stack, table, text
 from medaudit.report.blocks import section as part
 from medaudit.report.figures import stress
@@ -32,12 +32,12 @@ ABSENT = {
 def data_section(context: Context) -> Block:
     """Counts, ledger, missing values, duplicates, training; what is not in this report."""
     results = context.results
-    notes = [bullets(note.replace("`", "") for note in results.preparation.notes)]
+    notes = [note.replace("`", "") for note in reproduction.data_notes(results)]
     prepared = "prepare" in results.stages
     return part(
         "Problem and data",
         text(problem(results)),
-        *(notes if results.preparation.notes else ()),
+        *((bullets(notes),) if notes else ()),
         *absent(results),
         *(prepared_blocks(results) if prepared else test_blocks(results)),
     )
@@ -177,7 +177,7 @@ def section(context: Context) -> Block | None:
         "Performance on clean images",
         text(
             f"Brackets hold {context.intervals}; thresholds are frozen on the calibration role. "
-            f"{calls(results)}{repicked(results)}"
+            f"{calls(results)}"
         ),
         *(() if results.exclusive else (by_label(results),)),
         figure(
@@ -195,17 +195,6 @@ def calls(results: Results) -> str:
     if results.exclusive:
         return "Called is the most probable class; recall, precision and F1 are those of calls."
     return "A label is called where its probability exceeds its own frozen threshold."
-
-
-def repicked(results: Results) -> str:
-    """The number that papers report, labelled as what it is."""
-    found = results.measure("critical_sensitivity_repicked_on_test")
-    if not found.defined:
-        return ""
-    return (
-        f" With the threshold picked on test, as papers often do, the sensitivity for "
-        f"{results.critical} would be {estimate(found)}; that number is optimistic and not used."
-    )
 
 
 def charts(results: Results) -> list[Block]:
@@ -276,7 +265,7 @@ def calibration_cells(results: Results, name: str) -> tuple[str, str, str]:
     )
     floors = results.rows("calibrate", "noise_floor", **asked)
     floor = plain(real(floors[0]["p95"])) if floors else ""
-    return estimate(ece), floor, estimate(skill, 2)
+    return plain(ece.value), floor, estimate(skill, 2)
 
 
 def per_class(results: Results) -> Block:

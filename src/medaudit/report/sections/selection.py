@@ -8,6 +8,7 @@ from medaudit.audits.selective import SelectiveParams
 from medaudit.report import formatting
 from medaudit.report.blocks import Block, details, table, text
 from medaudit.report.formatting import (
+    UNDEFINED,
     change,
     count,
     difference,
@@ -17,7 +18,12 @@ from medaudit.report.formatting import (
     plain,
     real,
 )
-from medaudit.report.results import DEFERRAL_MEASURES, deferral_threshold, primary_score
+from medaudit.report.results import (
+    DEFERRAL_MEASURES,
+    deferral_change,
+    deferral_threshold,
+    primary_score,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +42,7 @@ AREAS = (
 )
 COMPARED = "aurc"
 SHARES = {"deferred": "share deferred", "recall": "recall, all", "recall_kept": "recall, kept"}
+SHARE_HEADS = (*SHARES.values(), "kept minus all")
 
 
 def blocks(results: Results) -> list[Block]:
@@ -60,13 +67,14 @@ def realised(results: Results) -> Block | None:
                 critical=results.critical
             ),
             estimate(number(row)),
+            difference(deferral_change(results, str(row["metric"]))).replace(UNDEFINED, ""),
             count(number(row).rests_on),
         )
         for row in results.rows("selective", "deferral", score=score)
     ]
     cut = plain(deferral_threshold(results))
     caption = f"Deferral at the frozen threshold {cut} on {formatting.words(score)}"
-    return table(caption, ("on test", "value (interval)", "n behind it"), rows)
+    return table(caption, ("on test", "value (interval)", "kept minus all", "n behind it"), rows)
 
 
 def named(metric: str, results: Results) -> str:
@@ -119,7 +127,7 @@ def compared(row: Mapping[str, Any]) -> str:
     """What one score changes, and whether it is shown."""
     found = change(row, "delta", name="", ends=("delta_low", "delta_high"))
     lower = "shown to be lower" if found.value < 0 else "shown to be higher"
-    verdict = lower if found.shown else "no difference could be shown"
+    verdict = lower if found.shown else "undecided"
     return f"{difference(found, 4)} with {formatting.words(str(row['score']))}: {verdict}"
 
 
@@ -129,12 +137,13 @@ def classes(results: Results) -> Block:
         (str(row["class"]), *share_cells(row), count(row["n"]))
         for row in results.rows("selective", "per_class")
     ]
-    return table("Deferral by class", ("class", *SHARES.values(), "n"), rows)
+    return table("Deferral by class", ("class", *SHARE_HEADS, "n"), rows)
 
 
 def share_cells(row: Mapping[str, Any]) -> list[str]:
-    """Share deferred, and recall among all and among the kept, of one class."""
-    return [estimate(part(row, name), 2) for name in SHARES]
+    """Share deferred, recall among all and among the kept, and its change, of one class."""
+    shares = [estimate(part(row, name), 2) for name in SHARES]
+    return [*shares, difference(part(row, "recall_delta"), 2)]
 
 
 def part(row: Mapping[str, Any], name: str) -> Number:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medaudit.report import formatting, narrative
+from medaudit.report import comparisons, formatting
 from medaudit.report.blocks import Block, details, figure, table, text
 from medaudit.report.blocks import section as part
+from medaudit.report.comparisons import EXPLORATORY, VERDICTS, Comparison
 from medaudit.report.figures import stress
 from medaudit.report.formatting import (
     change,
+    changed,
     count,
     counted,
     difference,
@@ -17,17 +19,17 @@ from medaudit.report.formatting import (
     number,
     p_value,
     real,
+    word,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from medaudit.report.blocks import Context
     from medaudit.report.results import Results
 
 WORST = 6
-SPECIFICITY = ("critical_specificity", "macro_specificity")
-BESIDE = ("mean_confidence", "majority_share")
+BESIDE = ("macro_auroc", "mean_confidence", "majority_share")
 ERRORS = {
     "balanced_error": "balanced error",
     "corruption_error": "corruption error (BE)",
@@ -36,7 +38,7 @@ ERRORS = {
 
 
 def blocks(context: Context) -> list[Block]:
-    """Severity, deltas, the greatest losses, trends, errors beside a reference, collapse."""
+    """Severity, changes, the greatest losses, errors beside a reference, collapse."""
     results = context.results
     called = (
         "What is called; a collapse to one class shows here first."
@@ -46,10 +48,9 @@ def blocks(context: Context) -> list[Block]:
     )
     compared, errors = "corruption_error" in quantities(results), errors_table(results)
     return [
-        figure("severity", f"Value over severity with {context.level} intervals."),
-        *trends(results),
-        figure("delta", "Change against clean, with paired intervals."),
+        figure("delta", f"What each condition changes; severities from top to bottom. {KEY}"),
         worst(results),
+        figure("severity", f"Value over severity with marginal {context.level} intervals."),
         *([errors] if compared else ()),
         figure("predicted", called),
         details(
@@ -58,14 +59,11 @@ def blocks(context: Context) -> list[Block]:
     ]
 
 
-def trends(results: Results) -> Iterator[Block]:
-    """Kendall's trend in words, where it is as certain as so few severities allow."""
-    rows = results.rows("stress", "trend")
-    sentences = [
-        narrative.trends(rows, name, results.critical) for name in stress.primaries(results)
-    ]
-    if any(sentences):
-        yield text(" ".join(filter(None, sentences)))
+KEY = (
+    "Left of 0 is worse. Orange and filled: shown to be worse; blue and filled: better, or within "
+    "the margin (dotted); grey and hollow: undecided. Bars: simultaneous intervals where "
+    "tested together; ticks: the least loss that could have been seen."
+)
 
 
 def quantities(results: Results) -> list[str]:
@@ -96,61 +94,111 @@ def errors_table(results: Results) -> Block:
 
 
 def worst(results: Results) -> Block:
-    """The conditions of the greatest measured loss, with what else changes there."""
-    first, *others = stress.primaries(results)
+    """The conditions of the greatest loss in the leading measures, and what else changes there."""
+    names = comparisons.leading(results, "stress")
+    measured = {
+        name: {each.name: each for each in worst_of(comparisons.of_conditions(results, name))}
+        for name in names
+    }
+    ranked = comparisons.by_harm(*(list(each.values()) for each in measured.values()))
+    if not ranked:
+        return text("No condition could be compared with clean.")
     known = results.names("stress", "conditions", "metric")
-    specificity = [name for name in SPECIFICITY if name in known][:1]
-    beside = [*others, *specificity, *(name for name in BESIDE if name in known)]
-    changes = [each for each in narrative.stress_changes(results, first) if each.defined]
-    ranked = sorted(changes, key=lambda each: -each.harm)[:WORST]
+    beside = [name for name in BESIDE if name in known and name not in names]
     rows = [
         (
-            formatting.condition(each.name),
-            difference(each),
-            p_value(each.p_holm),
-            *(value_under(results, each.name, name) for name in beside),
+            formatting.condition(name),
+            *(cell for each in measured.values() for cell in change_cells(each.get(name))),
+            *(value_under(results, name, metric) for metric in beside),
         )
-        for each in ranked
+        for name in ranked[:WORST]
     ]
-    if not ranked:
-        return text(
-            f"No condition could be compared in {formatting.short(first, results.critical)}."
-        )
-    clean = ("clean", "", "", *(value_under(results, "clean", name) for name in beside))
-    names = [formatting.short(name, results.critical) for name in beside]
-    n = count(ranked[0].n)
-    caption = (
-        f"Conditions of the greatest measured loss of {formatting.short(first, results.critical)} "
-        f"({len(ranked)} of {len(changes)}), n={n}; beside it, values under the condition"
+    clean = (
+        "clean, the value",
+        *(
+            cell
+            for name in names
+            for cell in (value_under(results, "clean", name, in_full=True), "")
+        ),
+        *(value_under(results, "clean", metric) for metric in beside),
     )
-    columns = ("condition", f"Δ {formatting.short(first, results.critical)}", "p (Holm)", *names)
-    return table(caption, columns, [*rows, clean])
+    heads = [
+        head
+        for name in names
+        for head in (f"Δ {formatting.short(name, results.critical)}{stress.unit(name)}", "verdict")
+    ]
+    caption = (
+        f"Conditions of the greatest loss ({len(rows)} of {len(ranked)}; "
+        f"{', '.join(rests_on(results, name, measured[name]) for name in names)}), shown ones first"
+    )
+    more = [formatting.short(name, results.critical) for name in beside]
+    align = "l" + "rl" * len(names) + "r" * len(beside)
+    return table(caption, ("condition", *heads, *more), [*rows, clean], align=align)
 
 
-def value_under(results: Results, condition: str, metric: str) -> str:
-    """A measure under a condition, with its interval."""
-    found = results.number("stress", "conditions", condition=condition, metric=metric)
-    return estimate(found, 2)
+def worst_of(changes: Sequence[Comparison]) -> list[Comparison]:
+    """One comparison per condition or slice, of the class or label of the greatest harm."""
+    return comparisons.worst_outputs([each for each in changes if each.defined])
+
+
+def change_cells(each: Comparison | None) -> tuple[str, str]:
+    """A change with its interval, and its verdict."""
+    if each is None:
+        return "", ""
+    whose = f" {each.output}" if each.output else ""
+    return f"{changed(each, each.metric)}{whose}", VERDICTS[each.verdict]
+
+
+def rests_on(results: Results, metric: str, found: dict[str, Comparison]) -> str:
+    """How many cases a leading measure rests on."""
+    name = formatting.short(metric, results.critical)
+    first = next(iter(found.values()), None)
+    if first is None:
+        return f"{name}: none"
+    # Labels differ in how many cases they have.
+    rests = first.n if first.output else first.rests_on
+    return f"{name} n={count(rests)}"
+
+
+def value_under(results: Results, condition: str, metric: str, *, in_full: bool = False) -> str:
+    """A measure under a condition with its interval; nothing where it is of several outputs."""
+    rows = results.rows("stress", "conditions", condition=condition, metric=metric)
+    if in_full and len(rows) != 1:
+        return ""
+    return estimate(number(rows[0]) if rows else formatting.Number(), 2)
 
 
 def conditions(results: Results) -> Block:
     """The long table of conditions."""
+    least = comparisons.least_p(results)
     rows = [
         (
             formatting.condition(str(row["condition"])),
-            formatting.short(str(row["metric"]), results.critical),
+            measure_of(row, results),
             estimate(number(row)),
             difference(change(row, "delta", name="", ends=("delta_low", "delta_high"))),
-            p_value(real(row["p_holm"])),
+            word(row["interval"]),
+            VERDICTS[word(row["verdict"])],
+            p_value(real(row["p_adjusted"]), least=least),
             count(number(row).rests_on),
         )
         for row in results.rows("stress", "conditions")
     ]
-    columns = ("condition", "measure", "value (interval)", "Δ (interval)", "p (Holm)", "n")
-    return table("Every condition and measure", columns, rows, align="llrrrr")
+    columns = (
+        *("condition", "measure", "value (interval)", "Δ (interval)", "interval of Δ"),
+        *("verdict", "p, family", "n"),
+    )
+    return table("Every condition and measure", columns, rows, align="llrrllrr")
 
 
-MOST_REFUSED = 8
+def measure_of(row: dict[str, object], results: Results) -> str:
+    """A measure with the class or label that it is of."""
+    metric, output = str(row["metric"]), word(row["output"])
+    name = formatting.short(metric, results.critical)
+    return f"{name} of {output}" if output and not metric.startswith("critical_") else name
+
+
+MOST_REFUSED = 4
 
 
 def slices_blocks(results: Results) -> list[Block]:
@@ -168,41 +216,55 @@ def slice_caption(results: Results) -> str:
     found = results.table("slice", "slices")
     if found.empty:
         return "Every slice was refused."
-    defined = found.dropna(subset=["value"])
-    wanted = stress.metrics(results)
+    wanted = comparisons.leading(results, "slice")
+    defined = found.dropna(subset=["gap"])
     n = defined[defined["metric"].isin(wanted)]["slice"].nunique()
     some = min(n, stress.MOST_ROWS)
-    which = f"{some} of {n} slices, those of the largest gaps" if some < n else f"All {n} slices"
-    return (
-        f"{which}, with intervals; in brackets n. Filled: differs from the rest after Holm; red: "
-        f"worse. Pale: no interval, too many resamples are undefined. Dashed: all of test."
-    )
+    which = f"{some} of {n} slices, those of the greatest harm" if some < n else f"All {n} slices"
+    return f"{which}; * named beforehand, the others exploratory. {KEY}"
 
 
 def gaps(results: Results) -> Block:
-    """The slices of the largest gaps in the primary measure."""
-    name = stress.primary(results)
-    changes = [each for each in narrative.slice_changes(results) if each.defined]
-    ranked = sorted(changes, key=lambda each: (not each.comparable, -each.harm))[:WORST]
-    label = formatting.short(name, results.critical)
+    """The slices of the greatest harm: those named beforehand first."""
+    names = comparisons.leading(results, "slice")
+    measured = {
+        name: {each.name: each for each in worst_of(comparisons.of_slices(results, name))}
+        for name in names
+    }
+    ranked = stress.ordered_slices([list(each.values()) for each in measured.values()])
     if not ranked:
-        return text(f"No slice could be compared in {label}.")
-    positives = any(each.n_positive is not None for each in ranked)
+        return text("No slice could be compared with the rest of the test role.")
     rows = [
         (
-            each.name,
-            estimate(results.number("slice", "slices", slice=each.name, metric=name), 2),
-            difference(each, 2),
-            p_value(each.p_holm),
-            count(each.n),
-            *((count(each.n_positive),) if positives else ()),
+            titled(next(each[name] for each in measured.values() if name in each)),
+            *(cell for each in measured.values() for cell in gap_cells(each.get(name))),
         )
-        for each in ranked
+        for name in ranked[:WORST]
     ]
-    more = ("positives",) if positives else ()
-    columns = ("slice", label, "gap to the rest", "p (Holm)", "n", *more)
-    caption = f"Slices of the largest measured gaps in {label}, of {len(changes)} compared"
-    return table(caption, columns, rows)
+    heads = [
+        head
+        for name in names
+        for head in (
+            f"gap in {formatting.short(name, results.critical)}{stress.unit(name)}",
+            "verdict",
+            "n",
+        )
+    ]
+    caption = (
+        f"Slices of the greatest harm ({len(rows)} of {len(ranked)}), those named beforehand "
+        f"first; n: cases that the measure rests on"
+    )
+    return table(caption, ("slice", *heads), rows, align="l" + "rlr" * len(names))
+
+
+def titled(each: Comparison) -> str:
+    """A slice in words, and whether it was looked for or found."""
+    return f"{each.words} (exploratory)" if each.family == EXPLORATORY else each.words
+
+
+def gap_cells(each: Comparison | None) -> tuple[str, str, str]:
+    """A gap with its interval, its verdict, and the cases behind it."""
+    return ("", "", "") if each is None else (*change_cells(each), count(each.rests_on))
 
 
 def refused(results: Results) -> Block:
@@ -228,24 +290,31 @@ def refused(results: Results) -> Block:
 
 def slices(results: Results) -> Block:
     """The long table of slices."""
+    least = comparisons.least_p(results)
     rows = [
         (
-            str(row["slice"]),
-            formatting.short(str(row["metric"]), results.critical),
+            word(row["words"]) or str(row["slice"]),
+            measure_of(row, results),
             estimate(number(row)),
             difference(change(row, "gap", name="", ends=("gap_low", "gap_high"))),
-            p_value(real(row["p_holm"])),
+            word(row["interval"]),
+            word(row["family"]),
+            VERDICTS[word(row["verdict"])],
+            p_value(real(row["p_adjusted"]), least=least),
             count(row["n"]),
             count(row["n_positive"]),
         )
         for row in results.rows("slice", "slices")
     ]
-    columns = ("slice", "measure", "value", "gap to the rest", "p (Holm)", "n", "positives")
-    return table("Every slice and measure", columns, rows, align="llrrrrr")
+    columns = (
+        *("slice", "measure", "value", "gap to the rest", "interval of gap", "family", "verdict"),
+        *("p, family", "n", "positives"),
+    )
+    return table("Every slice and measure", columns, rows, align="llrrlllrrr")
 
 
 def section(context: Context) -> Block | None:
-    """Severity, deltas, collapse, slices; as far as there are any."""
+    """Changes, severity, collapse, slices; as far as there are any."""
     results = context.results
     stressed, cut = "stress" in results.stages, stress.was_cut(results)
     if not (stressed or cut):
@@ -254,6 +323,7 @@ def section(context: Context) -> Block | None:
     return part(
         titles.get((stressed, cut), "Slices"),
         text(introduction(results, stressed=stressed)),
+        text(verdicts(context)),
         *(blocks(context) if stressed else ()),
         *(slices_blocks(results) if cut else ()),
     )
@@ -261,16 +331,47 @@ def section(context: Context) -> Block | None:
 
 def introduction(results: Results, *, stressed: bool) -> str:
     """What is compared with what."""
-    family = "conditions (or slices)" if stress.was_cut(results) else "conditions"
-    holm = f"p-values are Holm-corrected within each measure over all {family}."
+    gap = "Gaps are slice minus the rest of the test role. " if stress.was_cut(results) else ""
     if not stressed:
-        return (
-            "Gaps are slice minus the rest of the test role, on the same resamples; p-values are "
-            "Holm-corrected within each measure over all slices. Thresholds stay frozen."
-        )
+        return f"{gap}Thresholds stay frozen."
     packed = "Corruptions act on the packed test images" if "prepare" in results.stages else ""
     where = packed or "Conditions are predictions of the same test images, made elsewhere"
     return (
         f"{where}; nothing is re-tuned, thresholds stay frozen. Differences are condition minus "
-        f"clean on the same resamples; {holm}"
+        f"clean on the same images. {gap}"
+    ).rstrip()
+
+
+def verdicts(context: Context) -> str:
+    """What the four verdicts mean, and which interval is which."""
+    explored = (
+        "Slices that nobody named beforehand are exploratory: judged each by itself with the false "
+        "discovery rate controlled (Benjamini and Hochberg), to be confirmed on other data. "
+        if EXPLORATORY in context.results.names("slice", "slices", "family")
+        else ""
     )
+    return (
+        f"Worse or better is what a family of comparisons shows jointly (step-down max-T, an error "
+        f"of {error(context)} on each side for the whole family). Within the margin: the interval "
+        f"of the harm ends below the margin. Undecided: neither; what could have been seen is "
+        f"what would have been called with a power of 80 %. {standardised(context.results)}"
+        f"{explored}Simultaneous intervals, of "
+        f"differences that are tested jointly: each end holds at {context.level} for the whole "
+        f"family. All other intervals are marginal: each holds by itself."
+    )
+
+
+def standardised(results: Results) -> str:
+    """What the standardised accuracy is, where it was measured."""
+    known = (results.names(stage, name, "metric") for stage, name in TABLES)
+    if not any("standardised_accuracy" in names for names in known):
+        return ""
+    return "Standardised accuracy weighs the recall of every class as the test role mixes them. "
+
+
+TABLES = (("stress", "conditions"), ("slice", "slices"))
+
+
+def error(context: Context) -> str:
+    """One minus the level, in percent."""
+    return f"{100 - float(context.level.removesuffix(' %')):g} %"

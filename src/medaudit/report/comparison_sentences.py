@@ -1,0 +1,286 @@
+"""Sentences on families of comparisons: what falls, what rises, what is undecided and why.
+
+Sensitivity is never told without specificity: a sentence has a clause for each of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from medaudit.report import comparisons, formatting
+from medaudit.report.comparisons import BETTER, UNDECIDED, WITHIN, WORSE, Comparison
+from medaudit.report.formatting import amount, count, sized
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medaudit.report.results import Results
+
+STRESS, SLICE = "stress", "slice"
+NAMES = {
+    "critical_sensitivity": "sensitivity for {critical}",
+    "critical_specificity": "specificity",
+    "standardised_accuracy": "standardised accuracy",
+    "exact_match": "exact match (no label wrong)",
+    "macro_auroc": "macro AUROC",
+}
+"""Measures inside a sentence; specificity stands beside the sensitivity for the class."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How one kind of comparison is told.
+
+    Attributes:
+        noun: one comparison, and many.
+        falls: what a harm does.
+        rises: what a gain does.
+        harm: a harm as a noun, one and many.
+        place: word before a condition or slice.
+        start: words before the first sentence.
+        output: what an output of the model is called.
+    """
+
+    noun: tuple[str, str]
+    falls: str
+    rises: str
+    harm: tuple[str, str]
+    place: str
+    start: str = ""
+    output: str = "class"
+
+
+OF_STRESS = Wording(
+    noun=("condition", "conditions"),
+    falls="falls",
+    rises="rises",
+    harm=("fall", "falls"),
+    place="under",
+    start="Against clean, ",
+)
+OF_SLICES = Wording(
+    noun=("slice", "slices"),
+    falls="is lower than in the rest of the test role",
+    rises="is higher than in the rest",
+    harm=("gap", "gaps"),
+    place="in",
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The comparisons of one measure that are told together."""
+
+    metric: str
+    changes: tuple[Comparison, ...]
+
+    @property
+    def tested(self) -> int:
+        """How many the audit decided on."""
+        return sum(each.tested for each in self.changes)
+
+    def of(self, verdict: str) -> list[Comparison]:
+        """Those of one verdict, the greatest harm first."""
+        return comparisons.with_verdict(self.changes, verdict)
+
+
+def stress(results: Results) -> list[str]:
+    """What the conditions do to the leading measures, and to those of the whole."""
+    found = _paragraphs(results, STRESS, OF_STRESS)
+    return found or ["No condition could be compared with clean: too few cases for an interval."]
+
+
+def slices(results: Results) -> list[str]:
+    """Which slices are worse: those named beforehand first, then the exploratory ones."""
+    told = [
+        _paragraphs(results, SLICE, _slice_wording(family), family=family)
+        for family in (comparisons.CONFIRMATORY, comparisons.EXPLORATORY)
+    ]
+    found = [paragraph for paragraphs in told for paragraph in paragraphs]
+    if not found:
+        return ["No slice is large enough to be compared with the rest of the test role."]
+    missing = [measured(results, SLICE, name) for name in comparisons.leading(results, SLICE)]
+    return [*found, *filter(None, [_untested(missing, str(results.critical))])]
+
+
+def _slice_wording(family: str) -> Wording:
+    start = "To be confirmed on other data: " if family == comparisons.EXPLORATORY else ""
+    noun = (f"{family} slice", f"{family} slices")
+    return Wording(noun, OF_SLICES.falls, OF_SLICES.rises, OF_SLICES.harm, OF_SLICES.place, start)
+
+
+def _paragraphs(results: Results, stage: str, wording: Wording, *, family: str = "") -> list[str]:
+    """One paragraph for the leading measures together, and one for each of the others.
+
+    Args:
+        results: what the stages found.
+        stage: `stress` or `slice`.
+        wording: how its comparisons are told.
+        family: only these slices; all comparisons if empty.
+    """
+    wording = replace(wording, output=results.nouns[0])
+    lead = comparisons.leading(results, stage)
+    alone = comparisons.others(results, stage)
+    groups = [lead] if comparisons.pair(results, stage) else [[name] for name in lead]
+    found = [
+        sentences(
+            [measured(results, stage, name, family=family) for name in names],
+            wording,
+            str(results.critical),
+        )
+        for names in [*groups, *([name] for name in alone)]
+    ]
+    return [" ".join(each) for each in found if each]
+
+
+def measured(results: Results, stage: str, metric: str, *, family: str = "") -> Measured:
+    """The comparisons of one measure, of one family if asked; the untested belong to none."""
+    changes = comparisons.compared(results, stage, metric)
+    return Measured(metric, tuple(each for each in changes if family in ("", each.family)))
+
+
+def sentences(measures: Sequence[Measured], wording: Wording, critical: str) -> list[str]:
+    """One idea each, with a clause per measure; nothing where nothing was compared."""
+    known = [each for each in measures if each.tested]
+    if not known:
+        return []
+    made = (
+        _shown(known, wording, critical),
+        _largest(known, wording, critical),
+        _gains(known, wording, critical),
+        _within(known, critical),
+        _undecided(known, wording, critical),
+        _untested(measures, critical),
+    )
+    return [each for each in made if each]
+
+
+def name_of(metric: str, critical: str) -> str:
+    """A measure inside a sentence."""
+    return NAMES.get(metric, formatting.words(metric)).format(critical=critical)
+
+
+def _noun(measure: Measured, wording: Wording, n: int) -> str:
+    one, many = wording.noun
+    if any(each.output for each in measure.changes):
+        beside = f"and {wording.output}"
+        one, many = f"pair of {one} {beside}", f"pairs of {one} {beside}"
+    return one if n == 1 else many
+
+
+def _shown(measures: Sequence[Measured], wording: Wording, critical: str) -> str:
+    clauses = [
+        f"{name_of(each.metric, critical)} {wording.falls if i == 0 else ''} in "
+        f"{count(len(each.of(WORSE)))} of {count(each.tested)} "
+        f"{_noun(each, wording, each.tested) if i == 0 else ''}"
+        for i, each in enumerate(measures)
+    ]
+    return sentence(f"{wording.start}{listed(clauses)}")
+
+
+def _largest(measures: Sequence[Measured], wording: Wording, critical: str) -> str:
+    """The greatest harm among those shown; its interval allows for the choice."""
+    worst = [(each, largest(each.of(WORSE))) for each in measures if each.of(WORSE)]
+    if not worst:
+        return ""
+    names = [_of(each, critical) if len(measures) > 1 else "" for each, _ in worst]
+    clauses = [
+        _named(change, wording, name) for name, (_, change) in zip(names, worst, strict=True)
+    ]
+    one, many = wording.harm
+    start = f"The largest {one} shown is" if len(worst) == 1 else f"The largest {many} shown are"
+    return sentence(f"{start} {listed(clauses)}")
+
+
+def largest(shown: Sequence[Comparison]) -> Comparison:
+    """The comparison of the greatest harm, after what allows for choosing it."""
+    return max(shown, key=lambda each: each.corrected.value)
+
+
+def _of(measure: Measured, critical: str) -> str:
+    return f" of {name_of(measure.metric, critical).removesuffix(f' for {critical}')}"
+
+
+def _named(change: Comparison, wording: Wording, of: str) -> str:
+    after = "" if change.corrected == change.harm else " after shrinkage"
+    whose = f" for {change.output}" if change.output else ""
+    return (
+        f"{sized(change.corrected, change.metric)}{after}{of}{whose} "
+        f"{wording.place} {change.words} ({change.behind})"
+    )
+
+
+def _gains(measures: Sequence[Measured], wording: Wording, critical: str) -> str:
+    found = [(each, len(each.of(BETTER))) for each in measures]
+    if not any(n for _, n in found):
+        return ""
+    clauses = [
+        f"{_of(each, critical).removeprefix(' of ')} {wording.rises if i == 0 else ''} in "
+        f"{count(n)}"
+        for i, (each, n) in enumerate(found)
+    ]
+    return sentence(listed(clauses))
+
+
+def _within(measures: Sequence[Measured], critical: str) -> str:
+    held = [(each, each.of(WITHIN)) for each in measures]
+    known = [changes[0] for _, changes in held if changes]
+    if not known:
+        return ""
+    clauses = [_several(each, len(changes), measures, critical) for each, changes in held]
+    lies = "lies" if sum(len(changes) for _, changes in held) == 1 else "lie"
+    margin = amount(known[0].margin, known[0].metric)
+    return sentence(f"Within the margin of {margin} {lies} {listed(clauses)}")
+
+
+def _several(measure: Measured, n: int, measures: Sequence[Measured], critical: str) -> str:
+    """How many comparisons, and of what where several measures are told."""
+    return f"{count(n)}{_of(measure, critical) if len(measures) > 1 else ''}"
+
+
+def _undecided(measures: Sequence[Measured], wording: Wording, critical: str) -> str:
+    """What is not decided, and what could have been seen."""
+    found = [(each, each.of(UNDECIDED)) for each in measures]
+    if not any(held for _, held in found):
+        return ""
+    clauses = [
+        f"{_several(each, len(held), measures, critical)}{_seen(held, wording)}"
+        for each, held in found
+    ]
+    are = "is" if sum(len(held) for _, held in found) == 1 else "are"
+    return sentence(f"Undecided {are} {listed(clauses)}")
+
+
+def _seen(held: Sequence[Comparison], wording: Wording) -> str:
+    if not held:
+        return ""
+    seen = comparisons.detectable(held)
+    if not seen:
+        return " (what could have been seen is unknown)"
+    return f" (only {wording.harm[1]} above {seen} could have been seen)"
+
+
+def _untested(measures: Sequence[Measured], critical: str) -> str:
+    found = [(each, len(each.changes) - each.tested) for each in measures]
+    if not any(n for _, n in found):
+        return ""
+    clauses = [_several(each, n, measures, critical) for each, n in found]
+    have = "has" if sum(n for _, n in found) == 1 else "have"
+    return sentence(f"Too few cases for an interval {have} {listed(clauses)}")
+
+
+def listed(clauses: Sequence[str]) -> str:
+    """Clauses joined by commas and a last `and`.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    *first, last = clauses
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def sentence(words: str) -> str:
+    """With a capital, a full stop, and no doubled spaces."""
+    plain = " ".join(words.split())
+    return f"{plain[0].upper()}{plain[1:]}."
