@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from medaudit.tables.predictions import Condition, PredictionTable, Schema
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # Started in the background of a shell, which makes every child deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Hundreds of short processes import the same packages; where the environment forbids to keep what
+# was compiled, each compiles thousands of modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 CLASSES = ("akiec", "bcc", "mel", "nv")
 SCHEMA = Schema("multiclass", CLASSES, "mel")

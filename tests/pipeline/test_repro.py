@@ -34,7 +34,14 @@ def test_repro_leaves_what_it_declares(built_repo):
     for stage in STAGES[:-1]:
         scalars = json.loads((built_repo.path / f"metrics/{stage}.json").read_text())
         headline = [name for name in scalars if "_ci_" not in name]
-        assert 3 <= len(headline) <= 25, stage
+        tested = {name[2:-10] for name in headline if re.fullmatch(r"n_\w+_undecided", name)}
+        assert len(tested) <= 4, stage
+        of = {
+            m: [n for n in headline if re.match(rf"(n|worst|mean)_{m}_|worst_{m}$", n)]
+            for m in tested
+        }
+        assert max(map(len, of.values()), default=0) <= 16, stage
+        assert 3 <= len(headline) - sum(map(len, of.values())) <= 30, stage
         assert (built_repo.path / f"runtime/{stage}.json").is_file()
     assert (built_repo.path / "report/report.html").stat().st_size > 50_000
     assert (built_repo.path / "report/report.pdf").read_bytes().startswith(b"%PDF")
