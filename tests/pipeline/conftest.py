@@ -20,7 +20,15 @@ SMALL = {
     },
     "intervals": {"replicates": 200},
     "stress": {"corruptions": ["gaussian_blur", "jpeg"], "severities": [1, 3]},
-    "slice": {"columns": ["sex"], "quantiles": {"age": 2}, "min_size": 5, "min_positives": 1},
+    "slice": {
+        "columns": ["sex"],
+        "quantiles": {"age": 2},
+        "crossed": [],
+        "confirmatory": ["sex"],
+        "min_size": 5,
+        "min_positives": 1,
+    },
+    "discovery": {"permutations": 50},
     "calibrate": {"floor_replicates": 50},
     "cases": {"per_kind": 1},
 }

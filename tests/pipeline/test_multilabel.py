@@ -18,7 +18,15 @@ SMALL = {
     "train": {"backbone": "test_resnet", "weights": "none", "epochs": 1, "warmup_epochs": 0},
     "intervals": {"replicates": 200},
     "stress": {"corruptions": ["gaussian_blur", "jpeg"], "severities": [1, 3]},
-    "slice": {"columns": ["sex"], "quantiles": {"age": 2}, "min_size": 5, "min_positives": 1},
+    "slice": {
+        "columns": ["sex"],
+        "quantiles": {"age": 2},
+        "crossed": [],
+        "confirmatory": ["sex"],
+        "min_size": 5,
+        "min_positives": 1,
+    },
+    "discovery": {"permutations": 50},
     "calibrate": {"floor_replicates": 50},
     "cases": {"per_kind": 1, "confident": 0.1},
 }

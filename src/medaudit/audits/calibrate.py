@@ -135,6 +135,7 @@ def event_measures(event: Events, *, n_bins: int) -> tuple[Measure, ...]:
         binning=event.binning,
     )
     sides = positives_and_negatives(outcome)
+    line = partial(Measure, direction=0, denominator=outcome, required_outcomes=sides)
     return (
         measures.ece_measure([event], n_bins=n_bins),
         *(
@@ -144,16 +145,8 @@ def event_measures(event: Events, *, n_bins: int) -> tuple[Measure, ...]:
         Measure("brier_skill_score", brier_skill(event), 1, required_outcomes=sides),
         _raised_by_noise("brier_reliability", lambda w: parts(w).reliability, -1, sides),
         _raised_by_noise("brier_resolution", lambda w: parts(w).resolution, 1, sides),
-        Measure(
-            "cox_slope", lambda w: cox(w).slope, 0, denominator=outcome, required_outcomes=sides
-        ),
-        Measure(
-            "cox_intercept",
-            lambda w: cox(w).intercept,
-            0,
-            denominator=outcome,
-            required_outcomes=sides,
-        ),
+        line("cox_slope", lambda w: cox(w).slope),
+        line("cox_intercept", lambda w: cox(w).intercept),
         Measure(
             "spiegelhalter_z",
             partial(calibration_curves.weighted_spiegelhalter_z, probability, outcome),
@@ -421,22 +414,19 @@ def headline(summary: pd.DataFrame, floors: pd.DataFrame) -> dict[str, Scalar]:
     scalars: dict[str, Scalar] = {}
     for row in row_dicts(summary[summary["metric"].isin(REPORTED)]):
         name = f"{row['calibrator']}_{row['metric']}"
-        scalars |= {
-            name: float(row["value"]),
-            f"{name}_ci_low": float(row["low"]),
-            f"{name}_ci_high": float(row["high"]),
-        }
+        scalars |= _ends(name, *(row[key] for key in ("value", "low", "high")))
         if row["metric"] == COMPARED and row["calibrator"] != BASELINE:
-            scalars |= {
-                f"{name}_delta": float(row["delta"]),
-                f"{name}_delta_ci_low": float(row["delta_low"]),
-                f"{name}_delta_ci_high": float(row["delta_high"]),
-            }
+            change = (row[key] for key in ("delta", "delta_low", "delta_high"))
+            scalars |= _ends(f"{name}_delta", *change)
     for row in row_dicts(floors[floors["event"] == MEAN]):
         scalars[f"{row['calibrator']}_ece_floor_mean"] = float(row["mean"])
         scalars[f"{row['calibrator']}_ece_floor_p95"] = float(row["p95"])
         scalars[f"{row['calibrator']}_ece_consistency_p"] = float(row["p_value"])
     return scalars
+
+
+def _ends(name: str, value: float, low: float, high: float) -> dict[str, Scalar]:
+    return {name: float(value), f"{name}_ci_low": float(low), f"{name}_ci_high": float(high)}
 
 
 def fitted_scalars(fitted: Mapping[str, Calibrator]) -> dict[str, Scalar]:

@@ -71,7 +71,8 @@ COLUMNS = (
     *slice_tests.COLUMNS,
 )
 PRIMARY_COLUMNS = (
-    *("metric", "output", "column", "slice", "value", "low", "high", "n", "n_positive"),
+    *("metric", "output", "column", "slice", "value", "low", "high"),
+    *("n", "n_groups", "n_positive", "method", "caution"),
     *("gap", "gap_low", "gap_high", "p_adjusted", "family", "verdict"),
 )
 REFUSED_COLUMNS = ("column", "slice", "n", "n_positive", "reason")

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from medaudit.audits.calibrate import CalibrateParams
 from medaudit.audits.evaluate import EvaluateParams
+from medaudit.audits.properties import DiscoveryParams
 from medaudit.audits.selective import SelectiveParams
 from medaudit.audits.slicing import SliceParams
 from medaudit.audits.stress import StressParams
@@ -33,6 +34,7 @@ SECTIONS = (
     EvaluateParams,
     StressParams,
     SliceParams,
+    DiscoveryParams,
     CalibrateParams,
     SelectiveParams,
     CasesParams,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENT = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
 
 # What all metrics are made of is no metric.
 HELPERS = {"medaudit.stats.weighting", "medaudit.metrics.calibration", "medaudit.metrics.inputs"}
@@ -79,7 +80,28 @@ def test_no_line_is_about_nothing() -> None:
         for module in module_names(package)
         for name in functions_of(module)
     }
-    lines = [line for line in DOCUMENT.splitlines() if line.startswith("| `")]
+    lines = [line for table in tables("name") for line in table]
     named = {name for line in lines for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert len(lines) > 40
     assert named <= known
+
+
+@pytest.mark.parametrize(("series", "index"), [("discovered", 0), ("shortcuts", 1)])
+def test_columns_in_words_are_columns_of_the_series(series: str, index: int) -> None:
+    """A name that begins with `_` ends those of several columns."""
+    assert DOCUMENT.index("**`discovered.csv`**") < DOCUMENT.index("**`shortcuts.csv`**")
+    table = tables("columns")[index]
+    named = [name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    written = (ROOT / f"plots/slice/{series}.csv").read_text(encoding="utf-8")
+    columns = written.partition("\n")[0].split(",")
+    ends = tuple(name for name in columns if "_" in name)
+    assert len(named) >= 10
+    for name in named:
+        found = any(end.endswith(name) for end in ends) if name[0] == "_" else name in columns
+        assert found, name
+
+
+def tables(first: str) -> list[list[str]]:
+    """The rows of every table whose first column is called so."""
+    pattern = rf"^\| {first} \|.*\n\|[ |-]+\n((?:\|.*\n)+)"
+    return [found.splitlines() for found in re.findall(pattern, DOCUMENT, flags=re.MULTILINE)]

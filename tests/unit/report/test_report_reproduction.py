@@ -197,10 +197,38 @@ def test_a_model_that_came_trained_has_no_spread_of_training(found, tmp_path):
     assert deployment.uncertainty(elsewhere).endswith("not the training of the model.")
 
 
-def test_the_embedded_run_has_a_measured_spread():
-    """A parameter that is renamed or added in the profile has to be in the spread's too."""
+def unused_spreads(root):
+    """Stored spreads that belong to the parameters of no profile."""
+    profiles = [yaml.safe_load(path.read_text()) for path in (root / "profiles").glob("*.yaml")]
+    return [
+        path.stem
+        for path in sorted((root / reproduction.SPREADS).glob("*.yaml"))
+        if all(
+            reproduction.unlike(profile, yaml.safe_load(path.read_text()), free=reproduction.FREE)
+            for profile in profiles
+        )
+    ]
+
+
+def test_every_stored_spread_is_that_of_a_profile():
+    """A parameter that is renamed or added in a profile has to be in the spread's too."""
     root = Path(__file__).resolve().parents[3]
-    params = yaml.safe_load((root / "profiles/phantom.yaml").read_text(encoding="utf-8"))
-    spread = reproduction.measured(params, root / "profiles/spread")
-    assert spread is not None
-    assert spread.numbers["evaluate.accuracy"].seeds == 5
+    assert unused_spreads(root) == []
+    stored = sorted((root / reproduction.SPREADS).glob("*"))
+    assert len({path.stem for path in stored}) * 2 == len(stored)  # parameters and numbers
+    for path in (root / reproduction.SPREADS).glob("*.csv"):
+        assert reproduction.read(path).seeds > 1
+
+
+def test_a_spread_that_no_profile_uses_is_noticed(found, tmp_path):
+    measured(found, tmp_path)
+    profile = tmp_path / "profiles/study.yaml"
+    profile.write_text(yaml.safe_dump(dict(found.params)))
+    assert unused_spreads(tmp_path) == []
+    profile.write_text(yaml.safe_dump({**found.params, "slice": {"margin": 0.2}}))
+    assert unused_spreads(tmp_path) == ["study"]
+
+
+def test_without_stored_spreads_nothing_is_told(found, tmp_path):
+    said = deployment.uncertainty(dataclasses.replace(found, root=tmp_path))
+    assert said.endswith("how far that moves the numbers was not measured.")
