@@ -226,14 +226,14 @@ def shortcuts() -> FailureMode:
     """Properties that go with a label in training and that errors follow."""
     table = findings.read_table("slice", "shortcuts")
     definition = "properties that go with a label in training and that errors follow on test"
-    if table.empty or "alarm" not in table:
+    if table.empty:
         return unmeasured("model", "shortcut", definition)
     return FailureMode(
         "model",
         "shortcut",
         definition,
         "slice",
-        n=int(table["alarm"].astype(bool).sum()),
+        n=int((table["verdict"] == "alarm").sum()),
         n_of=len(table),
         of="properties and labels that were compared",
     )

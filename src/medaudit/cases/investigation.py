@@ -156,5 +156,5 @@ def discovered(table: pd.DataFrame) -> Iterator[Gallery]:
     for number, row in enumerate(row_dicts(confirmed), start=1):
         ids = tuple(str(row["sample_ids"]).split()[:IN_A_GALLERY])
         if ids:
-            title = f"Discovered and confirmed: {row['description']}"
+            title = f"Discovered and confirmed: {row['slice']}"
             yield Gallery(f"discovered_{number}", title, ids, ("",) * len(ids))

@@ -37,12 +37,12 @@ def run(tmp_path, monkeypatch):
     pairs = pd.DataFrame({"across_groups": [True, False, True]})
     write(Findings({}, {"duplicates": pairs}), "prepare")
     slices = pd.DataFrame({"verdict": ["worse", "undecided", None]})
-    shortcuts = pd.DataFrame({"alarm": [True, False]})
+    shortcuts = pd.DataFrame({"verdict": ["alarm", "associated"]})
     refused = pd.DataFrame({"slice": ["x", "y"]})
     discovered = pd.DataFrame(
         {
             "verdict": ["confirmed", "not confirmed"],
-            "description": ["dark images", "bright images"],
+            "slice": ["dark images", "bright images"],
             "sample_ids": ["a b", "c"],
         }
     )
