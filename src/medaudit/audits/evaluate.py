@@ -416,24 +416,23 @@ def curve_table(test: ScoredPredictions, kind: str) -> pd.DataFrame:
 
 
 def threshold_table(test: ScoredPredictions) -> pd.DataFrame:
-    """Sensitivity and specificity of the critical class over thresholds, long form.
+    """Sensitivity and specificity of every class over thresholds, long form.
 
-    The column `frozen` is the threshold from calibration, the same in every row.
+    The column `frozen` is the threshold from calibration, the same in all rows of a class.
     """
-    if test.schema.critical_class is None:
-        return pd.DataFrame(columns=["threshold", "rate", "value", "frozen"])
-    k = test.schema.critical_index
+    columns = ["class", "threshold", "rate", "value", "frozen"]
+    parts = [_class_thresholds(test, k) for k in range(len(test.classes))]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _class_thresholds(test: ScoredPredictions, k: int) -> pd.DataFrame:
     rates = ranking.rates_by_threshold(test.probabilities[:, k], test.positives[:, k])
-    wide = pd.DataFrame(
-        {
-            "threshold": rates.thresholds,
-            "sensitivity": rates.sensitivity,
-            "specificity": rates.specificity,
-        }
+    wide = pd.DataFrame({name: getattr(rates, name) for name in ("sensitivity", "specificity")})
+    wide.insert(0, "threshold", rates.thresholds)
+    long = thinned(wide[np.isfinite(wide["threshold"])]).melt(
+        "threshold", var_name="rate", value_name="value"
     )
-    finite = wide[np.isfinite(wide["threshold"])]
-    long = thinned(finite).melt("threshold", var_name="rate", value_name="value")
-    return long.assign(frozen=float(test.thresholds[k]))
+    return long.assign(**{"class": test.classes[k], "frozen": float(test.thresholds[k])})
 
 
 def thinned(curve: pd.DataFrame) -> pd.DataFrame:

@@ -164,7 +164,7 @@ def audit(
     Args:
         test: predictions of the test role.
         frozen: classifiers from `freeze`.
-        params: how many are listed.
+        params: how many are listed besides those that are flagged.
         bootstrap: not read: ranks are of these samples and estimate nothing.
     """
     if frozen.known is None or test.table.embeddings is None:
@@ -177,7 +177,8 @@ def audit(
     ranked = ranked.sort_values(["margin", "sample_id"], ascending=[False, True], kind="stable")
     ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
     scalars = headline(ranked, n=len(ranked))
-    return Findings(scalars, {"label_issues": ranked[: params.listed].reset_index(drop=True)})
+    shown = (ranked["rank"] <= params.listed) | ranked["flagged"].astype(bool)
+    return Findings(scalars, {"label_issues": ranked[shown].reset_index(drop=True)})
 
 
 def _suspects(

@@ -47,7 +47,7 @@ class DiscoveryParams(Section):
         source: text column by which an association may break, such as the hospital; or `None`.
         folds: of cross-validation, by groups.
         permutations: of the roles of groups.
-        listed: label issues that are listed.
+        listed: labels that are listed beside all that are flagged, the most suspect first.
         seed: of permutations, folds and clusters.
     """
 

@@ -69,6 +69,7 @@ COLUMNS = (
     *FLOORS,
     "direction",
     *slice_tests.COLUMNS,
+    "change_caution",
 )
 PRIMARY_COLUMNS = (
     *("metric", "output", "column", "slice", "value", "low", "high"),
@@ -296,12 +297,11 @@ class SliceComparison:
         for (name, output), each in inside.items():
             other, estimate = outside[name, output], own.interval(each)
             gap = self.bootstrap.paired(each, other)
-            low, high = gap.low, gap.high
             if constant(each) or constant(other):
                 low, high = combined(estimate, rest.interval(other))
+                gap = replace(gap, low=low, high=high)
             row = value_row(part, each.measure, estimate, output=output) | extra.get(name, {})
-            interval = {"gap": gap.value, "gap_low": low, "gap_high": high, "interval": "marginal"}
-            rows.append(row | interval)
+            rows.append(row | marginal(gap))
         return rows
 
 
@@ -317,6 +317,17 @@ def value_row(
         "output": output,
         **bootstrap_module.columns(estimate),
         "direction": measure.direction,
+    }
+
+
+def marginal(gap: Estimate) -> dict[str, object]:
+    """An untested gap with its own interval, and why that is to be read with care."""
+    return {
+        "gap": gap.value,
+        "gap_low": gap.low,
+        "gap_high": gap.high,
+        "interval": "marginal",
+        "change_caution": bootstrap_module.caution(gap),
     }
 
 
@@ -336,7 +347,7 @@ def slice_table(comparison: SliceComparison, tests: SliceTests) -> pd.DataFrame:
         found[name] = (
             judged[name] if kept is None else judged[name].where(judged["family"].notna(), kept)
         )
-    words = ["interval", "adjustment", "family", "verdict"]
+    words = ["interval", "adjustment", "family", "verdict", "change_caution"]
     found[words] = found[words].fillna("")
     return found[list(COLUMNS)]
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from medaudit.audits.corruption_errors import Distributions
     from medaudit.stats.bootstrap import Bootstrap
+    from medaudit.stats.intervals import Difference
     from medaudit.tables.operating_points import OperatingPoints
     from medaudit.tables.scoring import Conditions, ScoredPredictions
 
@@ -178,9 +179,15 @@ def condition_rows(
                 "delta_low": np.nan if unknown else change.low,
                 "delta_high": np.nan if unknown else change.high,
                 "interval": "" if unknown else "marginal",
+                "change_caution": change_caution(condition, change),
             }
         )
     return rows
+
+
+def change_caution(condition: Condition, change: Difference) -> str:
+    """Why a change is to be read with care; clean against itself has none."""
+    return "" if condition.is_clean else bootstrap_module.caution(change)
 
 
 def with_tests(conditions: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
@@ -189,6 +196,7 @@ def with_tests(conditions: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     tested = joined["verdict"].fillna("") != ""
     for name in CHANGED:
         joined[name] = joined[name].where(~tested, joined[f"{name}_tested"])
+    joined["change_caution"] = joined["change_caution"].where(~tested, "")
     for name in ("adjustment", "family", "verdict"):
         joined[name] = joined[name].fillna("")
     return joined[[*conditions.columns, *TESTED]]

@@ -1,7 +1,8 @@
 """What the tables say of a case: images of the training role that look like it, its label, slices.
 
-None of it is an experiment. Every statement is held against how often it is true of right images
-of the test role: what is as common among them explains nothing.
+None of it is an experiment. Every statement is held against how often it is true of others:
+distance from training of right images; neighbours and doubts about the label of other errors, since
+both come from the features of the model that erred, and so agree with its calls.
 """
 
 from __future__ import annotations
@@ -114,12 +115,13 @@ def normalised(table: ScoredPredictions) -> Float64Array:
 
 @dataclass(frozen=True)
 class Association:
-    """Something that is true of a case, and of how many right images.
+    """Something that is true of a case, and of how many others.
 
     Attributes:
         cause: name of the failure factor; empty where it is a fact and speaks for no cause.
         statement: one sentence.
-        base_rate: share of right test images of which it is true, with Wilson's interval.
+        base_rate: share of other right, or other wrong, test images of which it is true, with
+            Wilson's interval.
         supported: whether it is rare enough among them to be evidence.
     """
 
@@ -193,27 +195,45 @@ class CaseContext:
         found += self._slices(row, case)
         return sorted(found, key=lambda each: not each.supported)
 
-    def rate(self, members: BoolArray) -> Estimate:
-        """Share of the right test images among the members."""
-        right = self.test.correct
-        return wilson(int((members & right).sum()), int(right.sum()))
-
     def _made(self, cause: str, members: BoolArray, statement: str) -> Association:
-        rate = self.rate(members)
+        """A statement held against right images."""
+        among = self.test.correct
+        rate = wilson(int((members & among).sum()), int(among.sum()))
         words = f"{statement}; the same is true of {rate.value:.0%} of the right images."
         return Association(cause, words, rate, bool(cause) and rate.value <= self.max_base_rate)
+
+    def _made_of_errors(
+        self, cause: str, row: int, members: BoolArray, statement: str
+    ) -> Association:
+        """A statement held against the other errors."""
+        among = ~self.test.correct & (np.arange(len(self.test)) != row)
+        rate = wilson(int((members & among).sum()), int(among.sum()))
+        words = f"{statement}; as much is true of {rate.value:.0%} of the other errors."
+        return Association(cause, words, rate, rate.value <= self.max_base_rate)
+
+    @cached_property
+    def ranks(self) -> Float64Array:
+        """Place of every test image in the list of doubtful labels; infinite if not in it, (n,)."""
+        places = np.full(len(self.test), np.inf)
+        if not self.label_issues.empty:
+            known = self.label_issues.groupby(self.label_issues["sample_id"].astype(str))["rank"]
+            lowest = known.min()
+            for i, name in enumerate(self.test.sample_ids.tolist()):
+                places[i] = lowest.get(name, np.inf)
+        return places
 
     def _label(self, row: int) -> Iterator[Association]:
         if not self.doubted[row]:
             return
         mine = self.label_issues["sample_id"].astype(str) == self.test.sample_ids[row]
         (issue,) = row_dicts(self.label_issues[mine].head(1))
-        yield self._made(
+        yield self._made_of_errors(
             LABEL,
-            self.doubted,
-            f"Its label may be wrong: a classifier on embeddings that never saw it says "
-            f"{issue['suggested']} (probability {issue['p_suggested']:.2f}), the label "
-            f"{issue['given']} ({issue['p_given']:.2f})",
+            row,
+            self.ranks <= self.ranks[row],
+            f"Its label is doubted (place {issue['rank']} of all): a classifier on embeddings that "
+            f"never saw it gives {issue['suggested']} {issue['p_suggested']:.2f} and the label "
+            f"{issue['given']} {issue['p_given']:.2f}",
         )
 
     def _overlap(self, row: int, case: ChosenCase) -> Iterator[Association]:
@@ -221,8 +241,9 @@ class CaseContext:
             return
         truths = self.neighbours.truths.iloc[row]
         if self.surrounded[row] and truths.iloc[0] == case.predicted:
-            yield self._made(
+            yield self._made_of_errors(
                 OVERLAP,
+                row,
                 self.surrounded,
                 f"Its {len(truths)} nearest training images are all {truths.iloc[0]}, as it was "
                 f"called",

@@ -1,6 +1,7 @@
-"""Sentences on families of comparisons: what falls, what rises, what is undecided and why.
+"""Sentences on families of comparisons, and on what was found without having been named.
 
-Sensitivity is never told without specificity: a sentence has a clause for each of them.
+What falls, what rises, what is undecided and why. Sensitivity is never told without specificity: a
+sentence has a clause for each of them.
 """
 
 from __future__ import annotations
@@ -8,9 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from medaudit.audits.discovery import CONFIRMED
+from medaudit.audits.role_drift import DIFFER
+from medaudit.audits.shortcuts import ALARM, NOTHING
 from medaudit.report import comparisons, formatting
 from medaudit.report.comparisons import BETTER, UNDECIDED, WITHIN, WORSE, Comparison
-from medaudit.report.formatting import amount, count, sized
+from medaudit.report.formatting import (
+    Number,
+    amount,
+    count,
+    counted,
+    estimate,
+    plain,
+    real,
+    share,
+    sized,
+    word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -284,3 +299,82 @@ def sentence(words: str) -> str:
     """With a capital, a full stop, and no doubled spaces."""
     plain = " ".join(words.split())
     return f"{plain[0].upper()}{plain[1:]}."
+
+
+ENDS = ("", "_low", "_high")
+SIDES = {"missed": ("misses", "against"), "false_alarm": ("false alarms", "for")}
+"""Kinds of error, in words, and what the property says of the class where they are counted."""
+MOST_ALARMS = 6
+
+
+def unnamed(results: Results) -> str:
+    """What was found without a name, as far as it is confirmed or alarms."""
+    found = (_discovered(results), _shortcuts(results), _roles(results))
+    return " ".join(filter(None, found))
+
+
+def _discovered(results: Results) -> str:
+    rows = results.rows("slice", "discovered")
+    confirmed = [row for row in rows if row["verdict"] == CONFIRMED]
+    if not confirmed:
+        return ""
+    row = max(confirmed, key=lambda each: real(each["gap"]))
+    gap = Number(*(real(row[f"gap{end}"]) for end in ENDS))
+    are = "is" if len(confirmed) == 1 else "are"
+    return (
+        f"Of {counted(len(rows), 'slice', 'slices')} found without a name on other roles, "
+        f"{count(len(confirmed))} {are} confirmed on test; the largest gap ({row['error']}) is "
+        f"{sized(gap, 'accuracy')} in {row['slice']} (n={count(row['n'])})."
+    )
+
+
+def _shortcuts(results: Results) -> str:
+    rows = results.rows("slice", "shortcuts")
+    together = sum(row["verdict"] != NOTHING for row in rows)
+    alarms = [row for row in rows if row["verdict"] == ALARM]
+    if not alarms:
+        return ""
+    return (
+        f"Of {counted(len(rows), 'pair', 'pairs')} of property and class, {count(together)} go "
+        f"together in training and {count(len(alarms))} "
+        f"{'raises' if len(alarms) == 1 else 'raise'} a shortcut alarm, first "
+        f"{alarms[0]['property']} for {alarms[0]['class']}."
+    )
+
+
+def _roles(results: Results) -> str:
+    rows = [row for row in results.rows("slice", "role_drift") if row["verdict"] == DIFFER]
+    # Embeddings of fitted images differ without any drift.
+    named = [
+        f"{row['comparison']} by {row['features']} (AUROC {plain(real(row['auroc']))}, by chance "
+        f"up to {plain(real(row['chance_high']))})"
+        for row in rows
+        if not word(row["caution"])
+    ]
+    return f"Roles are told apart: {listed(named)}." if named else ""
+
+
+def shortcut_alert(results: Results) -> str:
+    """The first shortcut alarm with the errors that follow it, and the names of the others."""
+    alarms = [r for r in results.rows("slice", "shortcuts") if r["verdict"] == ALARM]
+    if not alarms:
+        return ""
+    row, *others = alarms
+    association = Number(*(real(row[f"association{end}"]) for end in ENDS))
+    side = min(SIDES, key=lambda name: _or_one(row[f"{name}_p_adjusted"]))
+    gap = Number(*(real(row[f"{side}_gap{end}"]) for end in ENDS))
+    errors, speaks = SIDES[side]
+    names = [f"{each['property']} for {each['class']}" for each in others[:MOST_ALARMS]]
+    more = len(others) - len(names)
+    rest = [*names, *([f"{count(more)} more"] if more else ())]
+    return (
+        f"Shortcut alarm: {row['property']} goes with {row['class']} in training (AUROC "
+        f"{estimate(association)}), and {errors} follow it: "
+        f"{share(real(row[f'{side}_inside']))} where it speaks {speaks} {row['class']} "
+        f"(n={count(row[f'{side}_n'])}), {share(real(row[f'{side}_expected']))} in the rest, a gap "
+        f"of {sized(gap, 'accuracy')}{f'; also {listed(rest)}' if rest else ''}."
+    )
+
+
+def _or_one(value: object) -> float:
+    return real(value) if real(value) >= 0 else 1.0

@@ -150,7 +150,7 @@ def _comparison(row: Mapping[str, Any], what: str, *, name: str) -> Comparison:
         n=_rests_on(row, "n"),
         n_groups=whole(row.get("n_groups")),
         n_positive=_rests_on(row, "n_positive"),
-        caution=word(row.get("caution")),
+        caution=word(row.get("change_caution", row.get("caution"))),
         name=name,
         metric=str(row["metric"]),
         # The critical measures are of one class, which their name tells.

@@ -21,7 +21,12 @@ STUCK = "no interval, all alike"
 """Stands for an interval of width 0: the cases behind it are all alike, which is no certainty."""
 LEAST_P = 1 / 2001
 """The least p-value that 2,000 replicates resolve."""
-MARKS = {"few_positive_groups": "\N{DAGGER}", "undefined_replicates": "\N{DOUBLE DAGGER}"}
+MARKS = {
+    "few_positive_groups": "\N{DAGGER}",
+    "undefined_replicates": "\N{DOUBLE DAGGER}",
+    "few_deciding_groups": "\N{SECTION SIGN}",
+    "no_interval": "\N{PILCROW SIGN}",
+}
 """Signs that stand behind a number whose interval is to be read with care, by the reason."""
 
 
@@ -117,7 +122,10 @@ def number(row: Mapping[str, Any], prefix: str = "") -> Number:
 
 
 def change(row: Mapping[str, Any], value: str, *, name: str, ends: tuple[str, str]) -> Change:
-    """A change out of the columns `value` and `ends`, with `p_holm` and `direction` if there."""
+    """A change out of the columns `value` and `ends`, with `p_holm` and `direction` if there.
+
+    Its caution is `change_caution`, or else that of the row.
+    """
     low, high = ends
     return Change(
         value=real(row.get(value)),
@@ -126,7 +134,7 @@ def change(row: Mapping[str, Any], value: str, *, name: str, ends: tuple[str, st
         n=whole(row.get("n")),
         n_groups=whole(row.get("n_groups")),
         n_positive=whole(row.get("n_positive")),
-        caution=word(row.get("caution")),
+        caution=word(row.get("change_caution", row.get("caution"))),
         name=name,
         p_holm=real(row.get("p_holm")),
         direction=whole(row.get("direction")) or 1,

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from medaudit.report import formatting, narrative
+from medaudit.report import comparison_sentences, formatting, narrative
 from medaudit.report.blocks import Block, note
 from medaudit.report.formatting import (
     MARKS,
+    Number,
     between,
     change,
+    changed,
     count,
     counted,
     difference,
@@ -21,9 +23,10 @@ from medaudit.report.formatting import (
     plain,
     real,
     share,
+    word,
 )
 from medaudit.report.formatting import UNDEFINED as NOTHING
-from medaudit.stats.bootstrap import FEW_POSITIVE_GROUPS, IntervalParams
+from medaudit.stats.bootstrap import FEW_DECIDING, FEW_POSITIVE_GROUPS, IntervalParams
 from medaudit.stats.intervals import MAX_UNDEFINED
 
 if TYPE_CHECKING:
@@ -47,7 +50,22 @@ def footnotes(words: Iterable[str], results: Results, stages: Iterable[str]) -> 
 
 def explanation(reason: str, rows: pd.DataFrame, method: str) -> str:
     """What one mark means for the numbers that carry it."""
-    return few(rows, method) if reason == "few_positive_groups" else incomplete(rows)
+    if reason == "few_positive_groups":
+        return few(rows, method)
+    return incomplete(rows) if reason == "undefined_replicates" else WORDS[reason]
+
+
+WORDS = {
+    "few_deciding_groups": (
+        f"{MARKS['few_deciding_groups']} fewer than {FEW_DECIDING} groups, counted by their "
+        f"weight, make this change: in simulation its interval is too narrow "
+        f"(docs/results/coverage)."
+    ),
+    "no_interval": (
+        f"{MARKS['no_interval']} no interval: all resamples agree, too many of them lack a class "
+        f"or label, or the measure (such as ECE) is raised by noise alone."
+    ),
+}
 
 
 def interval_method(results: Results) -> str:
@@ -57,30 +75,40 @@ def interval_method(results: Results) -> str:
 
 
 def marked_rows(results: Results, stages: Iterable[str], found: str) -> pd.DataFrame:
-    """Rows with a caution in the series of some stages, of which a number is printed."""
+    """Cautions of the series of some stages of which a number is printed, a row each."""
     columns = ["caution", "n_positive_groups", "undefined_share"]
-    tables = [
-        table[[is_printed(row, found) for row in table.to_dict("records")]].reindex(columns=columns)
+    rows = [
+        held
         for stage in stages
         for table in results.tables(stage).values()
         if "caution" in table
+        for row in table.to_dict("records")
+        for held in printed_cautions(row, found)
     ]
-    held = [table for table in tables if len(table)]
-    return pd.concat(held, ignore_index=True) if held else pd.DataFrame(columns=columns)
+    return pd.DataFrame(rows, columns=columns)
 
 
-def is_printed(row: Mapping[Any, Any], found: str) -> bool:
-    """Whether a number of a marked row, or its change, stands among the words."""
-    if row["caution"] not in MARKS:
-        return False
-    changes = [
-        change(row, name, name="", ends=(f"{name}_low", f"{name}_high"))
-        for name in ("delta", "gap")
-    ]
-    numbers = [show(number(row), digits) for show in (estimate, difference) for digits in DIGITS]
-    numbers += [difference(each, digits) for each in changes for digits in DIGITS]
-    shown = [*numbers, percent(number(row))]
-    return any(each in found for each in shown if each != NOTHING)
+def printed_cautions(row: Mapping[Any, Any], found: str) -> Iterator[dict[str, Any]]:
+    """The cautions of a row's value and of its change, each if it stands among the words."""
+    if not {word(row["caution"]), word(row.get("change_caution"))} & set(MARKS):
+        return
+    counts = {"n_positive_groups": row.get("n_positive_groups")}
+    if row["caution"] in MARKS and printed(number(row), found):
+        share_left_out = row.get("undefined_share")
+        yield {"caution": row["caution"], **counts, "undefined_share": share_left_out}
+    for name in ("delta", "gap"):
+        each = change(row, name, name="", ends=(f"{name}_low", f"{name}_high"))
+        if each.caution in MARKS and printed(each, found):
+            # The groups of a gap may be few outside of the slice alone.
+            few_here = real(row.get("n_positive_groups")) < FEW_POSITIVE_GROUPS
+            yield {"caution": each.caution, **(counts if few_here else {})}
+
+
+def printed(each: Number, found: str) -> bool:
+    """Whether a number stands among the words, in any of the ways it may be printed."""
+    shown = [show(each, digits) for show in (estimate, difference) for digits in DIGITS]
+    shown += [changed(each, "accuracy"), percent(each)]
+    return any(words in found for words in shown if words != NOTHING)
 
 
 HOW_FEW = {
@@ -105,7 +133,7 @@ def few(rows: pd.DataFrame, method: str) -> str:
 
 def incomplete(rows: pd.DataFrame) -> str:
     """Footnote of numbers that are undefined in some resamples."""
-    if rows.empty:
+    if rows["undefined_share"].isna().all():
         return f"{UNDEFINED} some of the resamples lack a class or label and are left out."
     low, high = (share(float(rows["undefined_share"].agg(which))) for which in ("min", "max"))
     which = f"{low}" if low == high else f"between {low} and {high}, by number,"
@@ -163,6 +191,7 @@ def alerts(results: Results, expected: Mapping[str, tuple[float, float]]) -> lis
         *specificity(results),
         *few_positives(results),
         *leaks(results),
+        *filter(None, [comparison_sentences.shortcut_alert(results)]),
     ]
 
 

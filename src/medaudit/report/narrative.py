@@ -49,6 +49,7 @@ def summary(results: Results) -> list[str]:
         *((operating_points(results), performance(results)) if "evaluate" in there else ()),
         *(comparison_sentences.stress(results) if "stress" in there else ()),
         *(comparison_sentences.slices(results) if was_cut(results) else ()),
+        comparison_sentences.unnamed(results),
         *((deferral(results),) if "selective" in there else ()),
         *((calibration(results),) if "calibrate" in there else ()),
     ]

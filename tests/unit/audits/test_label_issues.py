@@ -127,7 +127,7 @@ def test_mislabelled_images_of_the_embedded_data_are_enriched_in_the_committed_l
     """Measured: 19 of 32 among the first 100 of 1,600, where chance would have 2."""
     plants = json.loads(PLANTED.read_text(encoding="utf-8"))["plants"]
     (planted,) = (set(each["ids"]) for each in plants if each["name"] == "mislabelled")
-    listed = pd.read_csv(ROOT / "plots/slice/label_issues.csv")["sample_id"]
+    listed = pd.read_csv(ROOT / "plots/slice/label_issues.csv").head(100)["sample_id"]
     n = json.loads((ROOT / "metrics/slice.json").read_text(encoding="utf-8"))["n_labels_checked"]
     hits = int(listed.isin(planted).sum())
     assert hits / len(listed) >= 2.5 * len(planted) / n

@@ -15,8 +15,9 @@ import pandas as pd
 MINUS = "\N{MINUS SIGN}"
 NUM = rf"[{MINUS}+]?\d[\d,]*(?:\.\d+)?"
 RANGE = rf"(?:{NUM}(?:\N{{EN DASH}}| to ){NUM}|no interval(?:, all alike)?)"
-EST = rf"(?:{NUM} \({RANGE}\)[\N{{DAGGER}}\N{{DOUBLE DAGGER}}]?|undefined)"
-PERCENT = rf"(?:{NUM} % \({RANGE}\)[\N{{DAGGER}}\N{{DOUBLE DAGGER}}]?)"
+MARK = "[\N{DAGGER}\N{DOUBLE DAGGER}\N{SECTION SIGN}\N{PILCROW SIGN}]?"
+EST = rf"(?:{NUM} \({RANGE}\){MARK}|undefined)"
+PERCENT = rf"(?:{NUM} % \({RANGE}\){MARK})"
 SIZE = rf"{NUM} (?:points )?\({NUM} to {NUM}\)"
 BANNED = (
     *("could not be shown", "no loss", "no difference", "optimistic", "significant", "separable"),
@@ -382,6 +383,68 @@ class Walk:
         stage = "stress" if "condition" in s else "slice"
         table = self.rows(stage, STAGES[stage][0])
         ask(table.empty or table["verdict"].isna().all(), s, "something was tested")
+
+    # found without a name
+
+    def discovered(self, m, s):
+        table = self.rows("slice", "discovered")
+        held = table[table["verdict"] == "confirmed"]
+        ask(equal(m["n"], len(table)) and equal(m["k"], len(held)), s, "counts")
+        row = held.loc[held["gap"].idxmax()]
+        ask(m["slice"] == row["slice"] and m["error"] == row["error"], s, "the largest gap")
+        self.gap(m["size"], row, "gap", s)
+        ask(equal(m["in"], row["n"]), s, "n")
+        ask(row["gap"] > 0 and row["p_adjusted"] <= 0.05, s, "not confirmed")
+
+    def gap(self, words, row, prefix, s):
+        """A size in points is a share of the table."""
+        ends = [row[f"{prefix}{end}"] for end in ("", "_low", "_high")]
+        told = numbers(words)
+        ask(all(equal(x, y, 100) for x, y in zip(told, ends, strict=True)), s, "gap")
+
+    def pairs(self, m, s):
+        table = self.rows("slice", "shortcuts")
+        alarms = table[table["verdict"] == "alarm"]
+        together = (table["verdict"] != "no association shown").sum()
+        ask(equal(m["n"], len(table)) and equal(m["j"], together), s, "associations")
+        ask(equal(m["k"], len(alarms)), s, "alarms")
+        first = alarms.iloc[0]
+        ask((m["property"], m["c"]) == (first["property"], first["class"]), s, "first")
+
+    def roles(self, m, s):
+        told = re.findall(
+            rf"(\w+ against \w+) by (\w+) \(AUROC ({NUM}), by chance up to ({NUM})\)", s
+        )
+        table = self.rows("slice", "role_drift")
+        apart = table[(table["verdict"] == "differ") & table["caution"].isna()]
+        ask(len(told) == len(apart), s, "how many")
+        for (comparison, features, area, chance), (_, row) in zip(
+            told, apart.iterrows(), strict=True
+        ):
+            ask((comparison, features) == (row["comparison"], row["features"]), s, comparison)
+            ask(equal(area, row["auroc"]) and equal(chance, row["chance_high"]), s, "AUROC")
+
+    def shortcut(self, m, s):
+        """The first alarm, of the errors with the smaller p-value."""
+        table = self.rows("slice", "shortcuts")
+        alarms = table[table["verdict"] == "alarm"]
+        row = alarms.iloc[0]
+        ask((m["property"], m["c"]) == (row["property"], row["class"]), s, "first alarm")
+        names = {end or "value": row[f"association{end}"] for end in ("", "_low", "_high")}
+        ends = {"value": names["value"], "low": names["_low"], "high": names["_high"]}
+        ask(is_estimate(m["auroc"], ends), s, "association")
+        side = "missed" if m["errors"] == "misses" else "false_alarm"
+        other = {"missed": "false_alarm", "false_alarm": "missed"}[side]
+        ask(m["side"] == {"missed": "against", "false_alarm": "for"}[side], s, "side")
+        p, q = (row[f"{name}_p_adjusted"] for name in (side, other))
+        ask(p <= 0.025 and not q < p, s, "errors do not follow")
+        ask(equal(m["inside"], row[f"{side}_inside"], 100), s, "inside")
+        ask(equal(m["rest"], row[f"{side}_expected"], 100), s, "expected")
+        ask(equal(m["n"], row[f"{side}_n"]), s, "n")
+        self.gap(m["size"], row, f"{side}_gap", s)
+        told = len(re.findall(r" for ", m["more"] or ""))
+        left = re.search(rf"({NUM}) more", m["more"] or "")
+        ask(told + int(left[1] if left else 0) == len(alarms) - 1, s, "other alarms")
 
     # deferral
 
@@ -767,6 +830,18 @@ PATTERNS = (
     (r"Undecided (?:is|are) (?P<counts>.+)\.", Walk.undecided),
     (r"Too few cases for an interval (?:has|have) (?P<counts>.+)\.", Walk.untested),
     (
+        rf"Of {num('n')} slices? found without a name on other roles, {num('k')} (?:is|are) "
+        rf"confirmed on test; the largest gap \((?P<error>[^)]+)\) is (?P<size>{SIZE}) in "
+        rf"(?P<slice>.+) \(n={num('in')}\)\.",
+        Walk.discovered,
+    ),
+    (
+        rf"Of {num('n')} pairs? of property and class, {num('j')} go together in training and "
+        rf"{num('k')} raises? a shortcut alarm, first (?P<property>\S+) for (?P<c>\S+)\.",
+        Walk.pairs,
+    ),
+    (r"Roles are told apart: .+\.", Walk.roles),
+    (
         rf"Deferral lowers recall among the kept for {num('k')} of {num('n')} (?:classes|labels), "
         rf"raises it for {num('j')} and leaves {num('u')} undecided\.",
         Walk.recall_kept,
@@ -808,6 +883,13 @@ PATTERNS = (
     ),
 )
 ALERTS = (
+    (
+        rf"Shortcut alarm: (?P<property>\S+) goes with (?P<c>\S+) in training \(AUROC "
+        rf"{est('auroc')}\), and (?P<errors>misses|false alarms) follow it: {num('inside')} % "
+        rf"where it speaks (?P<side>against|for) \S+ \(n={num('n')}\), {num('rest')} % in the "
+        rf"rest, a gap of (?P<size>{SIZE})(?:; also (?P<more>.+))?\.",
+        Walk.shortcut,
+    ),
     (
         rf"The frozen threshold of \S+ realises specificity {est('spec')} \(n={num('n')}\), "
         rf"outside of {num('lo')}\N{{EN DASH}}{num('hi')}, where sampling leaves 95 of 100 "

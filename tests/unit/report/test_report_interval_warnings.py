@@ -39,6 +39,8 @@ class TestMarks:
             ("", ""),
             ("few_positive_groups", DAGGER),
             ("undefined_replicates", DOUBLE),
+            ("few_deciding_groups", "\N{SECTION SIGN}"),
+            ("no_interval", "\N{PILCROW SIGN}"),
             ("undefined", ""),
         ],
     )
@@ -60,8 +62,33 @@ class TestMarks:
         assert change(row, "gap", name="x", ends=("low", "high")).mark == DAGGER
         assert number(row | {"caution": float("nan")}).mark == ""
 
+    def test_a_change_has_a_caution_of_its_own(self):
+        row = {"value": 0.5, "low": 0.4, "high": 0.6, "caution": "few_positive_groups", "gap": 0.1}
+        of_gap = row | {"change_caution": "few_deciding_groups"}
+        assert number(of_gap).mark == DAGGER
+        assert change(of_gap, "gap", name="x", ends=("low", "high")).mark == "\N{SECTION SIGN}"
+        unmarked = row | {"change_caution": float("nan")}
+        assert change(unmarked, "gap", name="x", ends=("low", "high")).mark == ""
+
 
 class TestFootnotes:
+    @pytest.mark.parametrize(
+        ("reason", "words"),
+        [("few_deciding_groups", "make this change"), ("no_interval", "raised by noise alone")],
+    )
+    def test_the_caution_of_a_printed_change_is_explained(self, found, reason, words):
+        table = found.table("stress", "conditions")
+        here = table["metric"] == "mean_confidence"
+        changed = table.assign(change_caution="")
+        changed["change_caution"] = changed["change_caution"].mask(here, reason)
+        tables = {**found.series["stress"], "conditions": changed}
+        held = dataclasses.replace(found, series={**found.series, "stress": tables})
+        row = held.rows("stress", "conditions", metric="mean_confidence")[1]
+        said = difference(change(row, "delta", name="", ends=("delta_low", "delta_high")))
+        (note,) = interval_warnings.footnotes([said], held, ("stress",))
+        assert note.startswith(said[-1])
+        assert words in note
+
     def test_without_a_mark_there_is_none(self, found):
         assert interval_warnings.footnotes(["0.5 (0.4 to 0.6)"], found, ("evaluate",)) == []
 

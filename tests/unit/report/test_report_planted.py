@@ -58,7 +58,8 @@ def test_plants_are_counted_and_calls_beyond_them_listed(holding):
     text, plants, calls = found["blocks"]
     assert "1 of 2 were found by every audit that should find them" in text["text"]
     assert "Not by all: ghost." in text["text"]
-    assert [row[0] for row in plants["rows"]] == ["weak_source", "ghost"]
+    assert [row[0] for row in plants["rows"]] == ["weak source", "ghost"]
+    assert plants["columns"] == ["plant", "expected", "found", "evidence"]
     assert [row[2] for row in plants["rows"]] == ["found", "not measured"]
     assert len(calls["rows"]) == 1
     assert "1 slice was called worse without being planted there" in text["text"]

@@ -22,6 +22,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "curves": performance.curves_figure,
     "confusion": performance.confusion_figure,
     "threshold": performance.threshold_figure,
+    "thresholds": performance.thresholds_figure,
     "severity": stress.severity_figure,
     "delta": stress.delta_figure,
     "predicted": stress.predicted_figure,

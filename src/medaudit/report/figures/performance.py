@@ -35,7 +35,7 @@ def class_counts_figure(results: Results) -> Figure | None:
 
 def bars_height(n: int) -> float:
     """Inches for so many bars: thick ones, thinner where there are many."""
-    return max(min(0.19 * n, 1.5), 0.115 * n)
+    return max(min(0.16 * n, 1.5), 0.115 * n)
 
 
 def draw_class_counts(table: pd.DataFrame, ax: Axes) -> None:
@@ -59,7 +59,7 @@ def training_figure(results: Results) -> Figure | None:
     table = results.table("train", "curves")
     if table.empty:
         return None
-    figure, (left, right) = style.canvas(style.HALF, 1.9, columns=2)
+    figure, (left, right) = style.canvas(style.HALF, 1.75, columns=2)
     best = results.scalar("train", "best_epoch")
     draw_loss(table, left)
     draw_scores(table, right)
@@ -121,7 +121,7 @@ def per_class_figure(results: Results) -> Figure:
     asked = PANELS if results.exclusive else LABEL_PANELS
     metrics = [name for name in asked if name in set(table["metric"])]
     n = len(results.classes)
-    height = 0.5 + (0.165 if n <= MANY else 0.125) * n
+    height = 0.5 + (0.145 if n <= MANY else 0.12) * n
     figure, axes = style.canvas(style.FULL, height, columns=len(metrics), sharey=True)
     for ax, name in zip(axes, metrics, strict=True):
         draw_per_class(table[table["metric"] == name], ax, metric=name, critical=results.critical)
@@ -172,7 +172,7 @@ def curves_figure(results: Results) -> Figure | None:
     if roc.empty or pr.empty:
         return None
     many = len(results.classes) > MANY
-    figure, (left, right) = style.canvas(style.HALF, 2.75 if many else 2.15, columns=2)
+    figure, (left, right) = style.canvas(style.HALF, 2.75 if many else 1.9, columns=2)
     colours = style.class_colours(results.classes)
     draw_curves(roc, left, x="fpr", y="tpr", colours=colours, critical=results.critical)
     draw_curves(pr, right, x="recall", y="precision", colours=colours, critical=results.critical)
@@ -220,7 +220,7 @@ def confusion_figure(results: Results) -> Figure | None:
     many = table["truth"].nunique() > MANY
     height = 1.2 if many else 0.75
     figure, (ax,) = style.canvas(
-        style.HALF, height + (0.15 if many else 0.22) * table["truth"].nunique()
+        style.HALF, height + (0.15 if many else 0.19) * table["truth"].nunique()
     )
     draw_confusion(table, ax, percent=many)
     return figure
@@ -256,13 +256,44 @@ def truths(table: pd.DataFrame) -> dict[str, int]:
 def threshold_figure(results: Results) -> Figure | None:
     """Sensitivity and specificity of the critical class over thresholds."""
     table = results.table("evaluate", "threshold")
-    if table.empty:
+    if "class" not in table or results.critical not in set(table["class"]):
         return None
-    figure, (ax,) = style.canvas(style.HALF, 2.15)
-    draw_threshold(table, ax, target=results.points.specificity)
+    figure, (ax,) = style.canvas(style.HALF, 1.9)
+    own = table[table["class"] == results.critical]
+    draw_threshold(own, ax, target=results.points.specificity)
+    ax.set(xlabel="threshold on the probability", ylabel="rate")
     ax.set_title(f"Critical class {results.critical} over thresholds")
     figure.legend(loc="outside lower center", ncols=4, columnspacing=1.0)
     return figure
+
+
+def thresholds_figure(results: Results) -> Figure | None:
+    """The same of every other class, one small panel each."""
+    table = results.table("evaluate", "threshold")
+    names = [name for name in results.classes if name != results.critical]
+    names = [name for name in names if name in set(table.get("class", ()))]
+    if not names:
+        return None
+    columns = min(len(names), PANEL_COLUMNS)
+    rows = -(-len(names) // columns)
+    figure, axes = style.canvas(
+        style.FULL, 0.45 + 1.45 * rows, rows=rows, columns=columns, sharex=True, sharey=True
+    )
+    style.blank(axes[len(names) :])
+    for ax, name in zip(axes, names, strict=False):
+        draw_threshold(table[table["class"] == name], ax, target=results.points.specificity)
+        frozen = float(table.loc[table["class"] == name, "frozen"].iloc[0])
+        ax.set_title(f"{name}, {frozen:.3f}" if np.isfinite(frozen) else name)
+        ax.tick_params(labelbottom=True)
+    figure.supxlabel("threshold on the probability", fontsize=7)
+    figure.supylabel("rate", fontsize=7)
+    handles, words = axes[0].get_legend_handles_labels()
+    labels = ["frozen (in the title)" if each.startswith("frozen") else each for each in words]
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1.0)
+    return figure
+
+
+PANEL_COLUMNS = 4
 
 
 def draw_threshold(table: pd.DataFrame, ax: Axes, *, target: float) -> None:
@@ -275,5 +306,5 @@ def draw_threshold(table: pd.DataFrame, ax: Axes, *, target: float) -> None:
     if np.isfinite(frozen):
         name = f"frozen at {frozen:.3f}"
         ax.axvline(frozen, color="#222222", linewidth=0.9, linestyle="--", label=name)
-    ax.set(xlabel="threshold on the probability", ylabel="rate", xlim=(0, 1), ylim=(-0.02, 1.02))
+    ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     ax.grid()

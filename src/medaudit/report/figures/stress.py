@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROW_CHARACTER, TITLE_CHARACTER = 0.042, 0.068
 """Widths of characters of a row's name and of a title in inches."""
-MOST_ROWS, FEW_ROWS = 24, 12
+MOST_ROWS, FEW_ROWS = 20, 12
 LONGEST = 44
 FAMILIES = (CONFIRMATORY, EXPLORATORY, "")
 """In the order of the rows."""

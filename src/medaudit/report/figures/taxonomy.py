@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 UNITS = {
     "brightness": "mean luma, share of white",
-    "contrast": "SD of the luma, share of white",
+    "contrast": "SD of the luma",
     "sharpness": "variance of the Laplacian",
     "lesion_area": "share of the image",
 }
@@ -33,23 +33,27 @@ def outcome_statistics_figure(results: Results) -> Figure | None:
     figure, axes = style.canvas(style.FULL, HEIGHT, columns=len(names))
     for ax, name in zip(axes, names, strict=True):
         draw_outcomes(found[found["statistic"] == name], ax)
-        words = formatting.words(name)
-        ax.set_xlabel(f"{words}: {UNITS[name]}" if name in UNITS else words)
+        ax.set_title(f"{formatting.words(name).capitalize()} (n={counted(found, name)})")
+        ax.set_xlabel(UNITS.get(name, "value"))
     axes[0].set_ylabel("share of the calls, %")
+    handles, words = axes[0].get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside upper right", ncols=2, columnspacing=1.0)
     return figure
+
+
+def counted(found: pd.DataFrame, name: str) -> str:
+    """How many calls a histogram holds, right and wrong."""
+    n = found[found["statistic"] == name].groupby("outcome")["n"].sum()
+    return " | ".join(f"{int(each):,}" for each in n)
 
 
 def draw_outcomes(table: pd.DataFrame, ax: Axes) -> None:
     """Steps of the wrong calls over filled steps of the right ones."""
     for outcome, part in table.groupby("outcome"):
         edges = np.append(part["low"].to_numpy(), part["high"].to_numpy()[-1])
-        label = f"{outcome} (n={int(part['n'].sum()):,})"
         if outcome == "right":
-            ax.stairs(100 * part["share"], edges, fill=True, color=style.LIGHT, label=label)
+            ax.stairs(100 * part["share"], edges, fill=True, color=style.LIGHT, label=outcome)
         else:
-            ax.stairs(100 * part["share"], edges, color=style.BLUE, linewidth=1.3, label=label)
+            ax.stairs(100 * part["share"], edges, color=style.BLUE, linewidth=1.3, label=outcome)
     ax.margins(x=0)
     ax.set_ylim(0, None)
-    ax.legend(
-        ncols=2, loc="lower left", bbox_to_anchor=(-0.05, 0.97), borderpad=0, columnspacing=0.8
-    )

@@ -11,7 +11,7 @@ from medaudit.report.formatting import plain, real
 from medaudit.report.sections.taxonomy import PRODUCT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from medaudit.report.blocks import Context
     from medaudit.report.results import Results
@@ -53,7 +53,12 @@ def section(context: Context) -> Block | None:
             f"{stated(results)}{note}"
         ),
         *(
-            case(entry, withheld=withheld, region=region(results), thresholds=thresholds(results))
+            {
+                **case(
+                    entry, withheld=withheld, region=region(results), thresholds=thresholds(results)
+                ),
+                "facts": facts(entry, sliced(results)),
+            }
             for entry in found
         ),
     )
@@ -101,7 +106,6 @@ def case(
         "right": entry["truth"] == entry["predicted"],
         "images": [] if withheld else list(images(entry)),
         "probabilities": list(probabilities(entry, thresholds)),
-        "facts": facts(entry),
         "lines": [{"label": name, "text": words} for name, words in lines(entry, region)],
         "blocks": [
             details(
@@ -188,9 +192,16 @@ def printed(value: float, threshold: float | None) -> str:
     )
 
 
-def facts(entry: Mapping[str, Any]) -> str:
-    """Group and slice columns on one line."""
+def sliced(results: Results) -> set[str]:
+    """Columns that slices are made of."""
+    found = results.params.get("slice") or {}
+    return {*found.get("columns", ()), *found.get("quantiles", ())}
+
+
+def facts(entry: Mapping[str, Any], columns: Collection[str] = ()) -> str:
+    """Group and slice columns on one line; all that is known where no column is sliced."""
     known = {name: value for name, value in entry["facts"].items() if value is not None}
+    known = {name: value for name, value in known.items() if name in columns} or known
     words = [f"{formatting.words(name)} {shown(value)}" for name, value in known.items()]
     return " · ".join([f"group {entry['group_id']}", *words])
 

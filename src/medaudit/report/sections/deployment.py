@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from medaudit.core.layout import PROFILES
 from medaudit.report import checklist, formatting, reproduction
-from medaudit.report.blocks import Block, pair, table, text
+from medaudit.report.blocks import Block, text
 from medaudit.report.blocks import section as part
 from medaudit.report.formatting import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from medaudit.report.blocks import Context
     from medaudit.report.reproduction import Spread
     from medaudit.report.results import Results
@@ -80,11 +82,14 @@ def run_here(context: Context) -> list[Block]:
     return [
         text(f"Commit {context.commit.words}. Machine: {machines}."),
         {"kind": "code", "lines": commands},
-        pair(
-            table("Wall clock", ("stage", "time"), reproduction.clock(results)),
-            table("Versions", ("package", "version"), reproduction.versions(results)),
-        ),
+        text(f"Wall clock: {told(reproduction.clock(results))}."),
+        text(f"Versions: {told(reproduction.versions(results))}."),
     ]
+
+
+def told(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names with what belongs to them, one after the other."""
+    return ", ".join(f"{name} {value}" for name, value in pairs)
 
 
 def uncertainty(results: Results) -> str:

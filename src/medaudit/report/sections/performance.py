@@ -14,6 +14,7 @@ from medaudit.tables.manifest import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from medaudit.report.blocks import Context
     from medaudit.report.results import Results
@@ -92,8 +93,8 @@ def prepared_blocks(results: Results) -> list[Block]:
             figure("class_counts", f"Images per {noun}, by role. Roles never share a group."),
             figure("training", "Training; the dotted line marks the epoch that was kept."),
         ),
-        pair(ledger(results), missing(results)),
-        text(duplicates(results)),
+        text(f"{kept_rows(results)} {duplicates(results)}"),
+        details("Row ledger, and values that are not known", ledger(results), missing(results)),
         details(f"Images and groups per {noun} and role", counts(results)),
     ]
 
@@ -110,6 +111,25 @@ def test_blocks(results: Results) -> list[Block]:
     return [table("Classes of the test role", ("class", "images", "prevalence"), rows)]
 
 
+def kept_rows(results: Results) -> str:
+    """How many rows were read and are in a role, and how many values are not known."""
+    steps = results.rows("prepare", "ledger")
+    roles = [row for row in steps if str(row["step"]).startswith("role ")]
+    kept = sum(int(row["rows_out"]) for row in roles)
+    each = ", ".join(f"{str(r['step'])[5:]} {count(r['rows_out'])}" for r in roles)
+    gaps = [(str(r["column"]), r["missing"] + r["unknown"]) for r in not_known(results)]
+    named = ", ".join(f"{name} {count(n)}" for name, n in gaps) or "none"
+    return (
+        f"Rows read: {count(steps[0]['rows_in'])}; in a role: {count(kept)} ({each}). Values that "
+        f"are not known: {named}."
+    )
+
+
+def not_known(results: Results) -> list[dict[str, Any]]:
+    """The columns that lack values."""
+    return [row for row in results.rows("prepare", "missing") if row["missing"] or row["unknown"]]
+
+
 def ledger(results: Results) -> Block:
     """Every row from the raw files to the roles."""
     rows = [
@@ -122,7 +142,7 @@ def ledger(results: Results) -> Block:
 def missing(results: Results) -> Block:
     """Columns with values that are not known; complete columns are only counted."""
     rows = results.rows("prepare", "missing")
-    gaps = [row for row in rows if row["missing"] or row["unknown"]]
+    gaps = not_known(results)
     body = [(str(row["column"]), count(row["missing"]), count(row["unknown"])) for row in gaps]
     body.append((f"{len(rows) - len(gaps)} other columns", "0", "0"))
     return table("Values that are not known", ("column", "missing", "unknown"), body)
@@ -186,7 +206,17 @@ def section(context: Context) -> Block | None:
             f"test images{red}.",
         ),
         *charts(results),
-        details(f"Every {one} and measure", per_class(results)),
+        details(f"Every {'other ' if results.critical else ''}{one} over thresholds", thresholds()),
+        details(
+            f"Every measure, and every {one}", metrics(results, everything=True), per_class(results)
+        ),
+    )
+
+
+def thresholds() -> Block:
+    """Rates over thresholds in small panels."""
+    return figure(
+        "thresholds", "Rates on test over thresholds; dashed the threshold frozen on calibration."
     )
 
 
@@ -214,8 +244,17 @@ def charts(results: Results) -> list[Block]:
     return [pair(metrics(results), confusion), pair(curves, threshold)]
 
 
-def metrics(results: Results) -> Block:
-    """Every measure of the test role."""
+LED_BY = (
+    *("macro_auroc", "macro_auprc", "macro_f1", "balanced_accuracy", "accuracy", "exact_match"),
+    *("brier_skill_score", "ece", "critical_auroc", "critical_auprc", "critical_sensitivity"),
+    *("critical_specificity", "critical_false_alarms_per_100", "critical_ppv", "critical_npv"),
+    *("macro_sensitivity", "macro_specificity", "critical_recall"),
+)
+"""Measures outside of the fold, where there are more."""
+
+
+def metrics(results: Results, *, everything: bool = False) -> Block:
+    """The measures of the test role that lead, or every one."""
     rows = [
         (
             formatting.metric(str(row["metric"]), results.critical),
@@ -223,6 +262,7 @@ def metrics(results: Results) -> Block:
             count(number(row).rests_on),
         )
         for row in results.rows("evaluate", "metrics")
+        if everything or row["metric"] in LED_BY
     ]
     first = results.rows("evaluate", "metrics")[0]
     caption = f"Test role, {count(first['n'])} images of {count(first['n_groups'])} groups"

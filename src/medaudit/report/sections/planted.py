@@ -12,8 +12,7 @@ from medaudit.core.findings import row_dicts
 from medaudit.report.blocks import Block, text
 from medaudit.report.blocks import section as part
 from medaudit.report.blocks import table as listing
-from medaudit.report.formatting import count, counted, p_value, plain, signed
-from medaudit.report.formatting import metric as metric_name
+from medaudit.report.formatting import count, counted, p_equals, plain, signed, words
 
 if TYPE_CHECKING:
     from medaudit.report.blocks import Context
@@ -39,8 +38,8 @@ def section(context: Context) -> Block | None:
     return part(
         "Planted, found?",
         text(summary(found)),
-        _plants(found[~calls], context),
-        *([_calls(found[calls], context)] if calls.any() else ()),
+        _plants(found[~calls]),
+        *([_calls(found[calls])] if calls.any() else ()),
     )
 
 
@@ -60,54 +59,70 @@ def summary(found: pd.DataFrame) -> str:
     )
 
 
-def _plants(rows: pd.DataFrame, context: Context) -> Block:
+def _plants(rows: pd.DataFrame) -> Block:
     cells = [
-        (
-            str(row["plant"]),
-            _where(row, context),
-            row["outcome"],
-            _number(row),
-            p_value(float(row["p_value"])),
-            count(row["n"]),
-            _text(row["evidence"]),
-        )
-        for row in row_dicts(rows)
+        (_once(rows, i), _expected(row), str(row["outcome"]), _evidence(row))
+        for i, row in enumerate(row_dicts(rows))
     ]
     return listing(
-        f"Every plant and its audits; gaps with {context.level} intervals",
-        ("plant", "audit", "outcome", "estimate", "p", "n", "evidence"),
+        "What was planted, which audit must find it where, and what it says",
+        ("plant", "expected", "found", "evidence"),
         cells,
-        align="lllrrrl",
-        widths=(1.4, 2.6, 1, 2, 0.7, 0.6, 3),
+        align="llll",
+        widths=(1.5, 3.6, 0.8, 4.6),
     )
 
 
-def _calls(rows: pd.DataFrame, context: Context) -> Block:
+def _once(rows: pd.DataFrame, place: int) -> str:
+    """The name of a plant in the first of its rows."""
+    names = [str(name) for name in rows["plant"]]
+    return "" if place and names[place] == names[place - 1] else words(names[place])
+
+
+def _calls(rows: pd.DataFrame) -> Block:
     cells = [
         (
-            _where(row, context),
-            _number(row),
-            p_value(float(row["p_value"])),
-            count(row["n"]),
+            _place(row),
+            _evidence(row, more=False),
             _text(row["evidence"]) or "no plant is more frequent there",
         )
         for row in row_dicts(rows)
     ]
     return listing(
-        "Called worse, not planted there",
-        ("slice", "gap", "p", "n", "plants inside"),
+        "Called worse without being planted there, and the plants inside",
+        ("slice", "gap", "plants inside"),
         cells,
-        align="lrrrl",
-        widths=(3, 2, 0.7, 0.6, 4),
+        align="lll",
+        widths=(3.3, 3.2, 4.0),
     )
 
 
-def _where(row: dict[str, Any], context: Context) -> str:
-    """The row that was asked and its measure, or the series where there is none."""
+def _expected(row: dict[str, Any]) -> str:
+    """The audit, and the row of it that was asked."""
+    place = _place(row)
+    series = str(row["audit"]).partition("/")[2].replace("_", " ")
+    return f"{series}: {place}" if place else series
+
+
+def _place(row: dict[str, Any]) -> str:
+    """The row that was asked and its measure; empty where there is none."""
     measure, place = _text(row["measure"]), _text(row["row"])
-    if not place:
-        return str(row["audit"])
-    return f"{place}: {metric_name(measure, context.results.critical)}" if measure else place
+    known = measure.removeprefix("critical_").replace("_", " ")
+    return f"{place}, {known}" if measure and place else place
+
+
+def _evidence(row: dict[str, Any], *, more: bool = True) -> str:
+    """The estimate, its p-value and what it rests on, then the rest in words."""
+    p = float(row["p_value"])
+    parts = [
+        _number(row),
+        p_equals(p) if np.isfinite(p) else "",
+        f"n={count(row['n'])}" if np.isfinite(float(row["n"])) else "",
+    ]
+    said = ", ".join(filter(None, parts))
+    evidence = _text(row["evidence"]) if more else ""
+    # Words about counts say the same as the share of the head.
+    return evidence or said if not np.isfinite(float(row["low"])) else said
 
 
 def _number(row: dict[str, Any]) -> str:

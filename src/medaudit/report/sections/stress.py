@@ -50,9 +50,12 @@ def blocks(context: Context) -> list[Block]:
     return [
         figure("delta", f"What each condition changes; severities from top to bottom. {KEY}"),
         worst(results),
-        figure("severity", f"Value over severity with marginal {context.level} intervals."),
         *([errors] if compared else ()),
-        figure("predicted", called),
+        details(
+            "Values over severity, and what is called",
+            figure("severity", f"Value over severity with marginal {context.level} intervals."),
+            figure("predicted", called),
+        ),
         details(
             "Every condition and measure", conditions(results), *(() if compared else (errors,))
         ),
@@ -198,16 +201,13 @@ def measure_of(row: dict[str, object], results: Results) -> str:
     return f"{name} of {output}" if output and not metric.startswith("critical_") else name
 
 
-MOST_REFUSED = 4
-
-
 def slices_blocks(results: Results) -> list[Block]:
     """The largest gaps, what was refused, the forest, and everything in a fold."""
     return [
         gaps(results),
-        refused(results),
         figure("slices", slice_caption(results)),
-        details("Every slice and measure", slices(results)),
+        text(left_out(results)),
+        details("Every slice and measure", slices(results), *refused(results)),
     ]
 
 
@@ -267,25 +267,24 @@ def gap_cells(each: Comparison | None) -> tuple[str, str, str]:
     return ("", "", "") if each is None else (*change_cells(each), count(each.rests_on))
 
 
-def refused(results: Results) -> Block:
+def left_out(results: Results) -> str:
+    """How many slices or measures say nothing."""
+    n = len(results.rows("slice", "refused"))
+    if not n:
+        return "No slice was refused."
+    were = counted(n, "slice or measure of one was", "slices or measures of them were")
+    return f"{were} refused; plots/slice/refused.csv says why."
+
+
+def refused(results: Results) -> list[Block]:
     """Slices that say nothing, with the reason."""
     rows = [
         (str(row["slice"]), count(row["n"]), count(row["n_positive"]), str(row["reason"]))
         for row in results.rows("slice", "refused")
     ]
-    if not rows:
-        return text("No slice was refused.")
-    more = len(rows) - MOST_REFUSED
-    return table(
-        f"Refused slices or measures ({len(rows)})",
-        ("slice", "n", "positives", "reason"),
-        rows[:MOST_REFUSED],
-        align="lrrl",
-        widths=(2.2, 0.5, 0.8, 6),
-        note=f"{counted(more, 'more stands', 'more stand')} in plots/slice/refused.csv."
-        if more > 0
-        else "",
-    )
+    heads = ("slice", "n", "positives", "reason")
+    caption = f"Refused slices or measures ({len(rows)})"
+    return [table(caption, heads, rows, align="lrrl", widths=(2.2, 0.5, 0.8, 6))] if rows else []
 
 
 def slices(results: Results) -> Block:

@@ -27,6 +27,7 @@ BUCKETS = {
     "human": "People",
 }
 COLUMNS = ("where", "mode", "what counts", "share (interval)", "measured by", "examples")
+UNMEASURED = "not measurable here"
 MODES = ("mode", "definition", "n", "groups", "share (interval)")
 CHARACTER = 0.13  # of a heading, in the unit of the widths
 ALIGN, WIDTHS = "llrrr", (2.0, 4.6, 0.6, 0.8, 1.9)
@@ -43,37 +44,58 @@ def section(context: Context) -> Block | None:
             f"Failures begin in four places. Brackets hold {context.level} intervals of a "
             f"bootstrap over groups (of Wilson for controls); a count of the data set has none."
         ),
-        buckets(results),
+        *buckets(results),
         figure(
             "outcome_statistics",
             "Image statistics of right and of wrong calls: where the lines part, errors follow "
             "the statistic.",
         ),
+        details("Every failure mode with its definition and examples", every_mode(results)),
         details("The way in which every test image comes out", explained(context), modes(results)),
         *galleries(context),
     )
 
 
-def buckets(results: Results) -> Block:
-    """Every mode with its share and who measured it."""
+def buckets(results: Results) -> Iterator[Block]:
+    """The modes that were measured with their shares, and the names of the others."""
     rows = results.rows("cases", "failure_modes")
-    cells, before = [], ""
-    for row in rows:
-        bucket = BUCKETS[str(row["bucket"])]
-        cells.append(
-            (
-                bucket if bucket != before else "",
-                formatting.words(str(row["mode"])),
-                str(row["definition"]),
-                share(row),
-                str(row["stage"]),
-                examples(row),
-            )
+    known = [row for row in rows if str(row["stage"]) != UNMEASURED]
+    others = [formatting.words(str(row["mode"])) for row in rows if row not in known]
+    cells = [
+        (bucket, f"{formatting.words(str(row['mode']))}: {row['definition']}", share(row))
+        for bucket, row in zip(places(known), known, strict=True)
+    ]
+    caption = "Failure modes by where they begin"
+    note = f"Not measurable here: {', '.join(others)}." if others else ""
+    heads = ("where", "mode: what counts", "share (interval)")
+    yield table(caption, heads, cells, align="lll", widths=(0.9, 6.6, 4.1), note=note)
+
+
+def places(rows: list[dict[str, Any]]) -> list[str]:
+    """Where modes begin, each said once."""
+    names = [BUCKETS[str(row["bucket"])] for row in rows]
+    return [
+        name if i == 0 or name != before else ""
+        for i, (name, before) in enumerate(zip(names, ["", *names], strict=False))
+    ]
+
+
+def every_mode(results: Results) -> Block:
+    """Every mode with its share, who measured it, and examples."""
+    rows = results.rows("cases", "failure_modes")
+    cells = [
+        (
+            bucket,
+            formatting.words(str(row["mode"])),
+            str(row["definition"]),
+            share(row),
+            str(row["stage"]),
+            examples(row),
         )
-        before = bucket
-    return table(
-        "Failure modes by where they begin", COLUMNS, cells, align="llllll", widths=BUCKET_WIDTHS
-    )
+        for bucket, row in zip(places(rows), rows, strict=True)
+    ]
+    caption = "Every failure mode by where it begins"
+    return table(caption, COLUMNS, cells, align="llllll", widths=BUCKET_WIDTHS)
 
 
 BUCKET_WIDTHS = (1.0, 1.6, 4.2, 2.3, 1.3, 1.6)
