@@ -420,9 +420,8 @@ def threshold_table(test: ScoredPredictions) -> pd.DataFrame:
 
     The column `frozen` is the threshold from calibration, the same in all rows of a class.
     """
-    columns = ["class", "threshold", "rate", "value", "frozen"]
     parts = [_class_thresholds(test, k) for k in range(len(test.classes))]
-    return pd.concat(parts, ignore_index=True)[columns]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _class_thresholds(test: ScoredPredictions, k: int) -> pd.DataFrame:
@@ -432,7 +431,8 @@ def _class_thresholds(test: ScoredPredictions, k: int) -> pd.DataFrame:
     long = thinned(wide[np.isfinite(wide["threshold"])]).melt(
         "threshold", var_name="rate", value_name="value"
     )
-    return long.assign(**{"class": test.classes[k], "frozen": float(test.thresholds[k])})
+    long.insert(0, "class", test.classes[k])
+    return long.assign(frozen=float(test.thresholds[k]))
 
 
 def thinned(curve: pd.DataFrame) -> pd.DataFrame:

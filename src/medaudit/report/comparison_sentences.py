@@ -15,7 +15,6 @@ from medaudit.audits.shortcuts import ALARM, NOTHING
 from medaudit.report import comparisons, formatting
 from medaudit.report.comparisons import BETTER, UNDECIDED, WITHIN, WORSE, Comparison
 from medaudit.report.formatting import (
-    Number,
     amount,
     count,
     counted,
@@ -24,6 +23,7 @@ from medaudit.report.formatting import (
     real,
     share,
     sized,
+    with_ends,
     word,
 )
 
@@ -301,7 +301,6 @@ def sentence(words: str) -> str:
     return f"{plain[0].upper()}{plain[1:]}."
 
 
-ENDS = ("", "_low", "_high")
 SIDES = {"missed": ("misses", "against"), "false_alarm": ("false alarms", "for")}
 """Kinds of error, in words, and what the property says of the class where they are counted."""
 MOST_ALARMS = 6
@@ -319,7 +318,7 @@ def _discovered(results: Results) -> str:
     if not confirmed:
         return ""
     row = max(confirmed, key=lambda each: real(each["gap"]))
-    gap = Number(*(real(row[f"gap{end}"]) for end in ENDS))
+    gap = with_ends(row, "gap")
     are = "is" if len(confirmed) == 1 else "are"
     return (
         f"Of {counted(len(rows), 'slice', 'slices')} found without a name on other roles, "
@@ -360,9 +359,9 @@ def shortcut_alert(results: Results) -> str:
     if not alarms:
         return ""
     row, *others = alarms
-    association = Number(*(real(row[f"association{end}"]) for end in ENDS))
+    association = with_ends(row, "association")
     side = min(SIDES, key=lambda name: _or_one(row[f"{name}_p_adjusted"]))
-    gap = Number(*(real(row[f"{side}_gap{end}"]) for end in ENDS))
+    gap = with_ends(row, f"{side}_gap")
     errors, speaks = SIDES[side]
     names = [f"{each['property']} for {each['class']}" for each in others[:MOST_ALARMS]]
     more = len(others) - len(names)

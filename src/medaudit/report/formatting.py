@@ -121,6 +121,12 @@ def number(row: Mapping[str, Any], prefix: str = "") -> Number:
     )
 
 
+def with_ends(row: Mapping[str, Any], name: str) -> Number:
+    """A number out of the columns `<name>`, `<name>_low` and `<name>_high`, and nothing else."""
+    value, low, high = (real(row.get(f"{name}{end}")) for end in ("", "_low", "_high"))
+    return Number(value, low, high)
+
+
 def change(row: Mapping[str, Any], value: str, *, name: str, ends: tuple[str, str]) -> Change:
     """A change out of the columns `value` and `ends`, with `p_holm` and `direction` if there.
 

@@ -77,6 +77,22 @@ class TestTrend:
         ]
 
 
+class TestChangeCaution:
+    def test_untested_changes_say_when_few_groups_make_them(self):
+        rows = audit().series["conditions"]
+        untested = rows[(rows["verdict"] == "") & (rows["severity"] > 0)]
+        # Eight samples, of which one changes.
+        assert "few_deciding_groups" in set(untested["change_caution"])
+        ends = untested["delta_low"].notna()
+        assert not untested[ends]["change_caution"].eq("no_interval").any()
+        assert untested[~ends]["change_caution"].ne("").all()
+
+    def test_tested_changes_and_clean_have_none(self):
+        rows = audit().series["conditions"]
+        assert rows[rows["verdict"] != ""]["change_caution"].eq("").all()
+        assert rows[rows["severity"] == 0]["change_caution"].eq("").all()
+
+
 class TestMeanDelta:
     def noisy(self, make_table):
         return [

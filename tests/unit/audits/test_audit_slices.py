@@ -98,6 +98,16 @@ class TestSlices:
         assert np.isfinite(row["value"])
         assert row["n_outputs"] == 4
 
+    def test_a_gap_that_was_not_tested_has_a_caution_of_its_own(self, table, points):
+        params = self.PARAMS.model_copy(update={"columns": ("site",), "min_positives": 1})
+        rows = self.audit(self.with_one_rare_class(table), points, params).series["slices"]
+        untested = rows[rows["family"] == ""]
+        blank = untested["gap_low"].isna() & untested["gap"].notna()
+        assert blank.any()
+        assert untested[blank]["change_caution"].ne("").all()
+        assert untested[~blank]["change_caution"].ne("no_interval").all()
+        assert rows[rows["family"] != ""]["change_caution"].eq("").all()
+
     def test_one_rare_class_does_not_blank_a_slice(self, table, points):
         params = self.PARAMS.model_copy(update={"columns": ("site",)})
         changed = self.with_one_rare_class(table)

@@ -14,6 +14,7 @@ from medaudit.core.errors import DataError, ParamsError
 from medaudit.core.params import parse
 from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables.predictions import Condition
+from medaudit.tables.scoring import ScoredPredictions
 from tests.audit_runs import evaluate, stress
 
 
@@ -50,6 +51,17 @@ class TestEvaluation:
         row = at(found, **{"class": "akiec", "metric": "recall"})
         assert row["n_positive_groups"] == n < row["n_positive"]
         assert row["low"] == pytest.approx(n / (n + 1.959964**2))
+
+    def test_thresholds_are_swept_for_every_class(self, table, points):
+        swept = evaluate(table, points).series["threshold"]
+        test = ScoredPredictions(table.role("test"), points)
+        assert list(swept["class"].unique()) == list(test.classes)
+        for k, name in enumerate(test.classes):
+            own = swept[swept["class"] == name]
+            assert set(own["frozen"]) == {float(points.thresholds[k])}
+            row = own[own["rate"] == "sensitivity"].iloc[len(own) // 4]
+            above = test.probabilities[test.positives[:, k], k] > row["threshold"]
+            assert row["value"] == pytest.approx(above.mean())
 
     def test_threshold_stays_when_test_changes(self, make_table, points):
         weaker = make_table(noise=2.0)

@@ -75,7 +75,14 @@ def stated(root):
     verdicts.edit_scalars(root, "evaluate", critical_prevalence=0.02, prevalence_stated=True)
 
 
-EDITS = (with_few_positives, with_lower_recall, with_miscalibration, off_target, stated)
+EDITS = (
+    with_few_positives,
+    with_lower_recall,
+    with_miscalibration,
+    off_target,
+    stated,
+    verdicts.found_without_a_name,
+)
 
 
 def read(found: Results) -> int:

@@ -59,10 +59,12 @@ def training_figure(results: Results) -> Figure | None:
     table = results.table("train", "curves")
     if table.empty:
         return None
-    figure, (left, right) = style.canvas(style.HALF, 1.75, columns=2)
+    figure, (left, right) = style.canvas(style.HALF, 1.85, columns=2)
     best = results.scalar("train", "best_epoch")
     draw_loss(table, left)
     draw_scores(table, right)
+    handles, words = right.get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside lower right", ncols=2, columnspacing=1.0)
     for ax in (left, right):
         number_epochs(ax, sorted(table["epoch"].unique()))
         ax.grid(axis="y")
@@ -104,7 +106,6 @@ def draw_scores(table: pd.DataFrame, ax: Axes) -> None:
         )
     ax.set(xlabel="epoch", ylabel="score", title="Validation role")
     ax.margins(y=0.12)
-    ax.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
 
 
 PANELS = ("auroc", "auprc", "recall", "sensitivity")

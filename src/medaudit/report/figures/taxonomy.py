@@ -21,7 +21,7 @@ UNITS = {
     "sharpness": "variance of the Laplacian",
     "lesion_area": "share of the image",
 }
-HEIGHT = 1.35
+HEIGHT = 1.5
 
 
 def outcome_statistics_figure(results: Results) -> Figure | None:
@@ -33,18 +33,19 @@ def outcome_statistics_figure(results: Results) -> Figure | None:
     figure, axes = style.canvas(style.FULL, HEIGHT, columns=len(names))
     for ax, name in zip(axes, names, strict=True):
         draw_outcomes(found[found["statistic"] == name], ax)
-        ax.set_title(f"{formatting.words(name).capitalize()} (n={counted(found, name)})")
+        ax.set_title(formatting.words(name).capitalize())
         ax.set_xlabel(UNITS.get(name, "value"))
-    axes[0].set_ylabel("share of the calls, %")
+    axes[0].set_ylabel("calls, %")
     handles, words = axes[0].get_legend_handles_labels()
+    words = [counted(found, outcome) for outcome in words]
     figure.legend(handles, words, loc="outside upper right", ncols=2, columnspacing=1.0)
     return figure
 
 
-def counted(found: pd.DataFrame, name: str) -> str:
-    """How many calls a histogram holds, right and wrong."""
-    n = found[found["statistic"] == name].groupby("outcome")["n"].sum()
-    return " | ".join(f"{int(each):,}" for each in n)
+def counted(found: pd.DataFrame, outcome: str) -> str:
+    """An outcome with its number of calls, where all histograms hold the same calls."""
+    n = found[found["outcome"] == outcome].groupby("statistic")["n"].sum().unique()
+    return f"{outcome} (n={int(n[0]):,})" if len(n) == 1 else outcome
 
 
 def draw_outcomes(table: pd.DataFrame, ax: Axes) -> None:

@@ -13,7 +13,6 @@ from medaudit.report import comparisons
 from medaudit.report.blocks import Block, details, table, text
 from medaudit.report.blocks import section as part
 from medaudit.report.formatting import (
-    Number,
     amount,
     changed,
     count,
@@ -24,6 +23,7 @@ from medaudit.report.formatting import (
     real,
     share,
     whole,
+    with_ends,
     word,
 )
 
@@ -64,7 +64,7 @@ def discovered(results: Results) -> str:
     confirmed = sum(row["verdict"] == CONFIRMED for row in rows)
     small = sum(row["verdict"] == SLICE_NOT_MEASURED for row in rows)
     left = f" and {count(small)} too small there" if small else ""
-    seen = could_be_seen([real(row["minimal_detectable"]) for row in rows])
+    seen = could_be_seen([real(row["minimal_detectable"]) for row in rows], by="slice")
     return (
         f"Slices: {counted(len(rows), 'was', 'were')} found on {rows[0]['found_on']}, where "
         f"errors are more frequent than their classes explain; {count(confirmed)} "
@@ -72,13 +72,13 @@ def discovered(results: Results) -> str:
     )
 
 
-def could_be_seen(gaps: Sequence[float]) -> str:
+def could_be_seen(gaps: Sequence[float], *, by: str) -> str:
     """The gaps that would have been called with a power of 80 %, as a range."""
     known = [gap for gap in gaps if math.isfinite(gap)]
     if not known:
         return ""
     low, high = (amount(which(known), RATE) for which in (min, max))
-    several = f"{low.removesuffix(' points')} to {high}, by row,"
+    several = f"{low.removesuffix(' points')} to {high}, by {by},"
     return f" (gaps above {low if low == high else several} could have been seen)"
 
 
@@ -92,9 +92,10 @@ def shortcuts(results: Results) -> str:
     asked = [real(row[f"{side}_minimal_detectable"]) for row in together for side in SIDES]
     return (
         f"Shortcuts: of {counted(len(rows), 'pair', 'pairs')} of property and class, "
-        f"{count(len(together))} go together in training; for {count(alarms)} errors on test "
-        f"follow the property, an alarm{could_be_seen(asked)}. Whether the property is a sign of "
-        f"the disease or an accident of how images were taken, a person must judge."
+        f"{count(len(together))} go together in training; {count(alarms)} of these raise an alarm: "
+        f"errors on test follow the property{could_be_seen(asked, by='pair')}. Whether the "
+        f"property is a sign of the disease or an accident of how images were taken, a person must "
+        f"judge."
     )
 
 
@@ -104,15 +105,15 @@ def role_drift(results: Results) -> str:
     if not rows:
         return ""
     apart = [told_apart(row) for row in rows if row["verdict"] == DIFFER]
-    alike = len(rows) - len(apart)
-    highest = max(real(row["chance_high"]) for row in rows)
+    chance = [real(row["chance_high"]) for row in rows if row["verdict"] != DIFFER]
     named = f": {'; '.join(apart)}" if apart else ""
+    rest = (
+        f" In the other {count(len(chance))} no difference is shown; by itself an AUROC above "
+        f"{plain(max(chance))} would have been beyond chance."
+    )
     return (
         f"Roles: {count(len(apart))} of {counted(len(rows), 'comparison', 'comparisons')} tell "
-        f"the roles apart{named}. In the other {count(alike)} no difference is shown; an AUROC "
-        f"above {plain(highest)} would have been beyond chance by itself."
-        if alike
-        else f"Roles: all {count(len(rows))} comparisons tell the roles apart{named}."
+        f"the roles apart{named}.{rest if chance else ''}"
     )
 
 
@@ -187,8 +188,8 @@ def _falling(value: object) -> float:
 
 def gap_of(row: dict[str, Any], prefix: str = "") -> str:
     """A gap in points with its simultaneous interval; empty where it was not measured."""
-    value, low, high = (real(row[f"{prefix}gap{end}"]) for end in ("", "_low", "_high"))
-    return changed(Number(value, low, high), RATE) if math.isfinite(value) else ""
+    found = with_ends(row, f"{prefix}gap")
+    return changed(found, RATE) if found.defined else ""
 
 
 def least_seen(value: object) -> str:
@@ -238,7 +239,7 @@ def shortcut_table(rows: Records, *, of: int) -> Block:
     cells = [
         (
             f"{row['property']}: {word(row['speaks_for'])} \N{RIGHTWARDS ARROW} {row['class']}",
-            estimate(Number(*(real(row[f"association{end}"]) for end in ("", "_low", "_high"))), 2),
+            estimate(with_ends(row, "association"), 2),
             f"{plain(real(row['decodable']), 2)} ({plain(real(row['decodable_chance_high']), 2)})"
             if real(row["decodable"]) >= 0
             else "",

@@ -47,7 +47,7 @@ def summary(found: pd.DataFrame) -> str:
     """How many plants were found whole, in part or not, and how many calls were not planted."""
     n = planted.counts(found)
     missed = found.loc[found["outcome"].isin(["missed", "not measured"]), "plant"].unique()
-    rest = f" Not by all: {', '.join(map(str, missed))}." if len(missed) else ""
+    rest = f" Not by all: {', '.join(words(str(name)) for name in missed)}." if len(missed) else ""
     calls = counted(n["n_unplanted"], "slice was", "slices were")
     unexplained = n["n_unplanted_unexplained"]
     return (
@@ -55,7 +55,7 @@ def summary(found: pd.DataFrame) -> str:
         f"{n['n_planted_found']} of {n['n_planted']} were found by every audit that should find "
         f"them.{rest} {calls} called worse without being planted there; in "
         f"{n['n_unplanted'] - unexplained} a plant is more frequent than in the rest, "
-        f"{unexplained} stay unexplained."
+        f"{unexplained} {'stays' if unexplained == 1 else 'stay'} unexplained."
     )
 
 
