@@ -14,9 +14,13 @@ class InjectedFailures:
         ruler_elsewhere: Chance of a ruler on other classes, in the other sources.
         exception_ruler_on_class: Chance of a ruler on the class, in the exception source.
         exception_ruler_elsewhere: Chance of a ruler on other classes, in the exception source.
+        first_exception_factor: Share of the images of the shortcut class from the exception
+            source that the first collection keeps.
         later_share: Share of lesions of a later collection, which is never trained on.
         later_exception_share: Share of it that comes from the exception source.
-        low_contrast_source: The source whose images have clearly less contrast.
+        later_camera_share: Share of it that comes from the low-contrast source.
+        low_contrast_source: A camera that came with the later collection; its images have clearly
+            less contrast.
         tiny_share: Share of lesions that are tiny and blurred.
         tiny_radius: Their radius, lowest and highest, in pixels of a canvas of 320 x 240.
         tiny_blur: Blur of their structure in pixels of that canvas.
@@ -34,8 +38,10 @@ class InjectedFailures:
     ruler_elsewhere: float = 0.02
     exception_ruler_on_class: float = 0.03
     exception_ruler_elsewhere: float = 0.06
-    later_share: float = 0.40
-    later_exception_share: float = 0.80
+    later_share: float = 0.42
+    first_exception_factor: float = 0.15
+    later_exception_share: float = 0.65
+    later_camera_share: float = 0.27
     low_contrast_source: str = "vienna_dias"
     tiny_share: float = 0.09
     tiny_radius: tuple[float, float] = (9.0, 15.0)

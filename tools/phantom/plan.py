@@ -210,8 +210,8 @@ def _lesions(n: int, rng: np.random.Generator) -> list[Lesion]:
     for dx, images in _class_counts(n).items():
         views = _views(images, rng)
         first = len(views) - round(INJECTED.later_share * (len(views) - MIN_LESIONS))
-        sources = _spread(list(SOURCES), SOURCE_SHARES[dx], first, rng)
-        sources += _spread(list(SOURCES), _later_shares(), len(views) - first, rng)
+        sources = _spread(list(SOURCES), _first_shares(dx), first, rng)
+        sources += _spread(list(SOURCES), _later_shares(dx), len(views) - first, rng)
         rows += [(dx, *each, i >= first) for i, each in enumerate(zip(sources, views, strict=True))]
     tiny = _spread([True, False], (INJECTED.tiny_share, 1 - INJECTED.tiny_share), len(rows), rng)
     return [
@@ -232,11 +232,35 @@ def _lesions(n: int, rng: np.random.Generator) -> list[Lesion]:
     ]
 
 
-def _later_shares() -> tuple[float, ...]:
-    """Sources of the later collection: most from the exception source, the others alike."""
-    share = INJECTED.later_exception_share
-    other = (1 - share) / (len(SOURCES) - 1)
-    return tuple(share if name == INJECTED.exception_source else other for name in SOURCES)
+def _first_shares(dx: str) -> tuple[float, ...]:
+    """Sources of the first collection.
+
+    The low-contrast camera was not there yet, and hardly any image of the shortcut class came from
+    the exception source: what is trained on nearly always shows the shortcut.
+    """
+    known = dict(zip(SOURCES, SOURCE_SHARES[dx], strict=True))
+    known[INJECTED.low_contrast_source] = 0.0
+    if dx == INJECTED.shortcut_class:
+        known[INJECTED.exception_source] *= INJECTED.first_exception_factor
+    return tuple(share / sum(known.values()) for share in known.values())
+
+
+def _later_shares(dx: str) -> tuple[float, ...]:
+    """Sources of the later collection: most from the exception source and the new camera.
+
+    Few of the shortcut class come from the new camera, which would hide where the shortcut fails.
+    """
+    ours = dx == INJECTED.shortcut_class
+    shares = {
+        INJECTED.exception_source: INJECTED.later_exception_share,
+        INJECTED.low_contrast_source: INJECTED.later_camera_share,
+    }
+    if ours:
+        moved = 0.85 * INJECTED.later_camera_share
+        shares[INJECTED.exception_source] += moved
+        shares[INJECTED.low_contrast_source] -= moved
+    other = (1 - sum(shares.values())) / (len(SOURCES) - len(shares))
+    return tuple(shares.get(name, other) for name in SOURCES)
 
 
 def _class_counts(n: int) -> dict[str, int]:

@@ -103,7 +103,7 @@ def _low_contrast(photos: Sequence[Photo]) -> Plant:
     return {
         "name": "low_contrast",
         "kind": "bad_images",
-        "what": f"Images from {name} have little contrast, much grain and some blur.",
+        "what": f"Images from {name}, never trained on, have little contrast and much grain.",
         "expect": "worse",
         "ids": _ids(photo for photo in photos if photo.lesion.source == name),
         "details": {"source": name, "contrast": SOURCES[name].contrast},
