@@ -212,6 +212,15 @@ def test_the_default_plan_holds_the_shortcut_in_three_sources_and_not_in_the_fou
             assert rate.loc[source, False] < 0.12
 
 
+def test_the_low_contrast_camera_is_never_trained_on_and_hardly_shows_the_shortcut_class() -> None:
+    lesions = {p.lesion.index: p.lesion for p in plan(n=DEFAULT, seed=1)}.values()
+    camera = [x for x in lesions if x.source == INJECTED.low_contrast_source]
+    assert all(x.later for x in camera)
+    assert sum(x.true_dx == INJECTED.shortcut_class for x in camera) < 0.1 * len(camera)
+    first = [x for x in lesions if x.true_dx == INJECTED.shortcut_class and not x.later]
+    assert np.mean([x.source == INJECTED.exception_source for x in first]) < 0.15
+
+
 def test_the_default_plan_injects_what_the_design_says() -> None:
     photos = plan(n=DEFAULT, seed=1)
     lesions = {p.lesion.index: p.lesion for p in photos}
@@ -220,7 +229,7 @@ def test_the_default_plan_injects_what_the_design_says() -> None:
     assert sum(p.lesion.dx != p.lesion.true_dx for p in photos) in range(28, 33)  # 2 % of 1600
     assert np.isclose(np.mean([x.tiny for x in lesions.values()]), INJECTED.tiny_share, atol=0.005)
     assert all(not p.lesion.tiny for p in photos if p.copy_of is not None)
-    assert np.isclose(np.mean([x.later for x in lesions.values()]), 0.39, atol=0.01)
+    assert np.isclose(np.mean([x.later for x in lesions.values()]), 0.41, atol=0.01)
 
 
 @pytest.mark.parametrize("seed", range(1, 5))
