@@ -199,7 +199,7 @@ class CaseContext:
         """A statement held against right images."""
         among = self.test.correct
         rate = wilson(int((members & among).sum()), int(among.sum()))
-        words = f"{statement}; the same is true of {rate.value:.0%} of the right images."
+        words = f"{statement}; the same is true of {100 * rate.value:.0f} % of the right images."
         return Association(cause, words, rate, bool(cause) and rate.value <= self.max_base_rate)
 
     def _made_of_errors(
@@ -208,7 +208,7 @@ class CaseContext:
         """A statement held against the other errors."""
         among = ~self.test.correct & (np.arange(len(self.test)) != row)
         rate = wilson(int((members & among).sum()), int(among.sum()))
-        words = f"{statement}; as much is true of {rate.value:.0%} of the other errors."
+        words = f"{statement}; as much is true of {100 * rate.value:.0f} % of the other errors."
         return Association(cause, words, rate, rate.value <= self.max_base_rate)
 
     @cached_property
@@ -254,8 +254,8 @@ class CaseContext:
             yield self._made(
                 UNLIKE,
                 self.far,
-                f"It lies farther from every training image than {FAR:.0%} of the calibration "
-                f"images (distance {self.neighbours.distances[row, 0]:.2f})",
+                f"It lies farther from every training image than {100 * FAR:.0f} % of the "
+                f"calibration images (distance {self.neighbours.distances[row, 0]:.2f})",
             )
 
     def _slices(self, row: int, case: ChosenCase) -> Iterator[Association]:

@@ -218,9 +218,11 @@ def flips(
             )
             found.append((rank, row, int(turned.sum()), each))
     for _, row, n_turned, each in sorted(found, key=lambda candidate: candidate[0]):
+        words, severity = each.condition.corruption.replace("_", " "), each.condition.severity
+        told = f"{words}, severity {severity}"
         reason = (
-            f"clean: {in_words(test, row)}; {each.condition.name}: {in_words(each, row)}; one of "
-            f"{n_turned} right calls of {int(test.correct.sum())} that {each.condition.name} turns"
+            f"clean: {in_words(test, row)}; {told}: {in_words(each, row)}; one of "
+            f"{n_turned} right calls of {int(test.correct.sum())} that this turns"
         )
         yield to_case(each, test, row, kind="corruption_flip", reason=reason)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from medaudit.cases.case_context import Association
     from medaudit.cases.case_selection import ChosenCase
     from medaudit.core.arrays import Float64Array
+    from medaudit.tables.predictions import Condition
 
 MOST_CITED = 2
 CHANCE_LEVEL = 0.05  # below this probability chance is no explanation
@@ -211,20 +212,26 @@ def flip_sentence(case: ChosenCase, weighed: pd.DataFrame) -> str:
     )
     seen = (
         f"clean, it is called {own['truth']} ({own['p_true_before']:.2f}); with "
-        f"{case.condition.corruption} of severity (call, probability of {own['truth']}) {curve}."
+        f"{case.condition.corruption.replace('_', ' ')} of severity (call, probability of "
+        f"{own['truth']}) {curve}."
     )
     if flip_holds(case, weighed):
         phrase = factor(factor_of(case.condition.corruption)).phrase
-        worth = f"{case.condition.name} turns few other right predictions ({base_rate(own)})."
+        worth = f"{spoken(case.condition)} turns few other right predictions ({base_rate(own)})."
         return f"Evidence for {phrase}: {seen} {worth}"
     return " ".join([f"Seen, but no evidence: {seen}", *objections(case, weighed, own)])
+
+
+def spoken(condition: Condition) -> str:
+    """`gaussian_blur-2` as `gaussian blur, severity 2,`."""
+    return f"{condition.corruption.replace('_', ' ')}, severity {condition.severity},"
 
 
 def objections(case: ChosenCase, weighed: pd.DataFrame, own: Mapping[str, Any]) -> Iterator[str]:
     """Why a flip is no evidence for its corruption."""
     if not own["specific"]:
         yield (
-            f"{case.condition.name} turns this image, and too many of all right predictions as "
+            f"{spoken(case.condition)} turns this image, and too many of all right predictions as "
             f"well ({base_rate(own)})."
         )
     if not stays_wrong(case, weighed):
@@ -264,7 +271,8 @@ def contrast_sentences(weighed: pd.DataFrame) -> Iterator[str]:
         still = " still" if row["predicted_after"] == row["predicted_before"] else ""
         yield (
             f"Without the masked region it is{still} called {row['predicted_after']}, as are "
-            f"{row['base_rate']:.0%} of the controls that were called something else before."
+            f"{100 * row['base_rate']:.0f} % of the controls that were called something else "
+            f"before."
         )
 
 
@@ -285,9 +293,10 @@ def mitigations(case: ChosenCase, causes: Sequence[str], *, confident: float) ->
 def common(taxonomy: pd.DataFrame, mode: str) -> tuple[str, ...]:
     """How many test samples share the way in which the case comes out."""
     row = taxonomy[taxonomy["mode"] == mode].iloc[0]
+    share, low, high = (100 * row[name] for name in ("share", "share_low", "share_high"))
     first = (
-        f"{row['n']} of {taxonomy['n'].sum()} test samples ({row['share']:.1%}, 95 % interval "
-        f"{row['share_low']:.1%} to {row['share_high']:.1%}) come out as {mode.replace('_', ' ')}"
+        f"{row['n']} of {taxonomy['n'].sum()} test samples ({share:.1f} %, 95 % interval "
+        f"{low:.1f} to {high:.1f} %) come out as {mode.replace('_', ' ')}"
     )
     if not row["n_critical"]:
         return (first,)

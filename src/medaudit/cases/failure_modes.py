@@ -121,14 +121,7 @@ def data_modes(study: CaseStudyData) -> Iterator[FailureMode]:
             stage="slice",
         )
     yield unlike_training(study, wrong, errors)
-    yield of_samples(
-        study,
-        "data",
-        "weak_slice",
-        "errors inside slices that are shown to be worse than the rest",
-        (in_weak_slices(study) & wrong, wrong, errors),
-        stage="slice",
-    )
+    yield weak_slices(study)
     yield copies()
 
 
@@ -147,12 +140,26 @@ def unlike_training(study: CaseStudyData, wrong: BoolArray, errors: str) -> Fail
     )
 
 
-def in_weak_slices(study: CaseStudyData) -> BoolArray:
-    """Test images in any slice that is shown to be worse, (n,)."""
-    found = np.zeros(len(study.test), dtype=bool)
-    for members in study.context.members.values():
-        found |= members
-    return found
+def weak_slices(study: CaseStudyData) -> FailureMode:
+    """Misses of the critical class, or else errors, in declared slices that are worse in it."""
+    test, weak = study.test, study.context.weak
+    critical = test.schema.critical_class
+    metric = "standardised_accuracy" if critical is None else "critical_sensitivity"
+    missed = ~test.correct if critical is None else test.critical & ~test.flagged
+    inside = np.zeros(len(test), dtype=bool)
+    if not weak.empty:
+        asked = weak[(weak["metric"] == metric) & (weak["family"] == "confirmatory")]
+        for name in asked["slice"]:
+            inside |= study.context.members[str(name)]
+    what = "errors" if critical is None else f"{critical} below its threshold"
+    return of_samples(
+        study,
+        "data",
+        "weak_slice",
+        f"{what}, inside declared slices that are shown to be worse in it",
+        (inside & missed, missed, what),
+        stage="slice",
+    )
 
 
 def copies() -> FailureMode:

@@ -69,7 +69,7 @@ class TestAssociations:
         (overlap,) = [each for each in found if each.cause == "class_overlap"]
         assert overlap.supported
         assert overlap.statement == (
-            "Its 5 nearest training images are all nv, as it was called; as much is true of 0% of "
+            "Its 5 nearest training images are all nv, as it was called; as much is true of 0 % of "
             "the other errors."
         )
 
@@ -105,7 +105,7 @@ class TestAssociations:
         assert doubt.supported
         assert doubt.statement == (
             "Its label is doubted (place 1 of all): a classifier on embeddings that never saw it "
-            "gives bkl 0.90 and the label mel 0.02; as much is true of 0% of the other errors."
+            "gives bkl 0.90 and the label mel 0.02; as much is true of 0 % of the other errors."
         )
         assert context.of(case_of(TEST, "b")) == []
 

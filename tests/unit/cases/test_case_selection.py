@@ -76,7 +76,7 @@ class TestChoose:
         flip = chosen(clean, corrupted)[2]
         assert flip.clean_probabilities == pytest.approx((0.1, 0.8, 0.1))
         assert flip.probabilities == pytest.approx((0.05, 0.05, 0.9))
-        assert "one of 1 right calls of 3 that blur-2 turns" in flip.reason
+        assert "one of 1 right calls of 3 that this turns" in flip.reason
 
     def test_an_uncertain_miss_is_not_called_confident(self, clean, corrupted):
         found = chosen(clean, corrupted, per_kind=3)

@@ -20,9 +20,10 @@ class TestCasebook:
         # with so few controls chance does not rule that out.
         assert flip.diagnosis.supported == ("blur",)
         assert (
-            "Evidence for loss of sharpness: clean, it is called mel (0.80); with gaussian_blur of "
-            "severity (call, probability of mel) 1: mel 0.60, 2: nv 0.05. gaussian_blur-2 turns "
-            "few other right predictions (base rate 0 %, 0 to 66)." in flip.diagnosis.statement
+            "Evidence for loss of sharpness: clean, it is called mel (0.80); with gaussian blur of "
+            "severity (call, probability of mel) 1: mel 0.60, 2: nv 0.05. gaussian blur, "
+            "severity 2, turns few other right predictions (base rate 0 %, 0 to 66)."
+            in flip.diagnosis.statement
         )
 
     def test_a_flip_that_turns_most_predictions_is_no_evidence(self, clean):
@@ -32,8 +33,8 @@ class TestCasebook:
         assert "blur" not in found.supported
         assert "Seen, but no evidence: clean, it is called mel (0.80)" in found.statement
         assert (
-            "gaussian_blur-1 turns this image, and too many of all right predictions as well "
-            "(base rate 50 %, 9 to 91)." in found.statement
+            "gaussian blur, severity 1, turns this image, and too many of all right predictions "
+            "as well (base rate 50 %, 9 to 91)." in found.statement
         )
         assert "loss of sharpness" not in found.statement
 
@@ -80,8 +81,8 @@ class TestCasebook:
         others = [row(f"n{i}", "lesion_replaced", "nv", "nv", kind="remove") for i in range(4)]
         result = diagnosed(study, found, trials(others), kind="success")
         assert (
-            "Without the masked region it is still called mel, as are 0% of the controls that were "
-            "called something else before." in result.statement
+            "Without the masked region it is still called mel, as are 0 % of the controls that "
+            "were called something else before." in result.statement
         )
 
     def test_findings_and_dossier_are_ready_for_disk(self, study, case_records):

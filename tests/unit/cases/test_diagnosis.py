@@ -107,7 +107,7 @@ class TestDiagnose:
     def test_how_common_the_failure_is(self, study):
         result = diagnosed(study, [row("a", "mirrored", "nv", "nv")], trials(quiet("mirrored")))
         (common,) = result.residual_risks
-        assert common.startswith("2 of 8 test samples (25.0%, 95 % interval ")
+        assert common.startswith("2 of 8 test samples (25.0 %, 95 % interval ")
         assert common.endswith(
             "2 of them hold the critical class, of which its frozen threshold flags 0"
         )
