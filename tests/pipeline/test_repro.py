@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+import yaml
 from documented import apply
 
 from medaudit.core import layout
@@ -51,9 +52,11 @@ def test_repro_leaves_what_it_declares(built_repo):
         for path in (built_repo.path / folder).rglob("*.*")
     }
     listed = built_repo.run("dvc", "ls", ".", "-R", "--dvc-only").stdout.split()
-    declared = set(
-        re.findall(r"- ((?:metrics|plots)/\S+?):", (built_repo.path / "dvc.yaml").read_text())
-    )
+    stages = yaml.safe_load((built_repo.path / "dvc.yaml").read_text())["stages"].values()
+    entries = [
+        entry for each in stages for kind in ("metrics", "plots") for entry in each.get(kind, [])
+    ]
+    declared = {next(iter(entry)) for entry in entries}
     assert written == declared
     assert listed
 
