@@ -61,7 +61,7 @@ PARAMS = {
         "warmup_epochs": 0,
         "class_weights": "none",
     },
-    "predict": {"batch_size": 64},  # every table is one pass
+    "predict": {"batch_size": 128},  # every table is one pass
     "intervals": {"replicates": 100},
     "stress": {"corruptions": ["jpeg", "gaussian_noise"], "severities": [1, 2, 3]},
 }
@@ -132,9 +132,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     repo.params(**PARAMS)
     assert process(repo, deadly=2).returncode == -signal.SIGKILL
     store = repo.path / layout.RESUME / "predictions"
-    assert len(list(store.glob("*.npz"))) == 3  # clean, and two conditions
+    assert len(list(store.glob("*.npz"))) == 4  # clean, train, and two conditions
     assert computed(repo) == [0, 0, 4]  # what was done is not done again
-    assert len(list(store.iterdir())) == 8  # seven tables and the record; nothing unfinished
+    assert len(list(store.iterdir())) == 9  # eight tables and the record; nothing unfinished
     repo.run("git", "init", "-q")
     repo.commit("done")
     return repo
@@ -200,7 +200,7 @@ def test_an_edited_corruption_infers_itself_and_a_version_everything(repo: Repo)
         replace(repo, f"src/medaudit/{room}/__init__.py", "VERSION = ", "VERSION = 10 + ")
     steps, clean, stress = computed(repo)
     assert steps > 0
-    assert (clean, stress) == (1, 6)
+    assert (clean, stress) == (2, 6)  # the train role as well
 
 
 def test_nothing_was_forgotten(repo: Repo) -> None:
