@@ -146,7 +146,7 @@ def test_a_misspelt_parameter_stops_the_stage_before_any_work(repo, stage):
         ("train", "train", {"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         ("train", "train", {"weights": "bundled"}, "bundled"),
         ("stress", "stress", {"corruptions": ["gausian_blur"]}, "gausian_blur"),
-        ("slice", "slice", {"columns": ["sexx"]}, "sexx"),
+        ("slice", "slice", {"columns": ["sexx"], "confirmatory": []}, "sexx"),
         ("calibrate", "calibrate", {"methods": ["identity", "plat"]}, "calibrate.methods"),
         ("selective", "selective", {"scores": ["msp"]}, "selective.scores"),
         ("prepare", "data", {"dataset": "ham1000"}, "ham1000"),

@@ -48,8 +48,8 @@ def test_repro_leaves_what_it_declares(built_repo):
     assert (built_repo.path / "report/report.pdf").read_bytes().startswith(b"%PDF")
     written = {
         path.relative_to(built_repo.path).as_posix()
-        for folder in ("metrics", "plots")
-        for path in (built_repo.path / folder).rglob("*.*")
+        for folder, ends in (("metrics", "*.*"), ("plots", "*.*"), ("report", "*.csv"))
+        for path in (built_repo.path / folder).rglob(ends)
     }
     listed = built_repo.run("dvc", "ls", ".", "-R", "--dvc-only").stdout.split()
     stages = yaml.safe_load((built_repo.path / "dvc.yaml").read_text())["stages"].values()
