@@ -335,6 +335,8 @@ def _line(
 ) -> Line:
     """A line with the numbers of a row, as far as it has them."""
     columns = {name: audit.get("prefix", "") + column for name, column in NUMBERS.items()}
+    if "gap_n" in row:  # a gap may rest on pooled cases
+        columns["n"] = "gap_n"
     columns |= {name: text for name, text in audit.get("numbers", {}).items() if name in NUMBERS}
     numbers = {
         name: float(row[column])

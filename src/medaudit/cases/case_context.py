@@ -343,7 +343,7 @@ def read_context(
 def weak_slices(
     found: pd.DataFrame, named: Iterable[Slice]
 ) -> tuple[pd.DataFrame, dict[str, BoolArray]]:
-    """Slices that are shown to be worse, and which test images each of them holds.
+    """Declared slices that are shown to be worse, and which test images each of them holds.
 
     Args:
         found: `slices.csv` of the slice stage.
@@ -351,7 +351,7 @@ def weak_slices(
     """
     if found.empty or "verdict" not in found:
         return pd.DataFrame(), {}
-    weak = found[found["verdict"] == "worse"]
+    weak = found[(found["verdict"] == "worse") & (found["family"] == "confirmatory")]
     masks = {each.label: each.mask for each in named}
     known = weak[weak["slice"].isin(masks)]
     return known, {str(name): masks[name] for name in known["slice"].unique()}

@@ -116,7 +116,8 @@ def data_modes(study: CaseStudyData) -> Iterator[FailureMode]:
             study,
             "data",
             "doubtful_label",
-            "errors whose label a classifier on embeddings, which never saw it, contradicts",
+            "errors whose label a classifier on embeddings contradicts; most such images are hard, "
+            "and some mislabelled",
             (context.doubted & wrong, wrong, errors),
             stage="slice",
         )
@@ -152,11 +153,15 @@ def weak_slices(study: CaseStudyData) -> FailureMode:
         for name in asked["slice"]:
             inside |= study.context.members[str(name)]
     what = "errors" if critical is None else f"{critical} below its threshold"
+    everybody = np.ones(len(test), dtype=bool) if critical is None else test.critical
+    base = 100 * float(inside[everybody].mean()) if everybody.any() else 0.0
+    whom = "test images" if critical is None else f"{critical}"
     return of_samples(
         study,
         "data",
         "weak_slice",
-        f"{what}, inside declared slices that are shown to be worse in it",
+        f"{what}, inside declared slices shown to be worse in it, which hold {base:.0f} % of all "
+        f"{whom}",
         (inside & missed, missed, what),
         stage="slice",
     )
@@ -187,14 +192,15 @@ def model_modes(study: CaseStudyData, base_rates: pd.DataFrame) -> Iterator[Fail
         *(m for m in stability if m.name in ("fragile", "fragile_when_severe")),
     ]
     for mode in wanted:
-        stage = "stress" if mode.name.startswith("fragile") else "evaluate"
+        stressed = mode.name.startswith("fragile")
+        among = (test.correct, "right test images") if stressed else (everyone, "test images")
         yield of_samples(
             study,
             "model",
             mode.name,
             mode.definition,
-            (mode.members, everyone, "test images"),
-            stage=stage,
+            (mode.members, *among),
+            stage="stress" if stressed else "evaluate",
         )
     rates = {str(row["intervention"]): row for row in row_dicts(base_rates)}
     yield from turned_by_nothing(rates)

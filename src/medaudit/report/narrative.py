@@ -402,7 +402,8 @@ def advice(results: Results) -> str:
     found = failure_auroc(results)
     if found.defined and not found.low > CHANCE:
         against.append("that AUROC is not shown to be above 0.5, which is chance")
-    if errors is not None and mostly_confident(*errors):
+    kept = realised_deferral(results, "errors_kept_share")
+    if errors is not None and mostly_confident(*errors) and kept.low > CHANCE:
         against.append("most errors are confident, and it does not find them")
     if mostly_lower(results):
         against.append("it lowers recall among the kept for most")

@@ -116,6 +116,7 @@ class TestAssociations:
                 "metric": ["critical_sensitivity", "critical_specificity", "critical_sensitivity"],
                 "verdict": ["worse", "worse", "undecided"],
                 "words": "site x",
+                "family": "confirmatory",
                 "gap": [-0.31, -0.2, -0.1],
             }
         )

@@ -518,6 +518,7 @@ class Walk:
         if "most errors are confident" in s:
             kept, errors = self.errors()
             ask(2 * kept > errors, s, "most errors are deferred")
+            ask(self.deferred("errors_kept_share")["low"] > 0.5, s, "most is not shown")
         if "for most" in s:
             ask(2 * (table["recall_delta_high"] < 0).sum() > len(table), s, "not for most")
 

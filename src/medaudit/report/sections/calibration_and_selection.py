@@ -59,8 +59,8 @@ def assumed(results: Results) -> str:
     if not first.grouped:
         return ""
     return (
-        "Floor and Spiegelhalter z assume independent images; here several share a group, so that "
-        "a value beyond them is no verdict. "
+        "Floor and Spiegelhalter z assume independent images; here several share a group, so they "
+        "are too narrow. The verdict on the first page also takes images of a group as all alike. "
     )
 
 
