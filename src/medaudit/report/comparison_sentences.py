@@ -6,6 +6,7 @@ sentence has a clause for each of them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,8 @@ from medaudit.report.formatting import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from medaudit.report.results import Results
 
@@ -371,8 +373,18 @@ def shortcut_alert(results: Results) -> str:
         f"{estimate(association)}), and {errors} follow it: "
         f"{share(real(row[f'{side}_inside']))} where it speaks {speaks} {row['class']} "
         f"(n={count(row[f'{side}_n'])}), {share(real(row[f'{side}_expected']))} in the rest, a gap "
-        f"of {sized(gap, 'accuracy')}{f'; also {listed(rest)}' if rest else ''}."
+        f"of {sized(gap, 'accuracy')}{_other_side(row, side)}"
+        f"{f'; also {listed(rest)}' if rest else ''}."
     )
+
+
+def _other_side(row: Mapping[str, Any], side: str) -> str:
+    """The gap of the other kind of error, so that no one is told of misses alone."""
+    (other,) = set(SIDES) - {side}
+    gap, (errors, speaks) = with_ends(row, f"{other}_gap"), SIDES[other]
+    if not math.isfinite(gap.low):
+        return ""
+    return f"; of {errors} where it speaks {speaks} it, {sized(gap, 'accuracy')}"
 
 
 def _or_one(value: object) -> float:

@@ -442,6 +442,11 @@ class Walk:
         ask(equal(m["rest"], row[f"{side}_expected"], 100), s, "expected")
         ask(equal(m["n"], row[f"{side}_n"]), s, "n")
         self.gap(m["size"], row, f"{side}_gap", s)
+        if m["size2"]:
+            self.gap(m["size2"], row, f"{other}_gap", s)
+            ask(m["errors2"] == ("misses" if other == "missed" else "false alarms"), s, "other")
+        else:
+            ask(not row[f"{other}_gap_low"] <= 1, s, "the other errors are not told")
         told = len(re.findall(r" for ", m["more"] or ""))
         left = re.search(rf"({NUM}) more", m["more"] or "")
         ask(told + int(left[1] if left else 0) == len(alarms) - 1, s, "other alarms")
@@ -888,7 +893,8 @@ ALERTS = (
         rf"Shortcut alarm: (?P<property>\S+) goes with (?P<c>\S+) in training \(AUROC "
         rf"{est('auroc')}\), and (?P<errors>misses|false alarms) follow it: {num('inside')} % "
         rf"where it speaks (?P<side>against|for) \S+ \(n={num('n')}\), {num('rest')} % in the "
-        rf"rest, a gap of (?P<size>{SIZE})(?:; also (?P<more>.+))?\.",
+        rf"rest, a gap of (?P<size>{SIZE})(?:; of (?P<errors2>misses|false alarms) where it "
+        rf"speaks (?P<side2>against|for) it, (?P<size2>{SIZE}))?(?:; also (?P<more>.+))?\.",
         Walk.shortcut,
     ),
     (
