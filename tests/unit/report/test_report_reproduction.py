@@ -232,3 +232,11 @@ def test_a_spread_that_no_profile_uses_is_noticed(found, tmp_path):
 def test_without_stored_spreads_nothing_is_told(found, tmp_path):
     said = deployment.uncertainty(dataclasses.replace(found, root=tmp_path))
     assert said.endswith("how far that moves the numbers was not measured.")
+
+
+def test_a_table_that_the_run_writes_into_report_is_no_change_of_the_code(repository):
+    (repository / "report").mkdir(exist_ok=True)
+    (repository / "report/planted.csv").write_text("plant\n")
+    assert not reproduction.commit(repository, PROFILE).dirty
+    (repository / "report/deployment_checklist.yaml").write_text("items: []\n")
+    assert reproduction.commit(repository, PROFILE).dirty
