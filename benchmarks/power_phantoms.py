@@ -29,7 +29,7 @@ from medaudit.core.files import write_text
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = ROOT / "profiles/phantom.yaml"
 STAGES = ("prepare", "train", "evaluate", "slice")
-SEEDS = tuple(range(1, 11))
+SEEDS = tuple(range(2, 12))  # The design of the data was chosen while looking at seed 1.
 OUTCOMES = ("found", "missed", "not measured")
 LOG = "log.txt"
 
