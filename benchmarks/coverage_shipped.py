@@ -23,6 +23,8 @@ from tqdm import tqdm
 
 from benchmarks.coverage_samples import SPECIFICITY, Design, Sample, draw
 from medaudit.audits import selective
+from medaudit.audits.slice_tests import SliceTests, shares_of
+from medaudit.audits.slicing import Slice, SliceParams
 from medaudit.core.files import write_text
 from medaudit.metrics import operating
 from medaudit.stats import delong
@@ -169,7 +171,47 @@ def without_resampling(world: World, bootstrap: Bootstrap) -> Estimates:
     }
 
 
-SOURCES: tuple[Source, ...] = (without_resampling,)
+def of_a_slice(world: World, bootstrap: Bootstrap) -> Estimates:
+    """Gaps of a slice that sees the shifted condition while the rest sees the clean one.
+
+    A quarter of the groups, of the rare class a half: the true gap of a sensitivity, a specificity
+    or the accuracy standardised to the class mix is the change under that condition. Each end of an
+    interval is tested at 97.5 %.
+    """
+    sample = world.sample
+    _, first, groups = np.unique(sample.groups, return_index=True, return_inverse=True)
+    chances = np.where(sample.targets[first] == 0, 0.5, 0.25)
+    drawn = np.random.default_rng([bootstrap.params.seed, 4]).random(len(first)) < chances
+    inside = drawn[groups]
+    probabilities = np.where(inside[:, np.newaxis], sample.shifted, sample.clean)
+    test = scored(sample, probabilities, world.frozen)
+    level = (1 + bootstrap.params.level) / 2
+    params = bootstrap.params.model_copy(update={"level": level})
+    part = Slice("part", "changed", inside)
+    tests = SliceTests([part], inside[:, np.newaxis], SliceParams(), (), params)
+    rows = tests.table(shares_of(test, None))
+    return {
+        f"{change_of(GAPS[row.metric])}, gap of a slice": Estimate(
+            value=row.gap,
+            low=row.gap_low,
+            high=row.gap_high,
+            n=row.gap_n,
+            n_groups=bootstrap.n_groups,
+            n_positive=row.gap_n_positive,
+            method=row.interval,
+            undefined_share=0.0,
+        )
+        for row in rows.itertuples()
+    }
+
+
+GAPS = {
+    "standardised_accuracy": "accuracy",
+    "critical_sensitivity": "critical_sensitivity",
+    "critical_specificity": "critical_specificity",
+}
+
+SOURCES: tuple[Source, ...] = (without_resampling, of_a_slice)
 
 
 def estimates(world: World, *, replicates: int, seed: int) -> dict[str, Estimate]:

@@ -26,7 +26,12 @@ from medaudit.report.formatting import (
     word,
 )
 from medaudit.report.formatting import UNDEFINED as NOTHING
-from medaudit.stats.bootstrap import FEW_DECIDING, FEW_POSITIVE_GROUPS, IntervalParams
+from medaudit.stats.bootstrap import (
+    FEW_DECIDING,
+    FEW_DECIDING_OF_CHANGE,
+    FEW_POSITIVE_GROUPS,
+    IntervalParams,
+)
 from medaudit.stats.intervals import MAX_UNDEFINED
 
 if TYPE_CHECKING:
@@ -58,8 +63,8 @@ def explanation(reason: str, rows: pd.DataFrame, method: str) -> str:
 WORDS = {
     "few_deciding_groups": (
         f"{MARKS['few_deciding_groups']} fewer than {FEW_DECIDING} groups, counted by their "
-        f"weight, make this change: in simulation its interval is too narrow "
-        f"(docs/results/coverage)."
+        f"weight, make this number, or fewer than {FEW_DECIDING_OF_CHANGE} this change: in "
+        f"simulation its interval is too narrow (docs/results/coverage)."
     ),
     "no_interval": (
         f"{MARKS['no_interval']} no interval: all resamples agree, too many of them lack a class "

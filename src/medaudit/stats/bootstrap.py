@@ -304,7 +304,7 @@ class Bootstrap:
             return without_interval(found)
         changes = few_groups.contributions(one.measure.share, other.measure.share, self.resamples)
         if changes is not None and math.isfinite(found.low):
-            return self._of_shares(found, change, changes)
+            return self._of_shares(replace(found, of_shares=True), change, changes)
         return self._widened(found, change, moderated=one.measure.interval_kind in IN_UNIT)
 
     def _of_shares(
@@ -380,7 +380,11 @@ def adjusted(bootstrap: Bootstrap, plain: Estimate, found: BootstrapDistribution
     """For few groups: expanded percentiles, or the logit scale for areas under ROC curves."""
     widen = on_logit_scale if found.measure.interval_kind == "auc" else expanded
     reach = asdict(bootstrap.spread(found, moderated=found.measure.interval_kind in IN_UNIT))
-    return widen(plain, found.replicates, level=bootstrap.params.level, **reach)
+    made = widen(plain, found.replicates, level=bootstrap.params.level, **reach)
+    if found.measure.interval_kind == "proportion":
+        return made
+    # A rank or a mean over classes can rest on a few groups of great weight; a share cannot.
+    return replace(made, n_deciding=few_groups.deciding(found.replicates, bootstrap.resamples))
 
 
 def percentile(_bootstrap: Bootstrap, plain: Estimate, _found: BootstrapDistribution) -> Estimate:
@@ -412,7 +416,9 @@ METHODS: dict[Method, Callable[[Bootstrap, Estimate, BootstrapDistribution], Est
 # Below so many groups of positives, intervals cover less often than they promise
 # (benchmarks/coverage.py).
 FEW_POSITIVE_GROUPS = 25
-FEW_DECIDING = 25  # Groups that make a change, the same.
+# Groups that make a number, or its change, the same (benchmarks/coverage_shipped.py). Ranks of a
+# model that hardly errs change by a few groups that a test set may lack.
+FEW_DECIDING, FEW_DECIDING_OF_CHANGE = 25, 40
 
 
 def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | str | None]:
@@ -437,11 +443,16 @@ def caution(estimate: Estimate) -> str:
         return "undefined"
     if estimate.n_positive_groups is not None and estimate.n_positive_groups < FEW_POSITIVE_GROUPS:
         return "few_positive_groups"
-    if estimate.n_deciding is not None and estimate.n_deciding < FEW_DECIDING:
+    if estimate.n_deciding is not None and estimate.n_deciding < _deciding_needed(estimate):
         return "few_deciding_groups"
     if estimate.incomplete:
         return "undefined_replicates"
     return "" if math.isfinite(estimate.low) else "no_interval"
+
+
+def _deciding_needed(estimate: Estimate) -> int:
+    change = isinstance(estimate, Difference) and not estimate.of_shares
+    return FEW_DECIDING_OF_CHANGE if change else FEW_DECIDING
 
 
 def with_interval(name: str, estimate: Estimate) -> dict[str, float]:

@@ -43,7 +43,8 @@ class Estimate:
         method: how the interval was made.
         undefined_share: share of the replicates in which the statistic is undefined.
         n_positive_groups: groups that hold these positives.
-        n_deciding: effective number of groups that make the variance of a difference.
+        n_deciding: effective number of groups that make the variance of a rank, of a mean over
+            classes, or of a difference.
     """
 
     value: float
@@ -65,9 +66,15 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Estimate):
-    """A paired difference, first minus second, with the two-sided p-value of no difference."""
+    """A paired difference, first minus second, with the two-sided p-value of no difference.
+
+    Attributes:
+        p_value: two-sided.
+        of_shares: whether both are shares of the same cases.
+    """
 
     p_value: float
+    of_shares: bool = False
 
 
 def point(statistic: Statistic, n: int) -> float:

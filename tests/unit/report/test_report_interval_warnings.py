@@ -74,7 +74,7 @@ class TestMarks:
 class TestFootnotes:
     @pytest.mark.parametrize(
         ("reason", "words"),
-        [("few_deciding_groups", "make this change"), ("no_interval", "raised by noise alone")],
+        [("few_deciding_groups", "this change"), ("no_interval", "raised by noise alone")],
     )
     def test_the_caution_of_a_printed_change_is_explained(self, found, reason, words):
         table = found.table("stress", "conditions")
