@@ -1,6 +1,7 @@
 """Degrees of freedom of means, differences that few groups make, and what no change can say."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -277,3 +278,20 @@ class TestDeciding:
         found = over(np.arange(200)).paired(*measures)
         assert found.n_deciding < 10
         assert caution(found) == "few_deciding_groups"
+
+    def test_a_number_of_few_has_a_caution_and_a_share_has_none(self):
+        values = np.where(np.arange(200) < 5, 1.0, 0.0)
+        bootstrap = over(np.arange(200))
+        found = bootstrap.interval(Measure("m", partial(weighted_mean, values), 1))
+        assert found.n_deciding < 10
+        assert caution(found) == "few_deciding_groups"
+        share = bootstrap.interval(share_measure("s", values > 0, np.ones(200, dtype=bool)))
+        assert (share.n_deciding, caution(share)) == (None, "")
+
+    @pytest.mark.parametrize(("of_shares", "said"), [(True, ""), (False, "few_deciding_groups")])
+    def test_a_change_that_is_none_of_shares_needs_more(self, of_shares, said):
+        values = np.random.default_rng(2).normal(size=90)  # of which a third decide
+        measures = [Measure("m", partial(weighted_mean, each), 1) for each in (values, 0 * values)]
+        found = over(np.arange(90), replicates=4000).paired(*measures)
+        assert 25 < found.n_deciding < 40
+        assert caution(replace(found, of_shares=of_shares)) == said
