@@ -16,10 +16,12 @@ import pandas as pd
 
 from medaudit.audits.error_gaps import ERROR_COLUMNS, ErrorGaps, error_kinds
 from medaudit.audits.properties import (
+    NOT_MEASURED,
     ConditionMatrix,
     DiscoveryParams,
     Property,
     condition_matrix,
+    principal_components,
     properties,
 )
 from medaudit.core.findings import Findings, Scalar
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import ScoredPredictions
 
 RULE, CLUSTER = "rule", "cluster"
-CONFIRMED, NOT_CONFIRMED, NOT_MEASURED = "confirmed", "not confirmed", "not measured"
+CONFIRMED, NOT_CONFIRMED = "confirmed", "not confirmed"
 EXAMPLES = 6
 MIN_ERRORS = 3  # fewer are no finding
 TOO_SMALL = {"n_groups": np.nan, "n_errors": np.nan}
@@ -187,7 +189,10 @@ def audit(
         measured = gaps.rows(kind, large)
         for each, part, row, n in zip(slices, parts, measured, sizes, strict=True):
             counted = row if row["n"] else row | TOO_SMALL | {"n": n}
-            rows.append(_row(test, frozen, each, counted, wrong=part & kind.wrong))
+            shown = verdict(float(counted["p_adjusted"]), bootstrap.params.level)  # type: ignore[arg-type]
+            rows.append(
+                _row(test, frozen, each, counted | {"verdict": shown}, wrong=part & kind.wrong)
+            )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if frozen.clusters is None:
         log.warning("no clusters are looked for: the predictions have no embeddings")
@@ -305,7 +310,6 @@ def worst_clusters(
 def clusters_of(source: ScoredPredictions, params: DiscoveryParams) -> EmbeddingClusters | None:
     """Clusters of embeddings, or `None` where there are none or too few rows for one each."""
     from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
     from sklearn.linear_model import LinearRegression
 
     embeddings = source.table.embeddings
@@ -313,8 +317,7 @@ def clusters_of(source: ScoredPredictions, params: DiscoveryParams) -> Embedding
         return None
     linear = LinearRegression().fit(_logits(source), embeddings.astype(np.float64))
     residual = _residual(linear, source)
-    components = min(params.components, *residual.shape)
-    reduce = PCA(components, random_state=params.seed, svd_solver="randomized").fit(residual)
+    reduce = principal_components(residual, params, most=params.components).fit(residual)
     reduced = reduce.transform(residual)
     scale = float(np.sqrt((reduced**2).sum(axis=1).mean()))
     fitted = EmbeddingClusters(linear, reduce, np.unique(source.strata), scale, None)
@@ -383,7 +386,6 @@ def _row(
     *,
     wrong: BoolArray,
 ) -> dict[str, object]:
-    p_value = float(measured["p_adjusted"])  # type: ignore[arg-type]
     return {
         "error": each.error,
         "kind": RULE if each.rule else CLUSTER,
@@ -394,12 +396,11 @@ def _row(
         "found_expected": each.found_expected,
         "score": each.score,
         **measured,
-        "verdict": verdict(p_value),
         "sample_ids": " ".join(examples(test, wrong)),
     }
 
 
-def verdict(p_adjusted: float, level: float = 0.95) -> str:
+def verdict(p_adjusted: float, level: float) -> str:
     """Whether more errors inside are shown on the test role."""
     if math.isnan(p_adjusted):
         return NOT_MEASURED

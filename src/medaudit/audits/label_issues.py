@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from medaudit.audits.properties import principal_components
 from medaudit.core.findings import Findings, Scalar
 
 if TYPE_CHECKING:
@@ -107,11 +108,9 @@ def freeze(known: PredictionTable, params: DiscoveryParams) -> FrozenLabels:
     """
     if known.embeddings is None:
         return FrozenLabels(None)
-    from sklearn.decomposition import PCA
-
-    components = min(MAX_COMPONENTS, *known.embeddings.shape)
-    reduce = PCA(components, whiten=True, random_state=params.seed, svd_solver="randomized")
-    features = reduce.fit_transform(known.embeddings.astype(np.float64))
+    embeddings = known.embeddings.astype(np.float64)
+    reduce = principal_components(embeddings, params, most=MAX_COMPONENTS, whiten=True)
+    features = reduce.fit_transform(embeddings)
     models = [_fitted(features, each, known.group_ids, params) for each in questions(known)]
     return FrozenLabels(known, reduce, tuple(models))
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from medaudit.audits.discovery import CONFIRMED
-from medaudit.audits.discovery import NOT_MEASURED as SLICE_NOT_MEASURED
+from medaudit.audits.properties import NOT_MEASURED
 from medaudit.audits.role_drift import DIFFER
 from medaudit.audits.shortcuts import ALARM, ASSOCIATED, NOTHING
 from medaudit.report import comparisons
@@ -62,7 +62,7 @@ def discovered(results: Results) -> str:
     if not rows:
         return ""
     confirmed = sum(row["verdict"] == CONFIRMED for row in rows)
-    small = sum(row["verdict"] == SLICE_NOT_MEASURED for row in rows)
+    small = sum(row["verdict"] == NOT_MEASURED for row in rows)
     left = f" and {count(small)} too small there" if small else ""
     seen = could_be_seen([real(row["minimal_detectable"]) for row in rows], by="slice")
     return (
