@@ -195,7 +195,7 @@ def audit(
             )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if frozen.clusters is None:
-        log.warning("no clusters are looked for: the predictions have no embeddings")
+        log.info("no clusters are looked for: the predictions have no embeddings")
     return Findings(headline(table, frozen), {"discovered": table})
 
 
