@@ -408,13 +408,13 @@ def lacks(known: PredictionTable, params: Settings) -> dict[str, str]:
     found = {SHORTCUTS: "rows of the train role"}
     found |= dict.fromkeys((CLUSTERS, LABELS), "embeddings")
     if FOLD in known.rows:
-        here = "a calibration role, and here thresholds are cross-fitted"
+        here = "a calibration role: here thresholds are cross-fitted"
         return found | dict.fromkeys((SLICES, ROLES), here)
     if not properties(frozen_on(known).rows, params.discovery):
         here = "metadata columns of two values or more"
         return found | dict.fromkeys((SLICES, ROLES), here)
     if not params.roles_given:
-        found[ROLES] = "given roles, and here they were drawn at random"
+        found[ROLES] = "a column of roles: drawn ones differ by chance alone"
     return found
 
 

@@ -189,7 +189,7 @@ class TestChance:
 class TestWhatIsLacking:
     def test_without_a_calibration_role_nothing_can_be_found_beforehand(self):
         found = audited(world(0, fails=True), roles=None, calibration=0)
-        needs = "a calibration role, and here thresholds are cross-fitted"
+        needs = "a calibration role: here thresholds are cross-fitted"
         assert lacking(found)["slices that nobody named"] == needs
         assert lacking(found)["differences between roles"] == needs
         assert set(lacking(found)) == set(record.SOUGHT)
@@ -200,7 +200,7 @@ class TestWhatIsLacking:
     def test_drawn_roles_differ_by_chance_alone(self):
         found = audited(world(0, fails=True), roles=None)
         assert lacking(found)["differences between roles"] == (
-            "given roles, and here they were drawn at random"
+            "a column of roles: drawn ones differ by chance alone"
         )
         assert found.role_drift.empty
         assert not found.discovered.empty

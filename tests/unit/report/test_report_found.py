@@ -72,6 +72,12 @@ class TestSection:
             "Slices: none with more errors than its classes explain was found."
         )
 
+    def test_without_labels_to_look_at_none_are_promised(self, held):
+        series = {**held.series["slice"], "label_issues": held.table("slice", "label_issues")[:0]}
+        bare = dataclasses.replace(held, series={**held.series, "slice": series})
+        (fold,) = (block for block in section(bare)["blocks"] if block["kind"] == "details")
+        assert fold["summary"] == "All that was found without a name"
+
     def test_roles_that_are_not_told_apart(self, held):
         alike = replaced(held, "role_drift", verdict="no difference shown")
         assert found_section.role_drift(alike) == (
@@ -88,6 +94,7 @@ class TestSection:
 
     def test_the_fold_names_the_first_ten_labels_and_examples(self, held):
         (fold,) = (block for block in section(held)["blocks"] if block["kind"] == "details")
+        assert fold["summary"].endswith(", and the first 10 labels to look at")
         labels = fold["blocks"][-1]
         assert len(labels["rows"]) == 10
         assert labels["rows"][0][0] == "TEST_00000"

@@ -181,8 +181,8 @@ def _folds(results: Results) -> list[Block]:
         *([drift_table(drift, least=least)] if drift else ()),
         *([label_table(labels)] if labels else ()),
     ]
-    summary = f"All that was found without a name, and the first {LABELS} labels to look at"
-    return [details(summary, *blocks)] if blocks else []
+    first = f", and the first {min(len(labels), LABELS)} labels to look at" if labels else ""
+    return [details(f"All that was found without a name{first}", *blocks)] if blocks else []
 
 
 def ranked_slices(results: Results) -> Records:
