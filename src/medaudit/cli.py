@@ -119,6 +119,9 @@ def audit(
         Path | None, typer.Option(help="Parameter file whose audit sections are used.")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Of the report.")] = None,
+    discover: Annotated[
+        bool, typer.Option(help="Look for slices and drift of roles that nobody named.")
+    ] = True,
 ) -> None:
     """Audit predictions that were made elsewhere: no image and no model is needed.
 
@@ -150,6 +153,7 @@ def audit(
             split=Split(calibration, seed),
             params=params,
             title=title,
+            discover=discover,
         )
         audit_command.audit(request)
 

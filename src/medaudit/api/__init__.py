@@ -39,6 +39,7 @@ def audit(
     quantiles: Mapping[str, int] | None = None,
     params: Path | str | Mapping[str, Any] | None = None,
     title: str | None = None,
+    discover: bool = True,
 ) -> Audit:
     """Audit predictions of n samples for k classes or labels, made by any model.
 
@@ -70,8 +71,10 @@ def audit(
         quantiles: number columns to cut at quantiles, and into how many bins; by default four for
             every column of more than twelve values.
         params: a parameter file, or a mapping of its sections `intervals`, `evaluate`, `slice`,
-            `calibrate`, `selective`, `report`; profiles/phantom.yaml shows them.
+            `calibrate`, `selective`, `discovery`, `report`; profiles/phantom.yaml shows them.
         title: of the report.
+        discover: whether to look for slices, and for drift between roles, that nobody named, in
+            the columns of `slices` and `quantiles`.
 
     Raises:
         MedauditError: what was expected, what came instead, and for which samples.
@@ -94,14 +97,26 @@ def audit(
         conditions=conditions or {},
         split=Split(calibration, seed),
     )
-    return _audited(read_arrays(inputs), params=params, title=title)
+    return _audited(read_arrays(inputs), params=params, title=title, discover=discover)
 
 
 def _audited(
-    tables: ArrayTables, *, params: Path | str | Mapping[str, Any] | None, title: str | None
+    tables: ArrayTables,
+    *,
+    params: Path | str | Mapping[str, Any] | None,
+    title: str | None,
+    discover: bool,
 ) -> Audit:
     schema, columns = tables.clean.schema, tables.columns
-    asked = Asked(schema.task, schema.critical_class, columns.slices, tables.quantiles, title)
+    asked = Asked(
+        task=schema.task,
+        critical=schema.critical_class,
+        slices=columns.slices,
+        quantiles=tables.quantiles,
+        title=title,
+        roles_given=columns.role is not None,
+        discover=discover,
+    )
     content, source = read_sections(params)
     facts = Preparation(
         schema=schema,

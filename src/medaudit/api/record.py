@@ -14,9 +14,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from medaudit.audits import calibrate as calibrate_audit
+from medaudit.audits import discovery, role_drift, slices, stress
 from medaudit.audits import evaluate as evaluate_audit
 from medaudit.audits import selective as selective_audit
-from medaudit.audits import slices, stress
+from medaudit.audits.properties import properties
 from medaudit.audits.stress import StressParams
 from medaudit.core import findings
 from medaudit.core.errors import DataError
@@ -49,7 +50,14 @@ STAGES = ("evaluate", "stress", "slice", "calibrate", "selective")
 ALSO = ("log_loss", "brier_loss", "brier_skill_score", "ece", "failure_augrc")
 DEFERRAL = ("coverage", "selective_risk")
 SUMMARY = ("value", "low", "high", "n", "n_groups", "n_positive", "method")
-
+SLICES, ROLES, SHORTCUTS, CLUSTERS, LABELS = SOUGHT = (
+    "slices that nobody named",
+    "differences between roles",
+    "shortcuts",
+    "clusters of embeddings",
+    "label issues",
+)
+"""What the pipeline looks for without being told, as the report says it."""
 
 NEEDS = {
     "threshold": "name the critical class with critical=...",
@@ -167,6 +175,7 @@ class Audit:
         fitted = calibrate_audit.freeze(calibration, settings.calibrate)
         found = dict(audits(clean, shifted, points, fitted, settings))
         found["evaluate"], notes = with_copies(found["evaluate"], clean)
+        found["slice"] = findings.together(found["slice"], found["unnamed"])
         facts = replace(facts, notes=(*facts.notes, *notes))
         ordered = {stage: found[stage] for stage in STAGES if stage in found}
         return cls(clean, tuple(shifted), facts, settings, source, points, fitted, ordered)
@@ -185,6 +194,21 @@ class Audit:
     def slices(self) -> pd.DataFrame:
         """Every measure in every slice, and its gap to the rest of the test role."""
         return self.table("slice", "slices")
+
+    @property
+    def discovered(self) -> pd.DataFrame:
+        """Slices that nobody named, found on the calibration role and measured on the test role."""
+        return self.table("slice", "discovered")
+
+    @property
+    def role_drift(self) -> pd.DataFrame:
+        """Whether metadata tell the calibration role from the test role."""
+        return self.table("slice", "role_drift")
+
+    @property
+    def not_measured(self) -> pd.DataFrame:
+        """What was not looked for (`sought`), and what that would need (`needs`)."""
+        return self.table("slice", "not_measured")
 
     @property
     def conditions(self) -> pd.DataFrame:
@@ -289,6 +313,8 @@ def audits(
 ) -> Iterator[tuple[str, Findings]]:
     """The same audits as in the pipeline, each with its stage, as they end.
 
+    What was found without a name comes by itself, as `unnamed`.
+
     They run side by side: nearly all of their time is spent in numpy, which lets others work.
     """
     test, role = (
@@ -301,6 +327,7 @@ def audits(
     rule = selective_audit.freeze(role, params.selective)
     jobs: dict[str, Callable[[], Findings]] = {
         "slice": lambda: slices.audit(test, cut, params.slice, bootstrap),
+        "unnamed": lambda: unnamed(clean, points, params, bootstrap),
         "calibrate": lambda: calibrate_audit.audit(test, fitted, params.calibrate, bootstrap),
         "selective": lambda: selective_audit.audit(test, rule, params.selective, bootstrap),
         "evaluate": lambda: evaluate_audit.audit(test, points, params.evaluate, bootstrap),
@@ -337,6 +364,64 @@ def with_copies(found: Findings, clean: PredictionTable) -> tuple[Findings, tupl
         "duplicates_in_test": twice.in_test,
     }
     return Findings({**found.scalars, **counts}, {**found.series, **series}), notes
+
+
+def unnamed(
+    clean: PredictionTable, points: OperatingPoints, params: Settings, bootstrap: Bootstrap
+) -> Findings:
+    """What the pipeline looks for without being told, as far as metadata alone can carry it.
+
+    Args:
+        clean: predictions of the calibration and test roles.
+        points: frozen thresholds.
+        params: columns, and what was asked.
+        bootstrap: of the groups of the test role.
+    """
+    known = as_declared(clean, params)
+    lacking = lacks(known, params)
+    test = ScoredPredictions(known.role("test"), points)
+    asked, found = params.discovery, [Findings({}, {"not_measured": lacking_table(lacking)})]
+    if SLICES not in lacking:
+        parts = discovery.freeze(ScoredPredictions(frozen_on(known), points), asked)
+        found.append(discovery.audit(test, parts, asked, bootstrap))
+    if ROLES not in lacking:
+        roles = role_drift.freeze(frozen_on(known), asked)
+        found.append(role_drift.audit(test, roles, asked, bootstrap))
+    return findings.together(*found)
+
+
+def as_declared(clean: PredictionTable, params: Settings) -> PredictionTable:
+    """The table in which numbers that are sliced by value are texts, and so no quarters."""
+    few = [
+        name
+        for name in params.slice.columns
+        if name in clean.rows and clean.rows[name].nunique() <= params.discovery.max_values
+    ]
+    as_text = {name: clean.rows[name].map(str, na_action="ignore") for name in few}
+    return replace(clean, rows=clean.rows.assign(**as_text))
+
+
+def lacks(known: PredictionTable, params: Settings) -> dict[str, str]:
+    """What is not looked for in these predictions, and what that needs."""
+    if not params.discover:
+        return dict.fromkeys(SOUGHT, "to be asked for, and were left out")
+    found = {SHORTCUTS: "rows of the train role"}
+    found |= dict.fromkeys((CLUSTERS, LABELS), "embeddings")
+    if FOLD in known.rows:
+        here = "a calibration role: here thresholds are cross-fitted"
+        return found | dict.fromkeys((SLICES, ROLES), here)
+    if not properties(frozen_on(known).rows, params.discovery):
+        here = "metadata columns of two values or more"
+        return found | dict.fromkeys((SLICES, ROLES), here)
+    if not params.roles_given:
+        found[ROLES] = "a column of roles: drawn ones differ by chance alone"
+    return found
+
+
+def lacking_table(lacking: Mapping[str, str]) -> pd.DataFrame:
+    """What was sought and not measured, in the order of `SOUGHT`."""
+    rows = [(name, lacking[name]) for name in SOUGHT if name in lacking]
+    return pd.DataFrame(rows, columns=["sought", "needs"])
 
 
 def stressed(conditions: Sequence[PredictionTable], *, margin: float) -> StressParams:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import yaml
 
 from medaudit.audits.calibrate import CalibrateParams
 from medaudit.audits.evaluate import EvaluateParams
+from medaudit.audits.properties import DiscoveryParams
 from medaudit.audits.selective import SelectiveParams
 from medaudit.audits.slicing import SliceParams
 from medaudit.audits.stress import StressParams
@@ -29,6 +30,7 @@ SECTIONS: tuple[type[Section], ...] = (
     SliceParams,
     CalibrateParams,
     SelectiveParams,
+    DiscoveryParams,
     ReportParams,
 )
 
@@ -48,6 +50,8 @@ class Asked:
         slices: columns to cut slices on; those of the file if empty.
         quantiles: number columns among them that are cut at quantiles, and into how many bins.
         title: of the report.
+        roles_given: whether somebody said who calibrates and who is tested; drawn otherwise.
+        discover: whether to look for slices and drift of roles that nobody named.
     """
 
     task: str
@@ -55,11 +59,13 @@ class Asked:
     slices: Sequence[str]
     quantiles: Mapping[str, int]
     title: str | None
+    roles_given: bool = False
+    discover: bool = True
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameter sections that audits read, and the margin of conditions.
+    """The parameter sections that audits read, the margin of conditions, and what was asked.
 
     Of `stress` nothing else is read: the conditions are those whose predictions are given.
     """
@@ -71,6 +77,9 @@ class Settings:
     selective: SelectiveParams
     report: ReportParams
     stress_margin: float
+    discovery: DiscoveryParams = field(default_factory=DiscoveryParams)
+    roles_given: bool = False
+    discover: bool = True
 
     @staticmethod
     def of(content: Mapping[str, Any], asked: Asked, *, source: Path) -> Settings:
@@ -91,7 +100,12 @@ class Settings:
         if asked.title:
             found["report"] = found["report"].model_copy(update={"title": asked.title})
         margin = stress_margin(content.get("stress") or {}, source=source)
-        return Settings(**found, stress_margin=margin)  # type: ignore[arg-type]
+        return Settings(
+            **found,  # type: ignore[arg-type]
+            stress_margin=margin,
+            roles_given=asked.roles_given,
+            discover=asked.discover,
+        )
 
     def write(self, path: Path) -> None:
         """Keep what was used beside the results."""

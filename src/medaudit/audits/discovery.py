@@ -16,10 +16,12 @@ import pandas as pd
 
 from medaudit.audits.error_gaps import ERROR_COLUMNS, ErrorGaps, error_kinds
 from medaudit.audits.properties import (
+    NOT_MEASURED,
     ConditionMatrix,
     DiscoveryParams,
     Property,
     condition_matrix,
+    principal_components,
     properties,
 )
 from medaudit.core.findings import Findings, Scalar
@@ -34,19 +36,19 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import ScoredPredictions
 
 RULE, CLUSTER = "rule", "cluster"
-CONFIRMED, NOT_CONFIRMED, NOT_MEASURED = "confirmed", "not confirmed", "not measured"
+CONFIRMED, NOT_CONFIRMED = "confirmed", "not confirmed"
 EXAMPLES = 6
 MIN_ERRORS = 3  # fewer are no finding
+CHUNK = 512  # rules at a time
+DIGITS = 9
 TOO_SMALL = {"n_groups": np.nan, "n_errors": np.nan}
+FOUND = ("found_n", "found_error", "found_expected", "score")
 COLUMNS = (
     "error",
     "kind",
     "slice",
     "found_on",
-    "found_n",
-    "found_error",
-    "found_expected",
-    "score",
+    *FOUND,
     *ERROR_COLUMNS,
     "verdict",
     "sample_ids",
@@ -187,10 +189,13 @@ def audit(
         measured = gaps.rows(kind, large)
         for each, part, row, n in zip(slices, parts, measured, sizes, strict=True):
             counted = row if row["n"] else row | TOO_SMALL | {"n": n}
-            rows.append(_row(test, frozen, each, counted, wrong=part & kind.wrong))
+            shown = verdict(float(counted["p_adjusted"]), bootstrap.params.level)  # type: ignore[arg-type]
+            rows.append(
+                _row(test, frozen, each, counted | {"verdict": shown}, wrong=part & kind.wrong)
+            )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if frozen.clusters is None:
-        log.warning("no clusters are looked for: the predictions have no embeddings")
+        log.info("no clusters are looked for: the predictions have no embeddings")
     return Findings(headline(table, frozen), {"discovered": table})
 
 
@@ -229,7 +234,7 @@ def search(
             break
         part = np.asarray(conditions.holds[:, rules[i]].all(axis=1))
         if all(overlap(part & among, each.inside & among) <= params.max_overlap for each in chosen):
-            chosen.append(Candidate(float(scores[i]), part, rules[i]))
+            chosen.append(Candidate(float(scores[i]), part, tuple(rules[i].tolist())))
     return chosen
 
 
@@ -239,22 +244,37 @@ def _levels(
     wrong: BoolArray,
     expected: Float64Array,
     params: DiscoveryParams,
-) -> Iterator[tuple[list[tuple[int, ...]], Float64Array]]:
-    """Rules of 1, 2, ... conditions that are large enough, with their scores."""
-    single = holds.astype(np.float32)
-    masks = np.ones((len(holds), 1), dtype=np.float32)
-    rules: list[tuple[int, ...]] = [()]
-    sums = np.column_stack([wrong, expected]).astype(np.float32)
+) -> Iterator[tuple[IntArray, Float64Array]]:
+    """Rules (m, conditions) of 1, 2, ... conditions that are large enough, with their scores."""
+    single = holds.astype(np.float64)
+    added = np.concatenate([single, single * wrong[:, None], single * expected[:, None]], axis=1)
+    rules = np.zeros((1, 0), np.int64)
     for _ in range(params.max_conditions):
-        sizes = masks.T @ single
-        last = np.array([owners[rule[-1]] if rule else -1 for rule in rules])
-        allowed = (owners > last[:, None]) & (sizes >= params.min_size)
-        parents, added = np.nonzero(allowed)
-        rules = [(*rules[p], int(c)) for p, c in zip(parents, added, strict=True)]
-        errors, under = ((masks * each[:, None]).T @ single for each in sums.T)
-        pairs = (each[allowed].astype(np.float64) for each in (sizes, errors, under))
-        yield rules, slice_scores(*pairs, n=len(holds), params=params)
-        masks = masks[:, parents] * single[:, added]
+        parts = [
+            _longer(rules[start : start + CHUNK], added, owners, params)
+            for start in range(0, len(rules), CHUNK)
+        ]
+        rules, sums = (np.concatenate(each) for each in zip(*parts, strict=True))
+        # Equal scores stay equal in whatever order they were summed.
+        scores = slice_scores(*sums.T, n=len(holds), params=params).round(DIGITS)
+        yield rules, scores
+        rules = rules[sums[:, 1] >= MIN_ERRORS]  # a part of fewer has no more
+        if not len(rules):
+            return
+
+
+def _longer(
+    rules: IntArray, added: Float64Array, owners: IntArray, params: DiscoveryParams
+) -> tuple[IntArray, Float64Array]:
+    """Rules with one more condition that are large enough; rows, errors and expected errors."""
+    masks = np.ones((len(added), len(rules)))
+    for conditions in rules.T:
+        masks *= added[:, conditions]  # the first third of the columns
+    sums = (masks.T @ added).reshape(len(rules), 3, -1)
+    last = owners[rules[:, -1]] if rules.shape[1] else np.full(len(rules), -1)
+    allowed = (owners > last[:, None]) & (sums[:, 0] >= params.min_size)
+    parents, conditions = np.nonzero(allowed)
+    return np.column_stack([rules[parents], conditions]), sums[parents, :, conditions]
 
 
 def slice_scores(
@@ -305,7 +325,6 @@ def worst_clusters(
 def clusters_of(source: ScoredPredictions, params: DiscoveryParams) -> EmbeddingClusters | None:
     """Clusters of embeddings, or `None` where there are none or too few rows for one each."""
     from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
     from sklearn.linear_model import LinearRegression
 
     embeddings = source.table.embeddings
@@ -313,8 +332,7 @@ def clusters_of(source: ScoredPredictions, params: DiscoveryParams) -> Embedding
         return None
     linear = LinearRegression().fit(_logits(source), embeddings.astype(np.float64))
     residual = _residual(linear, source)
-    components = min(params.components, *residual.shape)
-    reduce = PCA(components, random_state=params.seed, svd_solver="randomized").fit(residual)
+    reduce = principal_components(residual, params, most=params.components).fit(residual)
     reduced = reduce.transform(residual)
     scale = float(np.sqrt((reduced**2).sum(axis=1).mean()))
     fitted = EmbeddingClusters(linear, reduce, np.unique(source.strata), scale, None)
@@ -383,23 +401,18 @@ def _row(
     *,
     wrong: BoolArray,
 ) -> dict[str, object]:
-    p_value = float(measured["p_adjusted"])  # type: ignore[arg-type]
     return {
         "error": each.error,
         "kind": RULE if each.rule else CLUSTER,
         "slice": each.words,
         "found_on": frozen.found_on,
-        "found_n": each.found_n,
-        "found_error": each.found_error,
-        "found_expected": each.found_expected,
-        "score": each.score,
+        **{name: getattr(each, name) for name in FOUND},
         **measured,
-        "verdict": verdict(p_value),
         "sample_ids": " ".join(examples(test, wrong)),
     }
 
 
-def verdict(p_adjusted: float, level: float = 0.95) -> str:
+def verdict(p_adjusted: float, level: float) -> str:
     """Whether more errors inside are shown on the test role."""
     if math.isnan(p_adjusted):
         return NOT_MEASURED

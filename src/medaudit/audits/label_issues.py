@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from medaudit.audits.properties import principal_components
 from medaudit.core.findings import Findings, Scalar
 
 if TYPE_CHECKING:
@@ -107,11 +108,9 @@ def freeze(known: PredictionTable, params: DiscoveryParams) -> FrozenLabels:
     """
     if known.embeddings is None:
         return FrozenLabels(None)
-    from sklearn.decomposition import PCA
-
-    components = min(MAX_COMPONENTS, *known.embeddings.shape)
-    reduce = PCA(components, whiten=True, random_state=params.seed, svd_solver="randomized")
-    features = reduce.fit_transform(known.embeddings.astype(np.float64))
+    embeddings = known.embeddings.astype(np.float64)
+    reduce = principal_components(embeddings, params, most=MAX_COMPONENTS, whiten=True)
+    features = reduce.fit_transform(embeddings)
     models = [_fitted(features, each, known.group_ids, params) for each in questions(known)]
     return FrozenLabels(known, reduce, tuple(models))
 
@@ -168,7 +167,7 @@ def audit(
         bootstrap: not read: ranks are of these samples and estimate nothing.
     """
     if frozen.known is None or test.table.embeddings is None:
-        log.warning("labels are not checked: the predictions have no embeddings")
+        log.info("labels are not checked: the predictions have no embeddings")
         table = pd.DataFrame(columns=list(COLUMNS))
         return Findings(headline(table, n=0), {"label_issues": table})
     features = frozen.reduce.transform(test.table.embeddings.astype(np.float64))

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
+from scipy.stats import rankdata
 
 from medaudit.core.params import Section
+from medaudit.stats.weighting import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medaudit.core.arrays import BoolArray, Float64Array, IntArray
 
+NOT_MEASURED = "not measured"
+"""Verdict on what too few rows, or rows without embeddings, can say nothing about."""
+CHANCE = 0.95  # probability with which chance stays below what is told beside an AUROC
 NO_PROPERTIES = ("sample_id", "group_id", "role", "target")
 MISSING = "missing"
 PARTS = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}
@@ -224,3 +229,33 @@ def standardised(values: Float64Array) -> Float64Array:
     centred = values - values.mean(axis=0)
     spread = centred.std(axis=0)
     return np.asarray(np.where(spread > 1e-12, centred / np.where(spread > 0, spread, 1), 0.0))
+
+
+def principal_components(
+    values: Float64Array, params: DiscoveryParams, *, most: int, whiten: bool = False
+) -> Any:
+    """Principal components of embeddings (n, d), at most as many as there are; to be fitted."""
+    from sklearn.decomposition import PCA
+
+    found = min(most, *values.shape)
+    return PCA(found, whiten=whiten, random_state=params.seed, svd_solver="randomized")
+
+
+def column_aurocs(
+    scores: Float64Array, truth: Float64Array | BoolArray, strata: IntArray
+) -> Float64Array:
+    """AUROC of every column over pairs of one stratum, (m,), by ranks (Mann-Whitney).
+
+    Args:
+        scores: (n, m).
+        truth: (n, m) of 0 and 1.
+        strata: (n,) only rows of one stratum are compared; all alike for the usual AUROC.
+    """
+    above, pairs = np.zeros(truth.shape[1]), np.zeros(truth.shape[1])
+    for stratum in np.unique(strata):
+        rows = strata == stratum
+        positives = truth[rows].sum(axis=0)
+        ranks = (rankdata(scores[rows], axis=0) * truth[rows]).sum(axis=0)
+        above += ranks - positives * (positives + 1) / 2
+        pairs += positives * (int(rows.sum()) - positives)
+    return ratio(above, pairs)

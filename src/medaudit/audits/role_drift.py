@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
-from medaudit.audits.properties import DiscoveryParams, feature_matrix, properties, standardised
+from medaudit.audits.properties import (
+    CHANCE,
+    NOT_MEASURED,
+    DiscoveryParams,
+    column_aurocs,
+    feature_matrix,
+    principal_components,
+    properties,
+    standardised,
+)
 from medaudit.core.findings import Findings, Scalar
 from medaudit.metrics.ranking import auroc
 from medaudit.stats.hypothesis_tests import holm
-from medaudit.stats.weighting import ratio
 from medaudit.tables import predictions
 
 if TYPE_CHECKING:
@@ -23,8 +30,8 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import Names, ScoredPredictions
 
 PROPERTIES, EMBEDDINGS = "properties", "embeddings"
-SIGNIFICANT, LEADING = 0.05, 3
-DIFFER, UNDECIDED, NOT_MEASURED = "differ", "no difference shown", "not measured"
+LEADING = 3
+DIFFER, UNDECIDED = "differ", "no difference shown"
 MEMORISED = "train images were fitted, so embeddings may differ without any drift of images"
 # Roles on either side, and what is compared.
 COMPARISONS = (
@@ -68,7 +75,7 @@ def freeze(known: PredictionTable, params: DiscoveryParams) -> KnownRoles:  # no
 def audit(
     test: ScoredPredictions, frozen: KnownRoles, params: DiscoveryParams, bootstrap: Bootstrap
 ) -> Findings:
-    """Try to tell roles apart, out of fold by groups.
+    """Try to tell the roles that there are apart, out of fold by groups.
 
     Args:
         test: predictions of the test role.
@@ -77,7 +84,9 @@ def audit(
         bootstrap: gives the level; the null distribution permutes roles between groups.
     """
     everything = predictions.joined(frozen.table, test.table)
-    rows = [_compared(everything, *each, params=params) for each in COMPARISONS]
+    known = set(everything.rows["role"])
+    pairs = [each for each in COMPARISONS if known.issuperset(each[:2])]
+    rows = [_compared(everything, *each, params=params) for each in pairs]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table["p_adjusted"] = holm(table["p_value"].to_numpy())
     table["adjustment"], table["n_family"] = "Holm", int(table["p_value"].notna().sum())
@@ -125,11 +134,9 @@ def _features(
         return feature_matrix(properties(part.rows, params), part.rows)
     if part.embeddings is None:
         return np.zeros((len(part), 0)), ()
-    from sklearn.decomposition import PCA
-
-    components = min(params.components, *part.embeddings.shape)
-    reduce = PCA(components, random_state=params.seed, svd_solver="randomized")
-    return standardised(reduce.fit_transform(part.embeddings.astype(np.float64))), ()
+    embeddings = part.embeddings.astype(np.float64)
+    reduce = principal_components(embeddings, params, most=params.components)
+    return standardised(reduce.fit_transform(embeddings)), ()
 
 
 @dataclass(frozen=True)
@@ -175,22 +182,10 @@ def two_sample_test(
     scores = cross_val_predict(
         Ridge(alpha=1.0), features, targets, groups=groups, cv=GroupKFold(params.folds)
     )
-    found = column_aurocs(scores, targets)
+    found = column_aurocs(scores, targets, np.zeros(len(targets), np.int64))
     observed, null = float(found[0]), found[1:]
     p_value = (1 + int((null >= observed - 1e-12).sum())) / (1 + len(null))
-    return TwoSampleTest(observed, float(np.quantile(null, 1 - SIGNIFICANT)), p_value)
-
-
-def column_aurocs(scores: Float64Array, truth: Float64Array) -> Float64Array:
-    """AUROC of every column, (m,), by the ranks of the positives (Mann-Whitney).
-
-    Args:
-        scores: (n, m).
-        truth: (n, m) of 0 and 1.
-    """
-    positives = truth.sum(axis=0)
-    beaten = (rankdata(scores, axis=0) * truth).sum(axis=0) - positives * (positives + 1) / 2
-    return ratio(beaten, positives * (len(truth) - positives))
+    return TwoSampleTest(observed, float(np.quantile(null, CHANCE)), p_value)
 
 
 def leading_columns(features: Float64Array, names: tuple[str, ...], second: BoolArray) -> str:

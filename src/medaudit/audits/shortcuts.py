@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.stats import rankdata
 
 from medaudit.audits.error_gaps import ErrorGaps, false_alarm, missed, permuted_rows
-from medaudit.audits.properties import DiscoveryParams, Property, properties
+from medaudit.audits.properties import (
+    CHANCE,
+    NOT_MEASURED,
+    DiscoveryParams,
+    Property,
+    column_aurocs,
+    principal_components,
+    properties,
+)
 from medaudit.core.findings import Findings, Scalar
 from medaudit.stats.bootstrap import Bootstrap, BootstrapDistribution, IntervalParams, Measure
 from medaudit.stats.weighting import by_chunks, ratio
@@ -31,8 +38,7 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import Names, ScoredPredictions
 
 ALARM, ASSOCIATED = "alarm", "associated"
-NOTHING, NOT_MEASURED = "no association shown", "not measured"
-CHANCE = 0.95
+NOTHING = "no association shown"
 SHRINKAGE = 10.0  # rows of the whole sample's rate that are added to every value of a property
 ENDS = ("", "_low", "_high")
 ERROR_FIELDS = ("n", "inside", "expected", "gap", "gap_low", "gap_high", "p_adjusted")
@@ -394,11 +400,9 @@ def decodable(
 
 
 def _probe_features(test: ScoredPredictions, params: DiscoveryParams) -> Float64Array:
-    from sklearn.decomposition import PCA
-
     embeddings = np.asarray(test.table.embeddings, dtype=np.float64)
-    components = min(params.components, embeddings.shape[1], len(embeddings) // 2)
-    reduce = PCA(components, whiten=True, random_state=params.seed, svd_solver="randomized")
+    most = min(params.components, len(embeddings) // 2)
+    reduce = principal_components(embeddings, params, most=most, whiten=True)
     return np.asarray(reduce.fit_transform(within_means(embeddings, test.strata)))
 
 
@@ -412,14 +416,7 @@ def probed(
     folds = PredefinedSplit(group_folds(test.group_ids, params))
     wanted = within_means(truth.astype(np.float64), test.strata)
     scores = cross_val_predict(Ridge(alpha=1.0, fit_intercept=False), features, wanted, cv=folds)
-    above, pairs = np.zeros(truth.shape[1]), np.zeros(truth.shape[1])
-    for stratum in np.unique(test.strata):
-        rows = test.strata == stratum
-        positives = truth[rows].sum(axis=0)
-        ranks = (rankdata(scores[rows], axis=0) * truth[rows]).sum(axis=0)
-        above += ranks - positives * (positives + 1) / 2
-        pairs += positives * (int(rows.sum()) - positives)
-    return ratio(above, pairs)
+    return column_aurocs(scores, truth, test.strata)
 
 
 def within_means(values: Float64Array, strata: IntArray) -> Float64Array:

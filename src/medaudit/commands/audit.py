@@ -45,6 +45,7 @@ class Request:
         split: how samples are divided where no role column is named.
         params: parameter file whose audit sections are used; defaults without one.
         title: of the report.
+        discover: whether to look for slices and drift of roles that nobody named.
     """
 
     predictions: Path
@@ -63,6 +64,7 @@ class Request:
     split: Split = field(default_factory=Split)
     params: Path | None = None
     title: str | None = None
+    discover: bool = True
 
 
 def audit(request: Request) -> None:
@@ -91,6 +93,8 @@ def read_settings(request: Request) -> Settings:
         slices=request.metadata.slices,
         quantiles=request.quantiles,
         title=request.title,
+        roles_given=request.metadata.role is not None,
+        discover=request.discover,
     )
     content, _ = read_sections(request.params)
     return Settings.of(content, asked, source=request.params or request.out)

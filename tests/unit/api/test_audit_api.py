@@ -110,6 +110,8 @@ class TestFindings:
             }
             assert len(files["out"]) >= 5
             assert files["ours"] == files["out"]
+        searched = {path.stem for path in (tmp_path / "out/plots/slice").glob("*.csv")}
+        assert searched >= {"discovered", "role_drift", "not_measured"}
 
     def test_the_value_is_that_of_scikit_learn(self, known, done):
         test = (known["metadata"]["split"] == "test").to_numpy()

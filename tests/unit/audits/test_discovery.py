@@ -120,6 +120,22 @@ def test_the_search_scores_every_rule_as_brute_force_does():
     assert found.score == pytest.approx(best, abs=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_rules_are_the_same_however_many_are_scored_at_a_time(monkeypatch, chunk):
+    """Errors in a few rows of three classes, so that most rules are given up early."""
+    rng = np.random.default_rng(2)
+    frame, strata = rows(300, rng, role="calibration"), rng.integers(0, 3, 300)
+    wrong = rng.random(300) < 0.05 + 0.3 * ((frame["source"] == "graz") & (frame["age"] < 40))
+    kind = ErrorKind("e", np.ones(300, bool), wrong.to_numpy(), strata)
+    conditions = condition_matrix(properties(frame, PARAMS), frame)
+    whole = discovery.search(conditions, kind, PARAMS)
+    monkeypatch.setattr(discovery, "CHUNK", chunk)
+    parts = discovery.search(conditions, kind, PARAMS)
+    assert [each.conditions for each in parts] == [each.conditions for each in whole]
+    assert [each.score for each in parts] == [each.score for each in whole]
+    assert max(len(each.conditions) for each in whole) > 1
+
+
 def test_a_gap_is_free_of_the_mix_of_classes():
     """Class 1 is wrong in half of all rows, class 0 never; the part holds more of class 1."""
     strata = np.array([1] * 8 + [0] * 2 + [1] * 2 + [0] * 8)

@@ -10,6 +10,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
+from medaudit.audits import discovery, role_drift
+from medaudit.audits.properties import DiscoveryParams
 from medaudit.audits.selective import SelectiveParams
 from medaudit.audits.slicing import SliceParams
 from medaudit.cli import app
@@ -17,9 +19,10 @@ from medaudit.commands import audit
 from medaudit.core import findings
 from medaudit.core.errors import DataError, ParamsError
 from medaudit.data.external_tables import MetadataColumns, Split, TruthColumns, condition
-from medaudit.stats.bootstrap import IntervalParams
+from medaudit.stats.bootstrap import Bootstrap, IntervalParams
 from medaudit.tables import operating_points, predictions, tasks
 from medaudit.tables.predictions import Condition
+from medaudit.tables.scoring import ScoredPredictions
 from tests.audit_runs import defer, evaluate, slice_up, stress
 
 pytestmark = pytest.mark.slow  # whole audits, with their reports
@@ -103,6 +106,18 @@ def scalars(done, stage):
     return findings.read_scalars(stage, root=done.out)
 
 
+def searched(clean, points, few):
+    """What is found without a name in the metadata, as the slice stage looks for it."""
+    params = DiscoveryParams()
+    test, known = (ScoredPredictions(clean.role(role), points) for role in ("test", "calibration"))
+    bootstrap = Bootstrap.of_groups(test.group_ids, few["intervals"])
+    roles = role_drift.freeze(known.table, params)
+    return findings.together(
+        discovery.audit(test, discovery.freeze(known, params), params, bootstrap),
+        role_drift.audit(test, roles, params, bootstrap),
+    )
+
+
 def on_disk(found):
     return {name: findings.on_disk(value) for name, value in found.scalars.items()}
 
@@ -174,7 +189,7 @@ class TestNumbers:
             min_positives=3,
         )
         found = slice_up(clean, points, clean.role("calibration").rows, params, **few)
-        assert scalars(done, "slice") == on_disk(found)
+        assert scalars(done, "slice") == on_disk(found) | on_disk(searched(clean, points, few))
 
     def test_are_those_of_scikit_learn(self, done):
         truth = pd.read_csv(done.targets).set_index("image").query("split == 'test'")
@@ -227,6 +242,9 @@ class TestWithoutCalibrationRole:
     def test_the_report_says_so(self, crossed):
         text = (crossed.out / "report/report.html").read_text(encoding="utf-8")
         assert "No sample was set apart" in text
+        lacking = "slices that nobody named and differences between roles (they need a calibration"
+        assert lacking in text
+        assert not (crossed.out / "plots/slice/discovered.csv").exists()
 
     def test_calls_are_those_of_thresholds_from_the_other_folds(self, crossed):
         clean, _, _ = audit.read_tables(crossed)
@@ -407,6 +425,14 @@ def _own_logging():
 
 @pytest.mark.usefixtures("_own_logging")
 class TestCommandLine:
+    def test_a_search_can_be_left_out_and_the_record_says_so(self, folder, tmp_path):
+        found = call(folder, tmp_path / "out", "--slice", "sex", "--no-discover")
+        assert found.exit_code == 0, found.output
+        told = pd.read_csv(tmp_path / "out/plots/slice/not_measured.csv")
+        assert len(told) == 5
+        assert set(told["needs"]) == {"to be asked for, and were left out"}
+        assert not (tmp_path / "out/plots/slice/discovered.csv").exists()
+
     def test_audits(self, folder, tmp_path):
         blur = f"blur-1={folder / 'classes_blur.csv'}"
         options = ("--conditions", blur, "--slice", "sex", "--quantiles", "age=2")
@@ -415,6 +441,8 @@ class TestCommandLine:
         metrics = json.loads((tmp_path / "out/metrics/evaluate.json").read_text())
         assert math.isfinite(metrics["critical_sensitivity_ci_low"])
         assert (tmp_path / "out/report/report.html").is_file()
+        series = {path.stem for path in (tmp_path / "out/plots/slice").glob("*.csv")}
+        assert series >= {"discovered", "role_drift", "not_measured"}
         again = call(folder, tmp_path / "out")
         assert again.exit_code == 1
 

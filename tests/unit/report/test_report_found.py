@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 
+import pandas as pd
 import pytest
 import synthetic_verdicts as verdicts
 from sentence_walk import LieError, Walk
@@ -48,6 +49,42 @@ class TestSection:
         assert "In the other 1 no difference is shown; by itself an AUROC above 0.561" in text
         assert "Labels: 11 of 1,000 labels are flagged" in text
 
+    def test_what_was_not_measured_is_told_by_what_it_needs(self, found):
+        table = pd.DataFrame(
+            {
+                "sought": ["shortcuts", "clusters of embeddings", "label issues"],
+                "needs": ["rows of the train role", "embeddings", "embeddings"],
+            }
+        )
+        slices = {**found.series["slice"], "not_measured": table}
+        lacking = dataclasses.replace(found, series={**found.series, "slice": slices})
+        (block,) = section(lacking)["blocks"]
+        assert block["text"] == (
+            "Not measured: shortcuts (they need rows of the train role); clusters of embeddings "
+            "and label issues (they need embeddings)."
+        )
+
+    def test_a_search_that_found_nothing_says_so(self, held):
+        scalars = {**held.scalars, "slice": {**held.scalars["slice"], "n_discovered": 0}}
+        series = {**held.series["slice"], "discovered": held.table("slice", "discovered")[:0]}
+        empty = dataclasses.replace(held, scalars=scalars, series={**held.series, "slice": series})
+        assert found_section.discovered(empty) == (
+            "Slices: none with more errors than its classes explain was found."
+        )
+
+    def test_without_labels_to_look_at_none_are_promised(self, held):
+        series = {**held.series["slice"], "label_issues": held.table("slice", "label_issues")[:0]}
+        bare = dataclasses.replace(held, series={**held.series, "slice": series})
+        (fold,) = (block for block in section(bare)["blocks"] if block["kind"] == "details")
+        assert fold["summary"] == "All that was found without a name"
+
+    def test_roles_that_are_not_told_apart(self, held):
+        alike = replaced(held, "role_drift", verdict="no difference shown")
+        assert found_section.role_drift(alike) == (
+            "Roles: in 3 comparisons no difference is shown; by itself an AUROC above 0.561 would "
+            "have been beyond chance."
+        )
+
     def test_confirmed_slices_and_alarms_come_first(self, held):
         slices, pairs = (b for b in section(held)["blocks"] if b["kind"] == "table")
         assert [row[-1] for row in slices["rows"]] == ["confirmed", "not confirmed"]
@@ -57,6 +94,7 @@ class TestSection:
 
     def test_the_fold_names_the_first_ten_labels_and_examples(self, held):
         (fold,) = (block for block in section(held)["blocks"] if block["kind"] == "details")
+        assert fold["summary"].endswith(", and the first 10 labels to look at")
         labels = fold["blocks"][-1]
         assert len(labels["rows"]) == 10
         assert labels["rows"][0][0] == "TEST_00000"

@@ -6,12 +6,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from medaudit.audits.discovery import CONFIRMED
-from medaudit.audits.discovery import NOT_MEASURED as SLICE_NOT_MEASURED
+from medaudit.audits.properties import NOT_MEASURED
 from medaudit.audits.role_drift import DIFFER
 from medaudit.audits.shortcuts import ALARM, ASSOCIATED, NOTHING
 from medaudit.report import comparisons
 from medaudit.report.blocks import Block, details, table, text
 from medaudit.report.blocks import section as part
+from medaudit.report.comparison_sentences import listed
 from medaudit.report.formatting import (
     amount,
     changed,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from medaudit.report.blocks import Context
     from medaudit.report.results import Records, Results
 
-SERIES = ("discovered", "shortcuts", "role_drift", "label_issues")
+SERIES = ("discovered", "shortcuts", "role_drift", "label_issues", "not_measured")
 SHOWN = 4
 """Rows of a table outside of its fold."""
 LABELS = 10
@@ -49,20 +50,28 @@ def section(context: Context) -> Block | None:
         return None
     return part(
         "Found without a name",
-        text(" ".join(filter(None, [discovered(results), shortcuts(results)]))),
+        *_paragraph(discovered(results), shortcuts(results)),
         *_tables(results),
-        text(" ".join(filter(None, [role_drift(results), label_issues(results)]))),
+        *_paragraph(role_drift(results), label_issues(results)),
+        *_paragraph(not_measured(results)),
         *_folds(results),
     )
+
+
+def _paragraph(*sentences: str) -> list[Block]:
+    """Sentences together; no paragraph where there is none."""
+    told = " ".join(filter(None, sentences))
+    return [text(told)] if told else []
 
 
 def discovered(results: Results) -> str:
     """How many slices were found where, how many hold on test, what could have been seen."""
     rows = results.rows("slice", "discovered")
     if not rows:
-        return ""
+        looked = results.scalar("slice", "n_discovered") is not None
+        return "Slices: none with more errors than its classes explain was found." if looked else ""
     confirmed = sum(row["verdict"] == CONFIRMED for row in rows)
-    small = sum(row["verdict"] == SLICE_NOT_MEASURED for row in rows)
+    small = sum(row["verdict"] == NOT_MEASURED for row in rows)
     left = f" and {count(small)} too small there" if small else ""
     seen = could_be_seen([real(row["minimal_detectable"]) for row in rows], by="slice")
     return (
@@ -107,14 +116,28 @@ def role_drift(results: Results) -> str:
     apart = [told_apart(row) for row in rows if row["verdict"] == DIFFER]
     chance = [real(row["chance_high"]) for row in rows if row["verdict"] != DIFFER]
     named = f": {'; '.join(apart)}" if apart else ""
-    rest = (
-        f" In the other {count(len(chance))} no difference is shown; by itself an AUROC above "
-        f"{plain(max(chance))} would have been beyond chance."
+    beyond = (
+        f"no difference is shown; by itself an AUROC above {plain(max(chance))} would have been "
+        f"beyond chance."
+        if chance
+        else ""
     )
+    compared = counted(len(rows), "comparison", "comparisons")
+    if not apart:
+        return f"Roles: in {compared} {beyond}"
     return (
-        f"Roles: {count(len(apart))} of {counted(len(rows), 'comparison', 'comparisons')} tell "
-        f"the roles apart{named}.{rest if chance else ''}"
+        f"Roles: {count(len(apart))} of {compared} {'tells' if len(apart) == 1 else 'tell'} the "
+        f"roles apart{named}.{f' In the other {count(len(chance))} {beyond}' if chance else ''}"
     )
+
+
+def not_measured(results: Results) -> str:
+    """What was not looked for in predictions made elsewhere, by what it needs."""
+    by_need: dict[str, list[str]] = {}
+    for row in results.rows("slice", "not_measured"):
+        by_need.setdefault(str(row["needs"]), []).append(str(row["sought"]))
+    told = [f"{listed(names)} (they need {needs})" for needs, names in by_need.items()]
+    return f"Not measured: {'; '.join(told)}." if told else ""
 
 
 def told_apart(row: dict[str, Any]) -> str:
@@ -158,8 +181,8 @@ def _folds(results: Results) -> list[Block]:
         *([drift_table(drift, least=least)] if drift else ()),
         *([label_table(labels)] if labels else ()),
     ]
-    summary = f"All that was found without a name, and the first {LABELS} labels to look at"
-    return [details(summary, *blocks)] if blocks else []
+    first = f", and the first {min(len(labels), LABELS)} labels to look at" if labels else ""
+    return [details(f"All that was found without a name{first}", *blocks)] if blocks else []
 
 
 def ranked_slices(results: Results) -> Records:
