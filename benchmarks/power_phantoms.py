@@ -95,7 +95,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 def write(tables: dict[int, pd.DataFrame], out: Path) -> None:
     """Both tables of the worlds that are finished."""
-    rows = pd.concat([table.assign(seed=seed) for seed, table in tables.items()])
+    rows = pd.concat([table.assign(seed=seed) for seed, table in tables.items()], ignore_index=True)
     rows = rows[["seed", *planted.COLUMNS]].round(6)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "phantoms.csv", rows.to_csv(index=False))
