@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from medaudit.tables.scoring import Names, ScoredPredictions
 
 MAX_COMPONENTS = 50
+# Weights of the likelihood against the penalty; the one with the least log loss is taken. A close
+# fit is as sure of a wrong label as of a hard image.
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 COLUMNS = (
     "rank",
     "sample_id",
@@ -127,22 +130,42 @@ def _fitted(
     from sklearn.model_selection import StratifiedGroupKFold
 
     cuts = StratifiedGroupKFold(params.folds, shuffle=True, random_state=params.seed)
-    found = np.zeros((len(features), len(question.options)))
-    for learnt, left in cuts.split(features, question.given, group_ids):
-        model = _classifier().fit(features[learnt], question.given[learnt])
-        found[left] = _probabilities(model, features[left], question)
+    folds = list(cuts.split(features, question.given, group_ids))
+    tried = [_out_of_fold(features, question, folds, strength=each) for each in STRENGTHS]
+    best = int(np.argmin([_log_loss(each, question) for each in tried]))
+    found = tried[best]
     own = found[np.arange(len(found)), question.given]
     usual = [
         own[question.given == k].mean() if count else np.inf for k, count in enumerate(groups_of)
     ]
-    whole = _classifier().fit(features, question.given)
+    whole = _classifier(STRENGTHS[best]).fit(features, question.given)
     return LabelModel(whole, found, np.array(usual))
 
 
-def _classifier() -> Any:
+def _out_of_fold(
+    features: Float64Array,
+    question: Question,
+    folds: Sequence[tuple[IntArray, IntArray]],
+    *,
+    strength: float,
+) -> Float64Array:
+    """Probabilities (n, options) of every row by a classifier fitted to the other folds."""
+    found = np.zeros((len(features), len(question.options)))
+    for learnt, left in folds:
+        model = _classifier(strength).fit(features[learnt], question.given[learnt])
+        found[left] = _probabilities(model, features[left], question)
+    return found
+
+
+def _log_loss(stated: Float64Array, question: Question) -> float:
+    given = stated[np.arange(len(stated)), question.given]
+    return float(-np.log(np.maximum(given, np.finfo(float).tiny)).mean())
+
+
+def _classifier(strength: float) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=1.0, max_iter=1000)
+    return LogisticRegression(C=strength, max_iter=1000)
 
 
 def _probabilities(model: Any, features: Float64Array, question: Question) -> Float64Array:

@@ -94,6 +94,31 @@ def test_without_embeddings_nothing_is_checked():
     assert result.series["label_issues"].empty
 
 
+def test_a_classifier_that_follows_every_sample_is_not_taken(monkeypatch):
+    """Many directions that tell nothing: fitted closely, they hide which labels are wrong."""
+
+    def hits(seed):
+        rng = np.random.default_rng(seed)
+        truth = rng.integers(0, 3, 300)
+        seen = np.column_stack([rng.normal(size=(300, 3)) + 2 * np.eye(3)[truth]])
+        recorded = np.where(np.arange(300) < 15, (truth + 1) % 3, truth)
+        embeddings = np.column_stack([seen, rng.normal(size=(300, 47))]).astype(np.float32)
+        frame = rows(300, rng, role="train", prefix="train")
+        known = table(frame, recorded, np.zeros(300, bool), embeddings=embeddings)
+        (model,) = label_issues.freeze(known, PARAMS).models
+        suspects = label_issues.suspects(
+            known, label_issues.questions(known)[0], model.out_of_fold, model.usual
+        )
+        head = suspects.nlargest(15, "margin")["sample_id"]
+        return int(head.isin(known.sample_ids[:15]).sum()), model.classifier.C
+
+    chosen = [hits(seed) for seed in range(6)]
+    monkeypatch.setattr(label_issues, "STRENGTHS", (1.0,))
+    close = [hits(seed) for seed in range(6)]
+    assert {strength for _, strength in chosen} <= {0.001, 0.01, 0.1}
+    assert sum(n for n, _ in chosen) > sum(n for n, _ in close)
+
+
 def test_several_labels_are_asked_one_by_one():
     rng = np.random.default_rng(1)
     names = ("edema", "effusion", "rare")
