@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE, MEAN, CalibrateParams
@@ -11,6 +12,7 @@ from medaudit.report.figures.stress import was_cut
 from medaudit.report.formatting import (
     Change,
     Number,
+    behind,
     between,
     change,
     count,
@@ -28,7 +30,7 @@ from medaudit.report.formatting import (
 from medaudit.report.results import deferral_change, primary_score, realised_deferral
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from medaudit.report.results import Results
@@ -53,7 +55,30 @@ def summary(results: Results) -> list[str]:
         *((deferral(results),) if "selective" in there else ()),
         *((calibration(results),) if "calibrate" in there else ()),
     ]
-    return [paragraph for paragraph in found if paragraph]
+    return explained([paragraph for paragraph in found if paragraph])
+
+
+TERMS = {
+    r"the margin of [\d.]*\d(?: points)?": "harm that was set as too small to matter",
+    r"standardised accuracy": "recall of every class, weighted as the test role mixes them",
+    r"confirmatory slices?": "of a column that was named beforehand",
+    r"exploratory slices?": "of any other column",
+    r"after shrinkage": "drawn towards 0, the more the less certain the gap is",
+}
+"""Words that a reader may not know, as patterns, and what they mean."""
+
+
+def explained(paragraphs: Sequence[str]) -> list[str]:
+    """Every term with its meaning in brackets, where it stands first."""
+    told, left = [], dict(TERMS)
+    for paragraph in paragraphs:
+        for term, meaning in list(left.items()):
+            found = re.search(term, paragraph, re.IGNORECASE)
+            if found:
+                paragraph = f"{paragraph[: found.end()]} ({meaning}){paragraph[found.end() :]}"
+                del left[term]
+        told.append(paragraph)
+    return told
 
 
 def operating_points(results: Results) -> str:
@@ -73,8 +98,9 @@ def critical_point(results: Results, test: str) -> tuple[str, ...]:
         return (f"On {test}, nothing is known of {results.critical} at the frozen threshold.",)
     both = (
         f"On {test}, sensitivity for {results.critical} is {estimate(found)} "
-        f"(n={count(found.n_positive)}) and specificity is {estimate(realised)} "
-        f"(n={count(realised.n_positive)}), at the threshold frozen on calibration."
+        f"({behind(found, 'sensitivity', results.critical)}) and specificity is "
+        f"{estimate(realised)} ({behind(realised, 'specificity', results.critical)}), at the "
+        f"threshold frozen on calibration."
     )
     return both, false_alarms(results), predictive_values(results), carried_over(results)
 
@@ -149,8 +175,8 @@ def every_point(results: Results, test: str) -> tuple[str, ...]:
     beside = results.of_class(name, "specificity")
     least = (
         f"On {test}, the {one} of the lowest measured sensitivity is {name}: "
-        f"{estimate(known[name])} (n={count(known[name].n_positive)}) with specificity "
-        f"{estimate(beside)} (n={count(beside.n_positive)})."
+        f"{estimate(known[name])} ({behind(known[name], 'sensitivity', name)}) with specificity "
+        f"{estimate(beside)} ({behind(beside, 'specificity', name)})."
     )
     return least, means
 
@@ -184,8 +210,8 @@ def spread(results: Results) -> str:
     least, most = (which(known, key=lambda name: known[name].value) for which in (min, max))
     return (
         f" By label it was measured from {estimate(known[least])} for {least} "
-        f"({count(known[least].n_positive)} positives) to {estimate(known[most])} for {most} "
-        f"({count(known[most].n_positive)})."
+        f"({count(known[least].n_positive)} images with it) to {estimate(known[most])} for "
+        f"{most} ({count(known[most].n_positive)} with it)."
     )
 
 
@@ -229,7 +255,8 @@ def ece_sentence(ece: Number, floor: Mapping[str, Any], *, of: str, least: float
     together = real(floor.get("p_value_grouped")) if ece.grouped else p
     if not (ece.defined and math.isfinite(p95)):
         return f"The {of} is undefined."
-    rests_on = f"n={count(ece.n)}" + (f" in {count(ece.n_groups)} groups" if ece.grouped else "")
+    groups = f" in {count(ece.n_groups)} groups" if ece.grouped else ""
+    rests_on = f"n={count(ece.n)} images{groups}"
     return (
         f"The {of} before calibration is {plain(ece.value)} ({rests_on}). A perfectly calibrated "
         f"model with these confidences shows {plain(mean)} on average and {plain(p95)} or less in "
@@ -263,7 +290,10 @@ def slopes(results: Results) -> str:
     clauses = [f"{estimate(each, 2)} for {name}" for name, each in list(off.items())[:MOST_SLOPES]]
     more = len(off) - len(clauses)
     rest = f"; {counted(more, 'more label excludes', 'more labels exclude')} 1" if more else ""
-    return f"The Cox slope, ideally 1, is {', '.join(clauses)}{rest}."
+    return (
+        f"The Cox slope (1 is ideal; below 1 stated probabilities are too extreme, above 1 not "
+        f"extreme enough) is {', '.join(clauses)}{rest}."
+    )
 
 
 def calibrator_clause(results: Results, calibrator: str) -> str:
@@ -282,7 +312,8 @@ def deferral(results: Results) -> str:
     falls = recall_sentence(results)
     first = [falls] if mostly_lower(results) else []
     last = [falls] if not first else []
-    sentences = [*first, kept_sentence(results), critical_sentence(results), *last]
+    kept = [kept_sentence(results), asked_sentence(results), critical_sentence(results)]
+    sentences = [*first, *kept, *last]
     return " ".join(filter(None, [*sentences, errors_sentence(results), advice(results)]))
 
 
@@ -322,12 +353,35 @@ def recall_sentence(results: Results) -> str:
 def kept_sentence(results: Results) -> str:
     """How many are kept, and what that does to their risk."""
     found = deferral_change(results, "selective_risk")
-    loss = "error" if results.exclusive else "risk (weighted share of wrong calls)"
+    weighted = "risk (weighted share of wrong calls)"
+    loss = "share of wrong calls" if results.exclusive else weighted
     return (
-        f"Keeping {percent(realised_deferral(results, 'coverage'))} of the cases by "
+        f"Keeping {percent(realised_deferral(results, 'coverage'))} of the test images by "
         f"{formatting.words(primary_score(results))} (threshold frozen on calibration) "
         f"{moved(found, f'the {loss}', 'selective_risk')}, to "
         f"{estimate(realised_deferral(results, 'selective_risk'))}."
+    )
+
+
+def beside_asked(results: Results) -> str:
+    """Whether the frozen deferral keeps more or fewer on test than were asked for; or neither."""
+    asked = real(results.scalar("selective", "coverage_asked"))
+    found = realised_deferral(results, "coverage")
+    if found.high < asked:
+        return "fewer than were asked for"
+    if found.low > asked:
+        return "more than were asked for"
+    return "and its interval holds what was asked for" if found.holds(asked) else ""
+
+
+def asked_sentence(results: Results) -> str:
+    """How many were to be kept, and whether as many are."""
+    asked, found = real(results.scalar("selective", "coverage_asked")), beside_asked(results)
+    if not found:
+        return ""
+    return (
+        f"The threshold was set to keep {share(asked)} of the calibration images; on test it "
+        f"keeps {plain(100 * realised_deferral(results, 'coverage').value, 1)} %, {found}."
     )
 
 
@@ -352,8 +406,9 @@ def critical_sentence(results: Results) -> str:
     spared = deferral_change(results, "critical_call_specificity_kept")
     beside = f"; specificity of calls changes by {difference(spared)}" if spared.defined else ""
     return (
-        f"It {moved(found, what, 'recall')}, to {estimate(kept)}{beside}; {deferred} of "
-        f"{results.critical} are deferred."
+        f"It {moved(found, what, 'recall')}, to {estimate(kept)} "
+        f"({behind(kept, 'recall', results.critical)} that are kept){beside}; {deferred} of the "
+        f"images with {results.critical} are deferred."
     )
 
 
@@ -386,7 +441,8 @@ def errors_sentence(results: Results) -> str:
     if found.defined:
         sentences.append(f"AUROC of {score} for right against wrong is {estimate(found)}.")
     if errors is not None:
-        sentences.append(f"{count(errors[0])} of {counted(errors[1], 'error', 'errors')} are kept.")
+        kept = f"{count(errors[0])} of {counted(errors[1], 'wrong call', 'wrong calls')}"
+        sentences.append(f"{kept} are kept.")
     return " ".join(sentences)
 
 

@@ -5,6 +5,7 @@ import math
 import re
 
 import pytest
+from sentence_walk import MEANINGS
 
 from medaudit.report import comparison_sentences, comparisons, narrative
 from medaudit.report.comparisons import Comparison
@@ -36,9 +37,20 @@ class TestFamilies:
         )
         assert words == (
             "Against clean, sensitivity for mel falls in 2 of 4 conditions. The largest fall shown "
-            "is 24 points (20 to 28) under noise (n=100, 40 positives). Within the margin of 5 "
-            "points lies 1. Undecided is 1 (only falls above 12 points could have been seen)."
+            "is 24 points (20 to 28) under noise (n=100 images, 40 with mel). Within the margin of "
+            "5 points lies 1. Undecided is 1 (only falls above 12 points could have been seen)."
         )
+
+    def test_what_falls_by_less_than_the_margin_is_told_as_both(self):
+        small = condition("a", -0.03, "worse", half=0.01)
+        words = said([small, condition("b", -0.01, "within_margin")])
+        assert words.endswith(
+            "Within the margin of 5 points lies 1; of the falls shown, 1 lies within it too."
+        )
+        alone = said([small, condition("b", -0.2, "worse")])
+        assert "Within the margin of 5 points lie 0; of the falls shown, 1 lies" in alone
+        assert small.said == "worse, within the margin"
+        assert condition("b", -0.2, "worse").said == "worse"
 
     def test_gains_are_called_gains(self):
         words = said([condition("blur", 0.1, "better"), condition("noise", 0.2, "better")])
@@ -109,7 +121,7 @@ class TestCalibration:
     def test_ece_above_its_floor_is_shown(self):
         said = self.say(Number(0.05, n=500, n_groups=500), p_value=0.001996)
         assert said == (
-            "The ECE of the called class before calibration is 0.050 (n=500). A perfectly "
+            "The ECE of the called class before calibration is 0.050 (n=500 images). A perfectly "
             "calibrated model with these confidences shows 0.020 on average and 0.030 or less in "
             "95 of 100 draws (p < 0.002). Miscalibration is shown."
         )
@@ -141,7 +153,7 @@ class TestCalibration:
             return dataclasses.replace(found, series={**found.series, "calibrate": tables})
 
         said = narrative.calibration(with_slope(1.12, 2.24))
-        assert "The Cox slope, ideally 1, is 1.49 (1.12–2.24) for mel." in said  # noqa: RUF001
+        assert "extreme enough) is 1.49 (1.12–2.24) for mel." in said  # noqa: RUF001
         assert "Cox slope" not in narrative.calibration(with_slope(0.9, 2.24))
 
 
@@ -176,6 +188,27 @@ class TestDeferral:
         assert "not shown to be above 0.5" in narrative.deferral(chance)
 
     @pytest.mark.parametrize(
+        ("low", "high", "words"),
+        [
+            (0.72, 0.79, "fewer than were asked for."),
+            (0.81, 0.9, "more than were asked for."),
+            (0.75, 0.85, "and its interval holds what was asked for."),
+        ],
+    )
+    def test_what_was_asked_for_stands_beside_what_is_kept(self, found, low, high, words):
+        table = found.table("selective", "deferral").copy()
+        table.loc[table["metric"] == "coverage", ["low", "high"]] = [low, high]
+        scalars = {**found.scalars["selective"], "coverage_asked": 0.8}
+        series = {**found.series, "selective": {**found.series["selective"], "deferral": table}}
+        asked = dataclasses.replace(
+            found, scalars={**found.scalars, "selective": scalars}, series=series
+        )
+        said = narrative.asked_sentence(asked)
+        assert said.startswith("The threshold was set to keep 80.0 % of the calibration images; ")
+        assert said.endswith(words)
+        assert said in narrative.deferral(asked)
+
+    @pytest.mark.parametrize(
         ("kept", "errors", "deferred", "confident"),
         [
             (46, 61, 40, True),  # 40 deferrals could have found 40 of 61
@@ -187,6 +220,24 @@ class TestDeferral:
         self, kept, errors, deferred, confident
     ):
         assert narrative.mostly_confident(kept, errors, deferred) is confident
+
+
+class TestTerms:
+    def test_a_term_is_explained_where_it_stands_first(self):
+        said = narrative.explained(
+            ["Within the margin of 5 points lie 2.", "Within the margin of 0.050 lies 1."]
+        )
+        assert said == [
+            "Within the margin of 5 points (harm that was set as too small to matter) lie 2.",
+            "Within the margin of 0.050 lies 1.",
+        ]
+
+    def test_every_term_of_the_summary_is_explained_once(self, found):
+        said = " ".join(narrative.summary(found))
+        for term, meaning in narrative.TERMS.items():
+            known = re.search(term, said, re.IGNORECASE) is not None
+            assert said.count(f" ({meaning})") == known
+            assert meaning in MEANINGS  # so that the walk reads what is left
 
 
 class TestSummary:

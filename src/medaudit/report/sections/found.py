@@ -1,4 +1,4 @@
-"""Found without a name: slices, shortcuts, drift between roles, and labels to look at."""
+"""Found by search, not named beforehand: slices, shortcuts, drift of roles, labels to look at."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def section(context: Context) -> Block | None:
     if all(results.table("slice", name).empty for name in SERIES):
         return None
     return part(
-        "Found without a name",
+        "Found by search, not named beforehand",
         text(" ".join(filter(None, [discovered(results), shortcuts(results)]))),
         *_tables(results),
         text(" ".join(filter(None, [role_drift(results), label_issues(results)]))),
@@ -158,7 +158,7 @@ def _folds(results: Results) -> list[Block]:
         *([drift_table(drift, least=least)] if drift else ()),
         *([label_table(labels)] if labels else ()),
     ]
-    summary = f"All that was found without a name, and the first {LABELS} labels to look at"
+    summary = f"All that was found by search, and the first {LABELS} labels to look at"
     return [details(summary, *blocks)] if blocks else []
 
 

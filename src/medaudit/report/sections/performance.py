@@ -264,8 +264,16 @@ def metrics(results: Results, *, everything: bool = False) -> Block:
         for row in results.rows("evaluate", "metrics")
         if everything or row["metric"] in LED_BY
     ]
-    first = results.rows("evaluate", "metrics")[0]
-    caption = f"Test role, {count(first['n'])} images of {count(first['n_groups'])} groups"
+    first, critical = results.rows("evaluate", "metrics")[0], results.critical
+    some = (
+        f" (with {critical} where a measure is of these alone, without for specificity and alarms)"
+        if critical
+        else ""
+    )
+    caption = (
+        f"Test role, {count(first['n'])} images of {count(first['n_groups'])} groups; n: images "
+        f"that a measure rests on{some}"
+    )
     return table(caption, ("measure", "value (interval)", "n behind it"), rows)
 
 
@@ -284,7 +292,8 @@ def by_label(results: Results) -> Block:
     ]
     heads = [LABEL_HEADS[name] for name in BY_LABEL]
     more = ("ECE", "floor", "Brier skill") if calibrated else ()
-    caption = "Label by label; sensitivity and specificity at the frozen threshold" + (
+    rests = "n: test images with the label"
+    caption = f"Label by label, {rests}; sensitivity and specificity at the frozen threshold" + (
         "; floor: 95th percentile of the ECE of a perfectly calibrated model" * calibrated
     )
     return table(caption, ("label", "prevalence", "n", *heads, *more), rows)
