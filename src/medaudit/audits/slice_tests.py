@@ -141,6 +141,28 @@ def shares_of(test: ScoredPredictions, calibration: ScoredPredictions | None) ->
     return [*found, *_standardised_accuracy(test)]
 
 
+def errors_inside(
+    test: ScoredPredictions, slices: Iterable[Slice]
+) -> dict[tuple[str, str, str], frozenset[str]]:
+    """Ids of the test images that each tested measure counts as errors, by slice.
+
+    Args:
+        test: the test role at frozen thresholds.
+        slices: of its rows.
+
+    Returns:
+        ids by name of the slice, measure and output (empty for a measure of the whole).
+    """
+    shares, ids = shares_of(test, None), test.sample_ids
+    return {
+        (each.label, share.metric, share.output): frozenset(
+            ids[share.cases & ~share.right & each.mask].tolist()
+        )
+        for each in slices
+        for share in shares
+    }
+
+
 def _sensitivity(parts: Sequence[ScoredPredictions], k: int, metric: str) -> Share:
     return Share(
         metric,

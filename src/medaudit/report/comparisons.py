@@ -41,6 +41,7 @@ class Comparison(Number):
         metric: measure that is compared.
         output: class or label that the measure is of; empty for a measure of the whole, or of the
             critical class, which its name tells.
+        of: the output as the table names it, that of the critical class as well.
         words: name as people read it.
         direction: 1 where higher is better, −1 where lower is.
         severity: of the condition; 0 of a slice.
@@ -58,6 +59,7 @@ class Comparison(Number):
     name: str = ""
     metric: str = ""
     output: str = ""
+    of: str = ""
     words: str = ""
     direction: int = 1
     severity: int = 0
@@ -170,6 +172,7 @@ def _comparison(row: Mapping[str, Any], what: str, *, name: str) -> Comparison:
         name=name,
         metric=str(row["metric"]),
         output="" if str(row["metric"]).startswith("critical_") else word(row["output"]),
+        of=word(row["output"]),
         words=words,
         direction=whole(row["direction"]) or 1,
         severity=whole(row.get("severity")) or 0,
@@ -280,3 +283,51 @@ def least_p(results: Results) -> float:
     """The least p-value that the replicates of the intervals resolve."""
     section = results.params.get("intervals") or {}
     return 1 / (1 + int(section.get("replicates", 2000)))
+
+
+SAME, FEWEST = 0.5, 5
+"""Share of the errors that slices must have in common to be told as one, and how many at least."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Slices that are called worse for largely the same images.
+
+    Attributes:
+        slices: the comparisons, the greatest harm first.
+        n: test images that are wrong in any of them.
+        shared: those of them that are wrong in all.
+    """
+
+    slices: tuple[Comparison, ...]
+    n: int
+    shared: int
+
+
+def alike(results: Results, metric: str) -> list[Alike]:
+    """Slices called worse in a measure that are largely the same images, in groups.
+
+    At least `SAME` of the errors that lie in any slice of a group lie in all of them, and these are
+    at least `FEWEST`. From the greatest harm down, every slice joins the first that it fits.
+    """
+    left = [
+        each
+        for each in with_verdict(of_slices(results, metric), WORSE)
+        if (each.name, metric, each.of) in results.errors_inside
+    ]
+    found = []
+    while left:
+        group = _group(results, left[:1])
+        for each in left[1:]:
+            wider = _group(results, [*group.slices, each])
+            if wider.shared >= max(FEWEST, SAME * wider.n) and each.of == left[0].of:
+                group = wider
+        left = [each for each in left if each not in group.slices]
+        found += [group] if len(group.slices) > 1 else []
+    return found
+
+
+def _group(results: Results, slices: Sequence[Comparison]) -> Alike:
+    errors = [results.errors_inside[each.name, each.metric, each.of] for each in slices]
+    union, shared = frozenset[str]().union(*errors), frozenset.intersection(*errors)
+    return Alike(tuple(slices), len(union), len(shared))

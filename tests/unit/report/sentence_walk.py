@@ -409,6 +409,35 @@ class Walk:
         }
         ask(present <= self.open["told"], paragraph, f"untold: {present - self.open['told']}")
 
+    def alike(self, m, s):
+        """Slices that are worse for the same images: counted from the ids of the errors."""
+        table = self.rows("slice", "slices")
+        table = table[table["verdict"] == "worse"]
+        clauses = re.findall(
+            rf"of ({NUM}) (missed [^;]+?|false alarms of [^;]+?|wrong calls) in ([^;]+), ({NUM}) "
+            rf"lie in (?:both|all ({NUM}))(?=[;.]|$)",
+            m["groups"],
+        )
+        ask(len(clauses) + m["groups"].count("more such") == m["groups"].count(";") + 1, s, "read")
+        for n, kind, words, shared, of in clauses:
+            names = re.split(r", | or ", words)
+            ask(len(names) == int(of or 2), s, "how many slices")
+            end = {"missed": "sensitivity", "false": "specificity"}.get(kind.split()[0], "")
+            rows = table[table["words"].isin(names) & table["metric"].str.endswith(end or "y")]
+            if not end:
+                rows = rows[rows["metric"].isin(["standardised_accuracy", "exact_match"])]
+            else:
+                name = kind.removeprefix("missed ").removeprefix("false alarms of ")
+                rows = rows[rows["output"].fillna(self.results.critical) == name]
+            ask(len(rows) == len(names), s, "slices that are worse")
+            errors = [
+                self.results.errors_inside[r["slice"], r["metric"], str(r["output"] or "")]
+                for r in rows.astype({"output": object}).fillna({"output": ""}).to_dict("records")
+            ]
+            every, both = set.union(*map(set, errors)), set.intersection(*map(set, errors))
+            ask(equal(n, len(every)) and equal(shared, len(both)), s, "errors")
+            ask(2 * len(both) >= len(every), s, "not largely the same")
+
     def nothing_compared(self, m, s):
         stage = "stress" if "condition" in s else "slice"
         table = self.rows(stage, STAGES[stage][0])
@@ -889,6 +918,10 @@ PATTERNS = (
     ),
     (r"Undecided (?:is|are) (?P<counts>.+)\.", Walk.undecided),
     (r"Too few cases for an interval (?:has|have) (?P<counts>.+)\.", Walk.untested),
+    (
+        r"Some slices are worse for largely the same test images: (?P<groups>.+)\.",
+        Walk.alike,
+    ),
     (
         rf"Of {num('n')} slices? that a search found on other roles, not named beforehand, "
         rf"{num('k')} (?:is|are) confirmed on test; the largest gap \((?P<error>[^)]+)\) is "

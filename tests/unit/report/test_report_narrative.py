@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from sentence_walk import MEANINGS
+from sentence_walk import MEANINGS, LieError, Walk
 
 from medaudit.report import comparison_sentences, comparisons, narrative
 from medaudit.report.comparisons import Comparison
@@ -111,6 +111,63 @@ class TestFamilies:
         assert planned
         assert max(planned) < min(explored)
         assert all(said[i].startswith("To be confirmed on other data: ") for i in explored)
+
+
+class TestSlicesThatAreAlike:
+    """By hand: ids of missed melanomas in three slices that are called worse."""
+
+    A, B, C = (frozenset(each) for each in ("abcdefgh", "abcdefij", "xyz"))
+
+    def with_errors(self, found, *errors):
+        table = found.table("slice", "slices")
+        table = table[table["metric"] == "critical_sensitivity"].head(3)
+        gaps = [-0.5, -0.4, -0.3]
+        table = table.assign(verdict="worse", gap=gaps, gap_low=-0.6, gap_high=-0.2, words=[*"XYZ"])
+        output = table["output"].iloc[0]
+        inside = {
+            (name, "critical_sensitivity", output if isinstance(output, str) else ""): each
+            for name, each in zip(table["slice"], errors, strict=True)
+        }
+        series = {**found.series, "slice": {**found.series["slice"], "slices": table}}
+        return dataclasses.replace(found, series=series, errors_inside=inside)
+
+    def groups(self, found, *errors):
+        known = self.with_errors(found, *errors)
+        return [
+            ("".join(each.words for each in group.slices), group.n, group.shared)
+            for group in comparisons.alike(known, "critical_sensitivity")
+        ]
+
+    def test_slices_that_share_half_of_their_errors_are_told_as_one(self, found):
+        assert self.groups(found, self.A, self.B, self.C) == [("XY", 10, 6)]
+        assert self.groups(found, self.A, self.C, self.B) == [("XZ", 10, 6)]
+
+    def test_less_than_half_or_a_handful_is_not_the_same(self, found):
+        assert self.groups(found, frozenset("abcdefgh"), frozenset("abcdeijk"), self.C) == []
+        assert self.groups(found, frozenset("abcd"), frozenset("abcd"), self.C) == []
+
+    def test_all_of_a_group_share_them(self, found):
+        """The third is like the second, but not like both."""
+        third = frozenset("cdefijkl")
+        assert self.groups(found, self.A, self.B, third) == [("XY", 10, 6)]
+
+    def test_the_sentence_names_them_and_is_borne_out(self, found):
+        known = self.with_errors(found, self.A, self.B, self.C)
+        said = comparison_sentences.slices(known)[-1]
+        assert said == (
+            "Some slices are worse for largely the same test images: of 10 missed mel in X or Y, "
+            "6 lie in both."
+        )
+        assert Walk(known).paragraphs([said]).read == 1
+        with pytest.raises(LieError):
+            Walk(known).paragraphs([said.replace("6 lie", "7 lie")])
+
+    def test_where_predictions_are_not_at_hand_nothing_is_said(self, found):
+        assert comparisons.alike(found_without_errors(found), "critical_sensitivity") == []
+
+
+def found_without_errors(found):
+    return dataclasses.replace(found, errors_inside={})
 
 
 class TestCalibration:
