@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from medaudit.audits.calibrate import BASELINE, MEAN
 from medaudit.core.errors import DataError, lookup
 from medaudit.core.params import read_yaml
-from medaudit.report import comparisons, formatting, narrative
+from medaudit.report import comparisons, deferral_sentences, formatting, narrative
 from medaudit.report.comparisons import CONFIRMATORY, EXPLORATORY, WORSE, Comparison
 from medaudit.report.formatting import (
     UNDEFINED,
@@ -274,7 +274,7 @@ def recall_among_kept(item: Item, results: Results) -> Answer:
 
 def recall_not_lowered(item: Item, results: Results) -> Answer:
     """No class or label loses more recall among the kept than the bound."""
-    known = narrative.kept_changes(results)
+    known = deferral_sentences.kept_changes(results)
     if not known:
         return Answer("not measured", "no class or label has an interval")
     margin, nouns = formatting.amount(item.bound, "recall"), results.nouns[1]
@@ -289,7 +289,7 @@ def recall_not_lowered(item: Item, results: Results) -> Answer:
 
 def finds_errors(item: Item, results: Results) -> Answer:
     """The score that defers ranks errors below right answers."""
-    found = narrative.failure_auroc(results)
+    found = deferral_sentences.failure_auroc(results)
     if not found.defined:
         return Answer("not measured", "AUROC of errors against right answers is undefined")
     return reaching(found, item.bound, f"AUROC {estimate(found)}; at least {item.bound:g} asked")

@@ -118,37 +118,7 @@ def slices(results: Results) -> list[str]:
     if not found:
         return ["No slice is large enough to be compared with the rest of the test role."]
     missing = [measured(results, SLICE, name) for name in comparisons.leading(results, SLICE)]
-    return [*found, *filter(None, [_untested(missing, str(results.critical)), _alike(results)])]
-
-
-MOST_ALIKE = 4
-
-
-def _alike(results: Results) -> str:
-    """Which slices are called worse for largely the same images, so that none is counted twice."""
-    metrics = [*comparisons.leading(results, SLICE), *comparisons.others(results, SLICE)]
-    found = [group for metric in metrics for group in comparisons.alike(results, metric)]
-    if not found:
-        return ""
-    clauses = [
-        f"of {count(each.n)} {_errors(each.slices[0], results.critical)} in "
-        f"{', '.join(one.words for one in each.slices[:-1])} or {each.slices[-1].words}, "
-        f"{count(each.shared)} lie in "
-        f"{'both' if len(each.slices) == 2 else f'all {count(len(each.slices))}'}"
-        for each in found[:MOST_ALIKE]
-    ]
-    more = len(found) - len(clauses)
-    rest = [counted(more, "more such group is", "more such groups are") + " not told"]
-    told = "; ".join([*clauses, *(rest if more else ())])
-    return f"Some slices are worse for largely the same test images: {told}."
-
-
-def _errors(change: Comparison, critical: str | None) -> str:
-    """What a measure counts as errors."""
-    name = change.output or critical
-    if change.metric.endswith("sensitivity"):
-        return f"missed {name}"
-    return f"false alarms of {name}" if change.metric.endswith("specificity") else "wrong calls"
+    return [*found, *filter(None, [_untested(missing, str(results.critical))])]
 
 
 def _slice_wording(family: str) -> Wording:

@@ -7,7 +7,7 @@ import re
 import pytest
 from sentence_walk import MEANINGS, LieError, Walk
 
-from medaudit.report import comparison_sentences, comparisons, narrative
+from medaudit.report import comparison_sentences, comparisons, deferral_sentences, narrative
 from medaudit.report.comparisons import Comparison
 from medaudit.report.formatting import Number
 
@@ -153,7 +153,7 @@ class TestSlicesThatAreAlike:
 
     def test_the_sentence_names_them_and_is_borne_out(self, found):
         known = self.with_errors(found, self.A, self.B, self.C)
-        said = comparison_sentences.slices(known)[-1]
+        said = narrative.same_images(known)
         assert said == (
             "Some slices are worse for largely the same test images: of 10 missed mel in X or Y, "
             "6 lie in both."
@@ -227,14 +227,14 @@ def with_per_class(found, delta, half=0.01):
 
 class TestDeferral:
     def test_a_recall_that_falls_for_most_leads(self, found):
-        words = narrative.deferral(with_per_class(found, -0.05))
+        words = deferral_sentences.deferral(with_per_class(found, -0.05))
         assert words.startswith("Deferral lowers recall among the kept for 7 of 7 classes")
         assert words.endswith(
             "Deferral by max probability is not advised: it lowers recall among the kept for most."
         )
 
     def test_otherwise_the_risk_leads(self, found):
-        words = narrative.deferral(with_per_class(found, 0.05))
+        words = deferral_sentences.deferral(with_per_class(found, 0.05))
         assert words.startswith("Keeping ")
         assert "raises it for 7 and leaves 0 undecided" in words
         assert "not advised" not in words
@@ -242,7 +242,7 @@ class TestDeferral:
     def test_a_score_that_is_not_above_chance_is_not_advised(self, found):
         scalars = {**found.scalars["selective"], "failure_auroc_ci_low": 0.49}
         chance = dataclasses.replace(found, scalars={**found.scalars, "selective": scalars})
-        assert "not shown to be above 0.5" in narrative.deferral(chance)
+        assert "not shown to be above 0.5" in deferral_sentences.deferral(chance)
 
     @pytest.mark.parametrize(
         ("low", "high", "words"),
@@ -260,10 +260,10 @@ class TestDeferral:
         asked = dataclasses.replace(
             found, scalars={**found.scalars, "selective": scalars}, series=series
         )
-        said = narrative.asked_sentence(asked)
+        said = deferral_sentences.asked_sentence(asked)
         assert said.startswith("The threshold was set to keep 80.0 % of the calibration images; ")
         assert said.endswith(words)
-        assert said in narrative.deferral(asked)
+        assert said in deferral_sentences.deferral(asked)
 
     @pytest.mark.parametrize(
         ("kept", "errors", "deferred", "confident"),
@@ -276,7 +276,7 @@ class TestDeferral:
     def test_errors_are_confident_where_deferral_could_have_found_most(
         self, kept, errors, deferred, confident
     ):
-        assert narrative.mostly_confident(kept, errors, deferred) is confident
+        assert deferral_sentences.mostly_confident(kept, errors, deferred) is confident
 
 
 class TestTerms:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE, MEAN
-from medaudit.report import formatting, narrative
+from medaudit.report import deferral_sentences, formatting, narrative
 from medaudit.report.blocks import Block, details, figure, pair, stack, table, text
 from medaudit.report.blocks import section as part
 from medaudit.report.formatting import (
@@ -197,7 +197,7 @@ def section(context: Context) -> Block | None:
 def frozen(results: Results) -> str:
     """How the deferral was chosen, and what risk is."""
     asked = plain(real(results.scalar("selective", "coverage_asked")), 2)
-    found, beside = realised_deferral(results, "coverage"), narrative.beside_asked(results)
+    found, beside = realised_deferral(results, "coverage"), deferral_sentences.beside_asked(results)
     kept = f"; on test it keeps {estimate(found)}, {beside}" if beside else ""
     sentence = f"The deferral threshold is frozen on calibration at coverage {asked}{kept}."
     if results.exclusive:

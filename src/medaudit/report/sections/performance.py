@@ -264,16 +264,9 @@ def metrics(results: Results, *, everything: bool = False) -> Block:
         for row in results.rows("evaluate", "metrics")
         if everything or row["metric"] in LED_BY
     ]
-    first, critical = results.rows("evaluate", "metrics")[0], results.critical
-    some = (
-        f" (with {critical} where a measure is of these alone, without for specificity and alarms)"
-        if critical
-        else ""
-    )
-    caption = (
-        f"Test role, {count(first['n'])} images of {count(first['n_groups'])} groups; n: images "
-        f"that a measure rests on{some}"
-    )
+    first = results.rows("evaluate", "metrics")[0]
+    images = f"{count(first['n'])} images of {count(first['n_groups'])} groups"
+    caption = f"Test role, {images}; n: images behind a measure"
     return table(caption, ("measure", "value (interval)", "n behind it"), rows)
 
 

@@ -73,10 +73,7 @@ def realised(results: Results) -> Block | None:
         for row in results.rows("selective", "deferral", score=score)
     ]
     cut = plain(deferral_threshold(results))
-    caption = (
-        f"Deferral at the frozen threshold {cut} on {formatting.words(score)}; n: test images that "
-        f"a measure is a share of"
-    )
+    caption = f"Deferral at the frozen threshold {cut} on {formatting.words(score)}; n: test images"
     return table(caption, ("on test", "value (interval)", "kept minus all", "n behind it"), rows)
 
 
