@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from medaudit.audits.condition_tests import STANDARDISED, TESTED
 from medaudit.stats.bootstrap import Measure, share_of
 from medaudit.stats.group_permutation import permuted_gaps
 from medaudit.stats.hypothesis_tests import benjamini_hochberg, shrink
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from medaudit.stats.max_t import JointComparison, Verdict
     from medaudit.tables.scoring import ScoredPredictions
 
-STANDARDISED = "standardised_accuracy"
 SHRUNK = ("shrunk", "shrunk_low", "shrunk_high", "p_beyond_margin")
 COLUMNS = (
     "gap",
@@ -37,14 +37,7 @@ COLUMNS = (
     "gap_n_positive_groups",
     "pooled",
     "interval",
-    "p_value",
-    "p_adjusted",
-    "adjustment",
-    "family",
-    "n_family",
-    "margin",
-    "verdict",
-    "minimal_detectable",
+    *TESTED,
     *SHRUNK,
 )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from medaudit.audits import slice_tests, slicing
+from medaudit.audits.calibrate import BASELINE
 from medaudit.audits.slicing import SliceParams
 from medaudit.core import findings
 from medaudit.core.errors import DataError, listed, lookup
@@ -356,3 +357,11 @@ def deferral_threshold(results: Results) -> float:
     """The frozen threshold on the primary score; NaN where there is none."""
     rows = results.rows("selective", "deferral", score=primary_score(results))
     return real(rows[0]["threshold"]) if rows else math.nan
+
+
+def ece_and_floor(results: Results, event: str) -> tuple[Number, float]:
+    """ECE of an event before calibration, and the 95th percentile of its noise floor, or NaN."""
+    asked = {"calibrator": BASELINE, "event": event}
+    floors = results.rows("calibrate", "noise_floor", **asked)
+    found = results.number("calibrate", "events", metric="ece", **asked)
+    return found, real(floors[0]["p95"]) if floors else math.nan

@@ -125,11 +125,7 @@ def worst(results: Results) -> Block:
         ),
         *(value_under(results, "clean", metric) for metric in beside),
     )
-    heads = [
-        head
-        for name in names
-        for head in (f"Δ {formatting.short(name, results.critical)}{stress.unit(name)}", "verdict")
-    ]
+    heads = heads_of(results, names, "Δ", "verdict")
     caption = (
         f"Conditions of the greatest loss ({len(rows)} of {len(ranked)}; "
         f"{', '.join(rests_on(results, name, measured[name]) for name in names)}), shown ones first"
@@ -137,6 +133,18 @@ def worst(results: Results) -> Block:
     more = [formatting.short(name, results.critical) for name in beside]
     align = "l" + "rl" * len(names) + "r" * len(beside)
     return table(caption, ("condition", *heads, *more), [*rows, clean], align=align)
+
+
+def heads_of(results: Results, names: Sequence[str], start: str, *more: str) -> list[str]:
+    """Headings of measures with their unit, and of what stands beside each of them."""
+    return [
+        head
+        for name in names
+        for head in (
+            f"{start} {formatting.short(name, results.critical)}{stress.unit(name)}",
+            *more,
+        )
+    ]
 
 
 def worst_of(changes: Sequence[Comparison]) -> list[Comparison]:
@@ -242,15 +250,7 @@ def gaps(results: Results) -> Block:
         )
         for name in ranked[:WORST]
     ]
-    heads = [
-        head
-        for name in names
-        for head in (
-            f"gap in {formatting.short(name, results.critical)}{stress.unit(name)}",
-            "verdict",
-            "n",
-        )
-    ]
+    heads = heads_of(results, names, "gap in", "verdict", "n")
     caption = (
         f"Slices of the greatest harm ({len(rows)} of {len(ranked)}), those named beforehand "
         f"first; n: images that the measure rests on{pooled(measured.values())}"
