@@ -273,7 +273,8 @@ def _errors_inside(
     # Predictions made elsewhere have no train role: edges are those of the calibration role.
     role = next((r for r in ("train", "calibration") if (rows["role"] == r).any()), "test")
     test = ScoredPredictions(clean.role("test"), points)
-    asked = slicing.without(asked, slicing.absent_columns(test.table.rows, asked))
+    here = set(rows) & set(test.table.rows)
+    asked = slicing.without(asked, tuple(set(asked.all_columns) - here))
     edges = slicing.edges(rows[rows["role"] == role], asked)
     sizes = dict(zip(table["slice"], table["n"], strict=True))
     cut = slicing.slices(test.table.rows, edges, asked)

@@ -7,7 +7,13 @@ import re
 import pytest
 from sentence_walk import MEANINGS, LieError, Walk
 
-from medaudit.report import comparison_sentences, comparisons, deferral_sentences, narrative
+from medaudit.report import (
+    comparison_sentences,
+    comparisons,
+    deferral_sentences,
+    narrative,
+    results,
+)
 from medaudit.report.comparisons import Comparison
 from medaudit.report.formatting import Number
 
@@ -161,6 +167,14 @@ class TestSlicesThatAreAlike:
         assert Walk(known).paragraphs([said]).read == 1
         with pytest.raises(LieError):
             Walk(known).paragraphs([said.replace("6 lie", "7 lie")])
+
+    def test_errors_are_read_from_the_predictions_of_a_run(self, study, elsewhere):
+        only = ("evaluate", "slice", "calibrate", "selective")
+        for found in (results.read_results(study), results.read_results(elsewhere, only=only)):
+            names = {name for name, *_ in found.errors_inside}
+            table = found.table("slice", "slices")
+            assert names
+            assert names <= set(table["slice"])
 
     def test_where_predictions_are_not_at_hand_nothing_is_said(self, found):
         assert comparisons.alike(found_without_errors(found), "critical_sensitivity") == []
