@@ -4,34 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_repo import Repo, copy_tracked
+from small_repo import SMALL, Repo, copy_tracked
 
 from tools.phantom import generate
-
-SMALL = {
-    "prepare": {"image_size": 64},
-    "compute": {"threads": 1},
-    "train": {
-        "backbone": "test_resnet",
-        "weights": "none",
-        "epochs": 1,
-        "class_weights": "none",
-        "warmup_epochs": 0,
-    },
-    "intervals": {"replicates": 200},
-    "stress": {"corruptions": ["gaussian_blur", "jpeg"], "severities": [1, 3]},
-    "slice": {
-        "columns": ["sex"],
-        "quantiles": {"age": 2},
-        "crossed": [],
-        "confirmatory": ["sex"],
-        "min_size": 5,
-        "min_positives": 1,
-    },
-    "discovery": {"permutations": 50},
-    "calibrate": {"floor_replicates": 50},
-    "cases": {"per_kind": 1},
-}
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +24,7 @@ def fresh_repo(tmp_path_factory, small_data) -> Repo:
     copy_tracked(repo.path)
     shutil.copytree(small_data, repo.path / "data/phantom")
     repo.params(**SMALL)
+    repo.params(train={"class_weights": "none"})
     repo.run("git", "init", "-q")
     repo.run("dvc", "add", "-q", "data")
     repo.commit("start")
@@ -58,16 +34,10 @@ def fresh_repo(tmp_path_factory, small_data) -> Repo:
 @pytest.fixture(scope="session")
 def built_repo(tmp_path_factory, fresh_repo) -> Repo:
     """The small repository after `dvc repro`, committed; do not change it."""
-    repo = Repo(tmp_path_factory.mktemp("built") / "repo")
-    shutil.copytree(fresh_repo.path, repo.path, symlinks=True)
-    repo.run("dvc", "repro")
-    repo.commit("results")
-    return repo
+    return fresh_repo.copy(tmp_path_factory.mktemp("built") / "repo").built()
 
 
 @pytest.fixture
 def repo(tmp_path, built_repo) -> Repo:
     """A copy of the built repository that a test may change."""
-    copy = Repo(tmp_path / "repo")
-    shutil.copytree(built_repo.path, copy.path, symlinks=True)
-    return copy
+    return built_repo.copy(tmp_path / "repo")

@@ -11,6 +11,25 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "prepare": {"image_size": 64},
+    "compute": {"threads": 1},
+    "train": {"backbone": "test_resnet", "weights": "none", "epochs": 1, "warmup_epochs": 0},
+    "intervals": {"replicates": 200},
+    "stress": {"corruptions": ["gaussian_blur", "jpeg"], "severities": [1, 3]},
+    "slice": {
+        "columns": ["sex"],
+        "quantiles": {"age": 2},
+        "crossed": [],
+        "confirmatory": ["sex"],
+        "min_size": 5,
+        "min_positives": 1,
+    },
+    "discovery": {"permutations": 50},
+    "calibrate": {"floor_replicates": 50},
+    "cases": {"per_kind": 1},
+}
+"""Parameters of a run of a minute, whatever the task."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,17 @@ class Repo:
         """A clone of what is committed: without data, artifacts and DVC's cache."""
         self.run("git", "clone", "-q", str(self.path), str(path))
         return Repo(path)
+
+    def copy(self, path: Path) -> "Repo":
+        """A copy of all there is, with data, artifacts and DVC's cache."""
+        shutil.copytree(self.path, path, symlinks=True)
+        return Repo(path)
+
+    def built(self) -> "Repo":
+        """This repository after `dvc repro`, committed."""
+        self.run("dvc", "repro")
+        self.commit("results")
+        return self
 
     def commit(self, message: str = "change") -> None:
         """Commit everything that git does not ignore."""

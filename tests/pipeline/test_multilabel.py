@@ -7,41 +7,21 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
-from small_repo import Repo
+from small_repo import SMALL, Repo
 
 pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 
 LABELS = {"ruler", "hair", "ink", "bubbles"}
-SMALL = {
-    "prepare": {"image_size": 64},
-    "compute": {"threads": 1},
-    "train": {"backbone": "test_resnet", "weights": "none", "epochs": 1, "warmup_epochs": 0},
-    "intervals": {"replicates": 200},
-    "stress": {"corruptions": ["gaussian_blur", "jpeg"], "severities": [1, 3]},
-    "slice": {
-        "columns": ["sex"],
-        "quantiles": {"age": 2},
-        "crossed": [],
-        "confirmatory": ["sex"],
-        "min_size": 5,
-        "min_positives": 1,
-    },
-    "discovery": {"permutations": 50},
-    "calibrate": {"floor_replicates": 50},
-    "cases": {"per_kind": 1, "confident": 0.1},
-}
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory, fresh_repo) -> Repo:
     """The small repository with the profile for several findings, after `dvc repro`."""
-    repo = Repo(tmp_path_factory.mktemp("labelled") / "repo")
-    shutil.copytree(fresh_repo.path, repo.path, symlinks=True)
+    repo = fresh_repo.copy(tmp_path_factory.mktemp("labelled") / "repo")
     shutil.copy(repo.path / "profiles/phantom-multilabel.yaml", repo.path / "params.yaml")
     repo.params(**SMALL)
-    repo.run("dvc", "repro")
-    repo.commit("results")
-    return repo
+    repo.params(cases={"confident": 0.1})
+    return repo.built()
 
 
 def scalars(repo, stage):

@@ -33,6 +33,7 @@ TESTED = (
     "verdict",
     "minimal_detectable",
 )
+"""Columns of every comparison that is judged, be it of a condition or of a slice."""
 
 
 def rates(test: ScoredPredictions) -> tuple[str, str]:

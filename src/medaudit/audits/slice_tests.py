@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from medaudit.audits.condition_tests import STANDARDISED, TESTED
 from medaudit.stats.bootstrap import Measure, share_of
 from medaudit.stats.group_permutation import permuted_gaps
 from medaudit.stats.hypothesis_tests import benjamini_hochberg, shrink
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from medaudit.stats.max_t import JointComparison, Verdict
     from medaudit.tables.scoring import ScoredPredictions
 
-STANDARDISED = "standardised_accuracy"
 SHRUNK = ("shrunk", "shrunk_low", "shrunk_high", "p_beyond_margin")
 COLUMNS = (
     "gap",
@@ -37,14 +37,7 @@ COLUMNS = (
     "gap_n_positive_groups",
     "pooled",
     "interval",
-    "p_value",
-    "p_adjusted",
-    "adjustment",
-    "family",
-    "n_family",
-    "margin",
-    "verdict",
-    "minimal_detectable",
+    *TESTED,
     *SHRUNK,
 )
 
@@ -139,6 +132,28 @@ def shares_of(test: ScoredPredictions, calibration: ScoredPredictions | None) ->
     found = [_sensitivity(pooled, k, f"{prefix}sensitivity") for k in known]
     found += [_specificity(test, k, f"{prefix}specificity") for k in known]
     return [*found, *_standardised_accuracy(test)]
+
+
+def errors_inside(
+    test: ScoredPredictions, slices: Iterable[Slice]
+) -> dict[tuple[str, str, str], frozenset[str]]:
+    """Ids of the test images that each tested measure counts as errors, by slice.
+
+    Args:
+        test: the test role at frozen thresholds.
+        slices: of its rows.
+
+    Returns:
+        ids by name of the slice, measure and output (empty for a measure of the whole).
+    """
+    shares, ids = shares_of(test, None), test.sample_ids
+    return {
+        (each.label, share.metric, share.output): frozenset(
+            ids[share.cases & ~share.right & each.mask].tolist()
+        )
+        for each in slices
+        for share in shares
+    }
 
 
 def _sensitivity(parts: Sequence[ScoredPredictions], k: int, metric: str) -> Share:

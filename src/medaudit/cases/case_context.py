@@ -231,9 +231,9 @@ class CaseContext:
             LABEL,
             row,
             self.ranks <= self.ranks[row],
-            f"Its label is doubted (place {issue['rank']} of all): a classifier on embeddings that "
-            f"never saw it gives {issue['suggested']} {issue['p_suggested']:.2f} and the label "
-            f"{issue['given']} {issue['p_given']:.2f}",
+            f"Its label is doubted (place {issue['rank']} of all): given is {issue['given']}, and "
+            f"a classifier on embeddings that never saw it suggests {issue['suggested']} "
+            f"(probabilities {issue['p_given']:.2f} and {issue['p_suggested']:.2f})",
         )
 
     def _overlap(self, row: int, case: ChosenCase) -> Iterator[Association]:

@@ -240,7 +240,7 @@ def findings(
             given,
         ),
         "base_rates": rates,
-        "failure_modes": failure_modes(study, rates),
+        "failure_modes": failure_modes(study, rates, tried),
         "outcome_statistics": outcome_statistics(study.test),
     }
     scalars = case_scalars(case_records) | mode_scalars(study.taxonomy) | rate_scalars(rates)

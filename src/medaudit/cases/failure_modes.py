@@ -18,9 +18,10 @@ from medaudit.core import findings
 from medaudit.core.files import read_json
 from medaudit.core.findings import row_dicts
 from medaudit.core.layout import DEFERRAL
+from medaudit.stats.intervals import wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from medaudit.cases.case_study import CaseStudyData
@@ -88,16 +89,19 @@ class FailureMode:
         }
 
 
-def failure_modes(study: CaseStudyData, base_rates: pd.DataFrame) -> pd.DataFrame:
+def failure_modes(
+    study: CaseStudyData, base_rates: pd.DataFrame, tried: pd.DataFrame
+) -> pd.DataFrame:
     """The four buckets, one row per mode, columns `COLUMNS`.
 
     Args:
         study: predictions of the test role with what other stages found out.
         base_rates: what interventions do to the controls, from `intervention_effects.base_rates`.
+        tried: the controls one by one, from `case_study.control_evidence`.
     """
     found = [
         *data_modes(study),
-        *model_modes(study, base_rates),
+        *model_modes(study, base_rates, tried),
         *evaluation_modes(),
         *human_modes(study),
     ]
@@ -112,18 +116,27 @@ def data_modes(study: CaseStudyData) -> Iterator[FailureMode]:
     if context.label_issues.empty:
         yield unmeasured("data", "doubtful_label", "labels that the embeddings contradict")
     else:
+        doubtful = context.doubted & wrong
         yield of_samples(
             study,
             "data",
             "doubtful_label",
-            "errors whose label a classifier on embeddings contradicts; most such images are hard, "
-            "and some mislabelled",
-            (context.doubted & wrong, wrong, errors),
+            f"errors whose label a classifier on embeddings contradicts; most such images are "
+            f"hard, and some mislabelled{doubts(study, most_confident(test, doubtful, EXAMPLES))}",
+            (doubtful, wrong, errors),
             stage="slice",
         )
     yield unlike_training(study, wrong, errors)
     yield weak_slices(study)
     yield copies()
+
+
+def doubts(study: CaseStudyData, ids: Sequence[str]) -> str:
+    """Which label some images were given, and which is suggested."""
+    table = study.context.label_issues.astype({"sample_id": str}).drop_duplicates("sample_id")
+    rows = row_dicts(table.set_index("sample_id", drop=False).loc[list(ids)])
+    each = [f"{r['sample_id']} was given {r['given']}, suggested {r['suggested']}" for r in rows]
+    return f"; {' and '.join(each)}" if each else ""
 
 
 def unlike_training(study: CaseStudyData, wrong: BoolArray, errors: str) -> FailureMode:
@@ -182,7 +195,9 @@ def copies() -> FailureMode:
     )
 
 
-def model_modes(study: CaseStudyData, base_rates: pd.DataFrame) -> Iterator[FailureMode]:
+def model_modes(
+    study: CaseStudyData, base_rates: pd.DataFrame, tried: pd.DataFrame
+) -> Iterator[FailureMode]:
     """Confident errors, fragility, shortcuts, decisions that do not need the lesion."""
     test = study.test
     everyone = np.ones(len(test), dtype=bool)
@@ -203,12 +218,13 @@ def model_modes(study: CaseStudyData, base_rates: pd.DataFrame) -> Iterator[Fail
             stage="stress" if stressed else "evaluate",
         )
     rates = {str(row["intervention"]): row for row in row_dicts(base_rates)}
-    yield from turned_by_nothing(rates)
+    yield from unstable(rates)
+    yield from needs_no_lesion(tried)
     yield shortcuts()
 
 
-def turned_by_nothing(rates: Mapping[str, Mapping[str, Any]]) -> Iterator[FailureMode]:
-    """Calls that a mirror image changes, and calls that stay without the lesion."""
+def unstable(rates: Mapping[str, Mapping[str, Any]]) -> Iterator[FailureMode]:
+    """Calls that a mirror image changes."""
     if "mirrored" in rates:
         row = rates["mirrored"]
         yield FailureMode(
@@ -221,18 +237,35 @@ def turned_by_nothing(rates: Mapping[str, Mapping[str, Any]]) -> Iterator[Failur
             of="right controls",
             ends=(float(row["flip_rate_low"]), float(row["flip_rate_high"])),
         )
-    if "lesion_replaced" in rates:
-        row = rates["lesion_replaced"]
-        yield FailureMode(
-            "model",
-            "needs_no_lesion",
-            "right calls that stay although plain skin replaces the masked region",
-            "cases",
-            n=int(row["n_right"]) - int(row["n_flipped"]),
-            n_of=int(row["n_right"]),
-            of="right controls",
-            ends=(1 - float(row["flip_rate_high"]), 1 - float(row["flip_rate_low"])),
-        )
+
+
+def needs_no_lesion(tried: pd.DataFrame) -> Iterator[FailureMode]:
+    """Right calls that stay without the lesion, but for the call that plain skin gets anyway.
+
+    A nevus that is called so without its lesion tells nothing where that is what a model calls
+    whatever shows nothing: the call to which most of the other controls turn is left out.
+    """
+    edits = tried[tried["intervention"] == "lesion_replaced"].drop_duplicates("sample_id")
+    if edits.empty:
+        return
+    before, after = edits["predicted_before"], edits["predicted_after"]
+    turned = after[after != before]
+    first = turned.value_counts().head(1)
+    usual = str(first.index[0]) if 2 * first.sum() > len(turned) else None
+    right = (before == edits["truth"]) & (before != usual)
+    stayed = int((right & (after == before)).sum())
+    share = wilson(stayed, int(right.sum()))
+    others = "" if usual is None else f"; calls of {usual} are left out, which most others become"
+    yield FailureMode(
+        "model",
+        "needs_no_lesion",
+        f"right calls that stay although plain skin replaces the masked region{others}",
+        "cases",
+        n=stayed,
+        n_of=int(right.sum()),
+        of="right controls" if usual is None else f"right controls other than {usual}",
+        ends=(share.low, share.high),
+    )
 
 
 def shortcuts() -> FailureMode:

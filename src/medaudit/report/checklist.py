@@ -1,8 +1,9 @@
 """The deployment checklist: questions written by hand, answers computed where there are results.
 
 A question is answered by an interval against a tolerance: met where the whole interval lies on the
-good side, not met where it lies on the bad side or a harm is shown, and inconclusive otherwise.
-Nothing is met because nothing was found.
+good side, not met where the whole of it lies on the bad side, and inconclusive otherwise. So a harm
+that is shown, but to be smaller than the tolerance, is met. Nothing is met because nothing was
+found.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from medaudit.audits.calibrate import BASELINE, MEAN
 from medaudit.core.errors import DataError, lookup
 from medaudit.core.params import read_yaml
-from medaudit.report import comparisons, formatting, narrative
+from medaudit.report import comparisons, deferral_sentences, formatting, narrative
 from medaudit.report.comparisons import CONFIRMATORY, EXPLORATORY, WORSE, Comparison
 from medaudit.report.formatting import (
     UNDEFINED,
+    behind,
     between,
     count,
     estimate,
@@ -123,39 +125,43 @@ def at_least(item: Item, results: Results) -> Answer:
     if not found.defined:
         name = formatting.short(item.metric, results.critical or "a critical class")
         return Answer("not measured", f"{name}: {UNDEFINED} here")
-    basis = f"{estimate(found)}, n={count(found.rests_on)}; at least {item.bound:g} asked"
+    rests_on = behind(found, item.metric, results.critical)
+    basis = f"{estimate(found)}, {rests_on}; at least {item.bound:g} asked"
     return reaching(found, item.bound, basis)
 
 
 def realised_specificity(item: Item, results: Results) -> Answer:
     """Realised specificity is not below its target by more than the bound.
 
-    Not met as well where it lies below what the sampling of calibration and test role explains.
+    The basis says as well whether it lies below what sampling explains; an alert does on page 1.
     """
     found, target = results.measure("critical_specificity"), results.points.specificity
     if not found.defined:
         return Answer("not measured", "no critical class")
     low, high = narrative.expected_specificity(results)
-    expected = f"; sampling explains {between(low, high)}" if math.isfinite(low) else ""
+    below = "lies below what sampling explains," if found.value < low else "sampling explains"
+    expected = f"; {below} {between(low, high)}" if math.isfinite(low) else ""
     least = target - item.bound
     basis = (
-        f"{estimate(found)}, n={count(found.n_positive)}; target {target:g}, at least {least:g} "
-        f"asked{expected}"
+        f"{estimate(found)}, {behind(found, 'specificity', results.critical)}; target {target:g}, "
+        f"at least {least:g} asked{expected}"
     )
-    if found.value < low:
-        return Answer("not met", basis)
     return reaching(found, least, basis)
 
 
 def no_worse_slice(item: Item, results: Results) -> Answer:
-    """No slice that was named beforehand is worse than the rest by the margin."""
+    """No slice that was named beforehand is worse than the rest by more than the margin."""
     changes = asked(item, results, "slice")
     planned, more = (
         [each for each in changes if each.family == family]
         for family in (CONFIRMATORY, EXPLORATORY)
     )
-    worse = comparisons.with_verdict(more, WORSE)
     judged = harmless(planned, item.bound, CONFIRMATORY + " slices")
+    worse = [
+        each
+        for each in comparisons.with_verdict(more, WORSE)
+        if not each.harm.high < (item.bound or each.margin)
+    ]
     if not worse or judged.status == "not met":
         return judged
     shown = f"{len(worse)} of {len(more)} exploratory slices worse, e.g. {told(worse[0])}"
@@ -163,7 +169,7 @@ def no_worse_slice(item: Item, results: Results) -> Answer:
 
 
 def mild_stress(item: Item, results: Results) -> Answer:
-    """No condition of severity 1 is worse than clean by the margin."""
+    """No condition of severity 1 is worse than clean by more than the margin."""
     changes = [each for each in asked(item, results, "stress") if each.severity == 1]
     return harmless(changes, item.bound, "conditions of severity 1")
 
@@ -184,26 +190,38 @@ def harmless(changes: Sequence[Comparison], bound: float, what: str) -> Answer:
         return Answer("not measured", f"no {what} with an interval")
     if any(each.output for each in tested):
         what = f"pairs of output and {what}"
-    worse = comparisons.with_verdict(tested, WORSE)
-    if worse:
-        basis = f"{len(worse)} of {len(tested)} {what} worse, e.g. {told(worse[0])}"
-        return Answer("not met", basis)
     tolerated = bound or tested[0].margin
-    below = [each for each in tested if each.harm.high < tolerated]
     margin = formatting.amount(tolerated, tested[0].metric)
+    beyond = [each for each in tested if each.harm.low > tolerated]
+    if beyond:
+        worst = max(beyond, key=lambda each: each.harm.value)
+        basis = f"{len(beyond)} of {len(tested)} {what} shown to lose more than {margin}"
+        return Answer("not met", f"{basis}, e.g. {told(worst)}")
+    below = [each for each in tested if each.harm.high < tolerated]
     basis = f"{len(below)} of {len(tested)} {what} shown to lose less than {margin}"
     if len(below) == len(changes):
         return Answer("met", basis)
-    return Answer("inconclusive", f"{basis}; {unseen(changes, below)}")
+    others = [each for each in changes if each not in below]
+    return Answer("inconclusive", "; ".join(filter(None, [basis, worse_by(others), seen(others)])))
 
 
-def unseen(changes: Sequence[Comparison], below: Sequence[Comparison]) -> str:
-    """What the others could have shown."""
-    open_ones = [each for each in changes if each not in below]
-    seen = comparisons.detectable(open_ones)
-    if not seen:
+def worse_by(others: Sequence[Comparison]) -> str:
+    """Those that are shown to be worse, by an amount that may be below the tolerance or above."""
+    worse = comparisons.with_verdict(others, WORSE)
+    if not worse:
+        return ""
+    return f"{len(worse)} worse by less or more than that, e.g. {told(worse[0])}"
+
+
+def seen(others: Sequence[Comparison]) -> str:
+    """What those could have shown that are not shown to be worse."""
+    open_ones = [each for each in others if each.verdict != WORSE]
+    if not open_ones:
+        return ""
+    least = comparisons.detectable(open_ones)
+    if not least:
         return "what could have been seen in the others is unknown"
-    return f"in the others only losses above {seen} could have been seen"
+    return f"in the others only losses above {least} could have been seen"
 
 
 def told(each: Comparison) -> str:
@@ -226,8 +244,8 @@ def calibrated(item: Item, results: Results) -> Answer:
     mean, p95 = (scaled(real(row[name]), ece) for name in ("mean", "p95"))
     grouped = " for one image per group" if ece.grouped else ""
     basis = (
-        f"ECE {plain(ece.value)}, n={count(ece.n)}; by chance {plain(mean)} on average, up to "
-        f"{plain(p95)}{grouped}; at most {item.bound:g} asked"
+        f"ECE {plain(ece.value)}, n={count(ece.n)} images; by chance {plain(mean)} on average, "
+        f"up to {plain(p95)}{grouped}; at most {item.bound:g} asked"
     )
     if not (ece.defined and math.isfinite(p95)):
         return Answer("not measured", basis)
@@ -247,27 +265,31 @@ def recall_among_kept(item: Item, results: Results) -> Answer:
     if not found.defined:
         return Answer("not measured", "no critical class among the kept")
     coverage = plain(realised_deferral(results, "coverage").value, 2)
-    basis = f"{estimate(found)} at coverage {coverage}; at least {item.bound:g} asked"
+    basis = (
+        f"{estimate(found)}, {behind(found, 'recall', results.critical)} that are kept, at "
+        f"coverage {coverage}; at least {item.bound:g} asked"
+    )
     return reaching(found, item.bound, basis)
 
 
 def recall_not_lowered(item: Item, results: Results) -> Answer:
-    """No class or label loses recall among the kept, by more than the bound."""
-    known = narrative.kept_changes(results)
+    """No class or label loses more recall among the kept than the bound."""
+    known = deferral_sentences.kept_changes(results)
     if not known:
         return Answer("not measured", "no class or label has an interval")
-    lower = [name for name, each in known.items() if each.high < 0]
+    margin, nouns = formatting.amount(item.bound, "recall"), results.nouns[1]
+    lower = [name for name, each in known.items() if each.high < -item.bound]
     if lower:
-        return Answer("not met", f"lower for {len(lower)} of {len(known)}, e.g. {lower[0]}")
+        basis = f"{len(lower)} of {len(known)} {nouns} shown to lose more than {margin}"
+        return Answer("not met", f"{basis}, e.g. {lower[0]}")
     held = [name for name, each in known.items() if each.low > -item.bound]
-    margin = formatting.amount(item.bound, "recall")
-    basis = f"{len(held)} of {len(results.classes)} shown to lose less than {margin}"
+    basis = f"{len(held)} of {len(results.classes)} {nouns} shown to lose less than {margin}"
     return Answer("met" if len(held) == len(results.classes) else "inconclusive", basis)
 
 
 def finds_errors(item: Item, results: Results) -> Answer:
     """The score that defers ranks errors below right answers."""
-    found = narrative.failure_auroc(results)
+    found = deferral_sentences.failure_auroc(results)
     if not found.defined:
         return Answer("not measured", "AUROC of errors against right answers is undefined")
     return reaching(found, item.bound, f"AUROC {estimate(found)}; at least {item.bound:g} asked")
@@ -296,7 +318,8 @@ def enough_positives(item: Item, results: Results) -> Answer:
     fewest = min(rows, key=lambda row: real(row["n_positive"]))
     n = real(fewest["n_positive"])
     return counted_out(
-        n >= item.bound, f"{count(n)} of {fewest['class']}; at least {item.bound:g} asked"
+        n >= item.bound,
+        f"{count(n)} images with {fewest['class']}, the fewest; at least {item.bound:g} asked",
     )
 
 

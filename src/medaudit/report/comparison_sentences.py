@@ -166,7 +166,7 @@ def sentences(measures: Sequence[Measured], wording: Wording, critical: str) -> 
         _shown(known, wording, critical),
         _largest(known, wording, critical),
         _gains(known, wording, critical),
-        _within(known, critical),
+        _within(known, wording, critical),
         _undecided(known, wording, critical),
         _untested(measures, critical),
     )
@@ -187,13 +187,20 @@ def _noun(measure: Measured, wording: Wording, n: int) -> str:
 
 
 def _shown(measures: Sequence[Measured], wording: Wording, critical: str) -> str:
-    clauses = [
-        f"{name_of(each.metric, critical)} {wording.falls if i == 0 else ''} in "
+    names = [name_of(each.metric, critical) for each in measures]
+    how_many = [
         f"{count(len(each.of(WORSE)))} of {count(each.tested)} "
         f"{_noun(each, wording, each.tested) if i == 0 else ''}"
         for i, each in enumerate(measures)
     ]
-    return sentence(f"{wording.start}{listed(clauses)}")
+    return sentence(f"{wording.start}{_moved(names, wording.falls, how_many)}")
+
+
+def _moved(names: Sequence[str], verb: str, how_many: Sequence[str]) -> str:
+    """`sensitivity falls in 3 of 9 conditions and specificity in 1 of 9`."""
+    clauses = [f"{name} in {n}" for name, n in zip(names, how_many, strict=True)]
+    clauses[0] = f"{names[0]} {verb} in {how_many[0]}"
+    return listed(clauses)
 
 
 def _largest(measures: Sequence[Measured], wording: Wording, critical: str) -> str:
@@ -203,7 +210,8 @@ def _largest(measures: Sequence[Measured], wording: Wording, critical: str) -> s
         return ""
     names = [_of(each, critical) if len(measures) > 1 else "" for each, _ in worst]
     clauses = [
-        _named(change, wording, name) for name, (_, change) in zip(names, worst, strict=True)
+        _named(change, wording, name, critical)
+        for name, (_, change) in zip(names, worst, strict=True)
     ]
     one, many = wording.harm
     start = f"The largest {one} shown is" if len(worst) == 1 else f"The largest {many} shown are"
@@ -219,54 +227,77 @@ def _of(measure: Measured, critical: str) -> str:
     return f" of {name_of(measure.metric, critical).removesuffix(f' for {critical}')}"
 
 
-def _named(change: Comparison, wording: Wording, of: str) -> str:
+def _named(change: Comparison, wording: Wording, of: str, critical: str) -> str:
     after = "" if change.corrected == change.harm else " after shrinkage"
     whose = f" for {change.output}" if change.output else ""
     return (
         f"{sized(change.corrected, change.metric)}{after}{of}{whose} "
-        f"{wording.place} {change.words} ({change.behind})"
+        f"{wording.place} {change.words} ({change.behind(critical)})"
     )
 
 
 def _gains(measures: Sequence[Measured], wording: Wording, critical: str) -> str:
-    found = [(each, len(each.of(BETTER))) for each in measures]
-    if not any(n for _, n in found):
+    found = [len(each.of(BETTER)) for each in measures]
+    if not any(found):
         return ""
-    clauses = [
-        f"{_of(each, critical).removeprefix(' of ')} {wording.rises if i == 0 else ''} in "
-        f"{count(n)}"
-        for i, (each, n) in enumerate(found)
-    ]
-    return sentence(listed(clauses))
+    names = [_of(each, critical).removeprefix(" of ") for each in measures]
+    return sentence(_moved(names, wording.rises, [count(n) for n in found]))
 
 
-def _within(measures: Sequence[Measured], critical: str) -> str:
-    held = [(each, each.of(WITHIN)) for each in measures]
-    known = [changes[0] for _, changes in held if changes]
+def _within(measures: Sequence[Measured], wording: Wording, critical: str) -> str:
+    """What is shown to be smaller than the margin, be it shown to be a harm as well or not."""
+    held = [each.of(WITHIN) for each in measures]
+    small = [[change for change in each.of(WORSE) if change.small] for each in measures]
+    known = [change for changes in (*held, *small) for change in changes]
     if not known:
         return ""
-    clauses = [_several(each, len(changes), measures, critical) for each, changes in held]
-    lies = "lies" if sum(len(changes) for _, changes in held) == 1 else "lie"
     margin = amount(known[0].margin, known[0].metric)
-    return sentence(f"Within the margin of {margin} {lies} {listed(clauses)}")
+    more = (
+        f"; of the {wording.harm[1]} shown, {_several(measures, small, critical)} "
+        f"{_lie(small)} within it too"
+    )
+    return sentence(
+        f"Within the margin of {margin} {_lie(held)} {_several(measures, held, critical)}"
+        f"{more if any(small) else ''}"
+    )
 
 
-def _several(measure: Measured, n: int, measures: Sequence[Measured], critical: str) -> str:
-    """How many comparisons, and of what where several measures are told."""
-    return f"{count(n)}{_of(measure, critical) if len(measures) > 1 else ''}"
+def _lie(changes: Sequence[Sequence[Comparison]]) -> str:
+    return "lies" if sum(map(len, changes)) == 1 else "lie"
+
+
+def _several(
+    measures: Sequence[Measured],
+    changes: Sequence[Sequence[Comparison]],
+    critical: str,
+    after: Sequence[str] = (),
+) -> str:
+    """How many comparisons of each measure, and of what where several measures are told.
+
+    Args:
+        measures: told together.
+        changes: the comparisons of each of them.
+        critical: the critical class.
+        after: words behind each count; none by default.
+    """
+    named = [_of(each, critical) if len(measures) > 1 else "" for each in measures]
+    ends = after or [""] * len(measures)
+    return listed(
+        [
+            f"{count(len(each))}{name}{end}"
+            for each, name, end in zip(changes, named, ends, strict=True)
+        ]
+    )
 
 
 def _undecided(measures: Sequence[Measured], wording: Wording, critical: str) -> str:
     """What is not decided, and what could have been seen."""
-    found = [(each, each.of(UNDECIDED)) for each in measures]
-    if not any(held for _, held in found):
+    found = [each.of(UNDECIDED) for each in measures]
+    if not any(found):
         return ""
-    clauses = [
-        f"{_several(each, len(held), measures, critical)}{_seen(held, wording)}"
-        for each, held in found
-    ]
-    are = "is" if sum(len(held) for _, held in found) == 1 else "are"
-    return sentence(f"Undecided {are} {listed(clauses)}")
+    seen = [_seen(held, wording) for held in found]
+    are = "is" if sum(map(len, found)) == 1 else "are"
+    return sentence(f"Undecided {are} {_several(measures, found, critical, seen)}")
 
 
 def _seen(held: Sequence[Comparison], wording: Wording) -> str:
@@ -279,12 +310,11 @@ def _seen(held: Sequence[Comparison], wording: Wording) -> str:
 
 
 def _untested(measures: Sequence[Measured], critical: str) -> str:
-    found = [(each, len(each.changes) - each.tested) for each in measures]
-    if not any(n for _, n in found):
+    found = [each.of("") for each in measures]
+    if not any(found):
         return ""
-    clauses = [_several(each, n, measures, critical) for each, n in found]
-    have = "has" if sum(n for _, n in found) == 1 else "have"
-    return sentence(f"Too few cases for an interval {have} {listed(clauses)}")
+    have = "has" if sum(map(len, found)) == 1 else "have"
+    return sentence(f"Too few cases for an interval {have} {_several(measures, found, critical)}")
 
 
 def listed(clauses: Sequence[str]) -> str:
@@ -305,6 +335,8 @@ def sentence(words: str) -> str:
 
 SIDES = {"missed": ("misses", "against"), "false_alarm": ("false alarms", "for")}
 """Kinds of error, in words, and what the property says of the class where they are counted."""
+SIDE_HAS = {"missed": "with", "false_alarm": "without"}
+"""Which images can be wrong so: those with the class, or those without it."""
 MOST_ALARMS = 6
 
 
@@ -323,10 +355,19 @@ def _discovered(results: Results) -> str:
     gap = with_ends(row, "gap")
     are = "is" if len(confirmed) == 1 else "are"
     return (
-        f"Of {counted(len(rows), 'slice', 'slices')} found without a name on other roles, "
-        f"{count(len(confirmed))} {are} confirmed on test; the largest gap ({row['error']}) is "
-        f"{sized(gap, 'accuracy')} in {row['slice']} (n={count(row['n'])})."
+        f"Of {counted(len(rows), 'slice', 'slices')} that a search found on other roles, not named "
+        f"beforehand, {count(len(confirmed))} {are} confirmed on test; the largest gap "
+        f"({row['error']}) is {sized(gap, 'accuracy')} in {row['slice']} "
+        f"(n={count(row['n'])} images{_who(str(row['error']))})."
     )
+
+
+def _who(error: str) -> str:
+    """Of which images an error is one: only those with mel can be a missed mel."""
+    for start, side in (("missed ", "with"), ("false alarm of ", "without")):
+        if error.startswith(start):
+            return f" {side} {error.removeprefix(start)}"
+    return ""
 
 
 def _shortcuts(results: Results) -> str:
@@ -372,8 +413,9 @@ def shortcut_alert(results: Results) -> str:
         f"Shortcut alarm: {row['property']} goes with {row['class']} in training (AUROC "
         f"{estimate(association)}), and {errors} follow it: "
         f"{share(real(row[f'{side}_inside']))} where it speaks {speaks} {row['class']} "
-        f"(n={count(row[f'{side}_n'])}), {share(real(row[f'{side}_expected']))} in the rest, a gap "
-        f"of {sized(gap, 'accuracy')}{_other_side(row, side)}"
+        f"(n={count(row[f'{side}_n'])} images {SIDE_HAS[side]} it), "
+        f"{share(real(row[f'{side}_expected']))} in the rest, a gap of "
+        f"{sized(gap, 'accuracy')}{_other_side(row, side)}"
         f"{f'; also {listed(rest)}' if rest else ''}."
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medaudit.report import formatting
-from medaudit.report.formatting import UNDEFINED, Number, amount, number, p_value, real, whole, word
+from medaudit.report.formatting import Number, amount, number, real, whole, word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,9 @@ class Comparison(Number):
     Attributes:
         name: condition or slice as the table names it.
         metric: measure that is compared.
-        output: class or label that the measure is of; empty for a measure of the whole.
+        output: class or label that the measure is of; empty for a measure of the whole, or of the
+            critical class, which its name tells.
+        of: the output as the table names it, that of the critical class as well.
         words: name as people read it.
         direction: 1 where higher is better, −1 where lower is.
         severity: of the condition; 0 of a slice.
@@ -57,6 +59,7 @@ class Comparison(Number):
     name: str = ""
     metric: str = ""
     output: str = ""
+    of: str = ""
     words: str = ""
     direction: int = 1
     severity: int = 0
@@ -79,6 +82,16 @@ class Comparison(Number):
     def mark(self) -> str:
         """Sign of its caution; simultaneous intervals are not those that the cautions are about."""
         return "" if self.interval == SIMULTANEOUS else super().mark
+
+    @property
+    def small(self) -> bool:
+        """Whether it is shown to be worse, and to be so by less than the margin."""
+        return self.verdict == WORSE and self.harm.high < self.margin
+
+    @property
+    def said(self) -> str:
+        """The verdict as people read it."""
+        return f"{VERDICTS[self.verdict]}{', ' + VERDICTS[WITHIN] if self.small else ''}"
 
     @property
     def harm(self) -> Number:
@@ -106,16 +119,16 @@ class Comparison(Number):
         """Condition or slice, and the class or label where the measure is of one."""
         return f"{self.words}, {self.output}" if self.output else self.words
 
-    @property
-    def behind(self) -> str:
-        """The cases that the measure rests on."""
-        positives = formatting.counted(self.n_positive or 0, "positive", "positives")
-        if self.metric.endswith("specificity"):
-            positives = formatting.counted(self.n_positive or 0, "negative", "negatives")
+    def behind(self, critical: str | None) -> str:
+        """The images that the measure rests on; `critical` is the class of critical measures."""
+        name = self.output or critical
         one_sided = self.metric.endswith(("sensitivity", "specificity"))
-        more = f", {positives}" if one_sided and self.n_positive is not None else ""
+        side = "without" if self.metric.endswith("specificity") else "with"
+        some = f", {formatting.count(self.n_positive)} {side} {name}"
+        more = some if one_sided and name and self.n_positive is not None else ""
         pooled = ", those of calibration counted in" if self.pooled else ""
-        return f"n={formatting.count(self.n)}{more}{pooled}"
+        images = formatting.counted(self.n or 0, "image", "images")
+        return f"n={images}{more}{pooled}"
 
 
 def harmful(found: Number, direction: int) -> Number:
@@ -141,6 +154,11 @@ def of_slices(results: Results, metric: str) -> list[Comparison]:
     return [_comparison(row, "gap", name=str(row["slice"])) for row in rows]
 
 
+def verdict(row: Mapping[str, Any]) -> str:
+    """The verdict on a row of the table of conditions or of slices, as people read it."""
+    return _comparison(row, "delta" if "delta" in row else "gap", name="").said
+
+
 def _comparison(row: Mapping[str, Any], what: str, *, name: str) -> Comparison:
     words = formatting.condition(name) if what == "delta" else word(row.get("words")) or name
     return Comparison(
@@ -153,8 +171,8 @@ def _comparison(row: Mapping[str, Any], what: str, *, name: str) -> Comparison:
         caution=word(row.get("change_caution", row.get("caution"))),
         name=name,
         metric=str(row["metric"]),
-        # The critical measures are of one class, which their name tells.
         output="" if str(row["metric"]).startswith("critical_") else word(row["output"]),
+        of=word(row["output"]),
         words=words,
         direction=whole(row["direction"]) or 1,
         severity=whole(row.get("severity")) or 0,
@@ -267,7 +285,49 @@ def least_p(results: Results) -> float:
     return 1 / (1 + int(section.get("replicates", 2000)))
 
 
-def verdict_cells(each: Comparison, *, least: float) -> tuple[str, str, str]:
-    """Verdict, adjusted p-value, and the harm that could have been seen, for a table."""
-    seen = amount(each.detectable, each.metric) if math.isfinite(each.detectable) else ""
-    return VERDICTS.get(each.verdict, UNDEFINED), p_value(each.p_adjusted, least=least), seen
+SAME, FEWEST = 0.5, 5
+"""Share of the errors that slices must have in common to be told as one, and how many at least."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Slices that are called worse for largely the same images.
+
+    Attributes:
+        slices: the comparisons, the greatest harm first.
+        n: test images that are wrong in any of them.
+        shared: those of them that are wrong in all.
+    """
+
+    slices: tuple[Comparison, ...]
+    n: int
+    shared: int
+
+
+def alike(results: Results, metric: str) -> list[Alike]:
+    """Slices called worse in a measure that are largely the same images, in groups.
+
+    At least `SAME` of the errors that lie in any slice of a group lie in all of them, and these are
+    at least `FEWEST`. From the greatest harm down, every slice joins the first that it fits.
+    """
+    left = [
+        each
+        for each in with_verdict(of_slices(results, metric), WORSE)
+        if (each.name, metric, each.of) in results.errors_inside
+    ]
+    found = []
+    while left:
+        group = _group(results, left[:1])
+        for each in left[1:]:
+            wider = _group(results, [*group.slices, each])
+            if wider.shared >= max(FEWEST, SAME * wider.n) and each.of == left[0].of:
+                group = wider
+        left = [each for each in left if each not in group.slices]
+        found += [group] if len(group.slices) > 1 else []
+    return found
+
+
+def _group(results: Results, slices: Sequence[Comparison]) -> Alike:
+    errors = [results.errors_inside[each.name, each.metric, each.of] for each in slices]
+    union, shared = frozenset[str]().union(*errors), frozenset.intersection(*errors)
+    return Alike(tuple(slices), len(union), len(shared))

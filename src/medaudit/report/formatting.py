@@ -255,6 +255,24 @@ def counted(n: int, one: str, many: str) -> str:
     return f"{count(n)} {one if n == 1 else many}"
 
 
+WITHOUT = ("specificity", "false_alarms_per_100")
+"""How names of measures end that count the images without a class or label."""
+
+
+def behind(found: Number, metric: str, name: str | None) -> str:
+    """The test images that a measure rests on: `n=162 images with mel`.
+
+    Args:
+        found: the measure.
+        metric: its name.
+        name: class or label that it is of; `None` for a measure of the whole.
+    """
+    images = f"n={counted(found.rests_on or 0, 'image', 'images')}"
+    if name is None or found.n_positive is None:
+        return images
+    return f"{images} {'without' if metric.endswith(WITHOUT) else 'with'} {name}"
+
+
 def share(value: float) -> str:
     """A share as percent."""
     return f"{value:.1%}".replace("%", " %") if math.isfinite(value) else UNDEFINED

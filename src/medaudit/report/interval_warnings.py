@@ -11,6 +11,7 @@ from medaudit.report.blocks import Block, note
 from medaudit.report.formatting import (
     MARKS,
     Number,
+    behind,
     between,
     change,
     changed,
@@ -236,9 +237,10 @@ def specificity(results: Results) -> Iterator[str]:
     if found.defined and not low <= found.value <= high and low <= high:
         yield (
             f"The frozen threshold of {results.critical} realises specificity {estimate(found)} "
-            f"(n={count(found.n_positive)}), outside of {between(low, high)}, where sampling "
-            f"leaves 95 of 100 thresholds that are chosen for {results.points.specificity:g}; "
-            f"sensitivity there is {estimate(results.measure('critical_sensitivity'))}."
+            f"({behind(found, 'specificity', results.critical)}), outside of "
+            f"{between(low, high)}, where sampling leaves 95 of 100 thresholds that are chosen for "
+            f"{results.points.specificity:g}; sensitivity there is "
+            f"{estimate(results.measure('critical_sensitivity'))}."
         )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE, MEAN, CalibrateParams
-from medaudit.report import comparison_sentences, formatting
+from medaudit.report import comparison_sentences, comparisons, deferral_sentences, formatting
+from medaudit.report.comparison_sentences import SLICE
 from medaudit.report.figures.stress import was_cut
 from medaudit.report.formatting import (
-    Change,
     Number,
+    behind,
     between,
     change,
     count,
@@ -19,23 +21,20 @@ from medaudit.report.formatting import (
     estimate,
     number,
     p_equals,
-    percent,
     plain,
     real,
     share,
-    sized,
 )
-from medaudit.report.results import deferral_change, primary_score, realised_deferral
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from medaudit.report.comparisons import Comparison
     from medaudit.report.results import Results
 
 MOST_SLOPES = 3
-CHANCE = 0.5
-"""AUROC of a score that tells nothing."""
+MOST_ALIKE = 4
 
 
 def summary(results: Results) -> list[str]:
@@ -49,11 +48,62 @@ def summary(results: Results) -> list[str]:
         *((operating_points(results), performance(results)) if "evaluate" in there else ()),
         *(comparison_sentences.stress(results) if "stress" in there else ()),
         *(comparison_sentences.slices(results) if was_cut(results) else ()),
+        same_images(results),
         comparison_sentences.unnamed(results),
-        *((deferral(results),) if "selective" in there else ()),
+        *((deferral_sentences.deferral(results),) if "selective" in there else ()),
         *((calibration(results),) if "calibrate" in there else ()),
     ]
-    return [paragraph for paragraph in found if paragraph]
+    return explained([paragraph for paragraph in found if paragraph])
+
+
+TERMS = {
+    r"the margin of [\d.]*\d(?: points)?": "harm that was set as too small to matter",
+    r"standardised accuracy": "recall of every class, weighted as the test role mixes them",
+    r"confirmatory slices?": "of a column that was named beforehand",
+    r"exploratory slices?": "of any other column",
+    r"after shrinkage": "drawn towards 0, the more the less certain the gap is",
+}
+"""Words that a reader may not know, as patterns, and what they mean."""
+
+
+def explained(paragraphs: Sequence[str]) -> list[str]:
+    """Every term with its meaning in brackets, where it stands first."""
+    told, left = [], dict(TERMS)
+    for paragraph in paragraphs:
+        for term, meaning in list(left.items()):
+            found = re.search(term, paragraph, re.IGNORECASE)
+            if found:
+                paragraph = f"{paragraph[: found.end()]} ({meaning}){paragraph[found.end() :]}"
+                del left[term]
+        told.append(paragraph)
+    return told
+
+
+def same_images(results: Results) -> str:
+    """Which slices are called worse for largely the same images, so that none is counted twice."""
+    metrics = [*comparisons.leading(results, SLICE), *comparisons.others(results, SLICE)]
+    found = [group for metric in metrics for group in comparisons.alike(results, metric)]
+    if not found:
+        return ""
+    clauses = [
+        f"of {count(each.n)} {errors_of(each.slices[0], results.critical)} in "
+        f"{', '.join(one.words for one in each.slices[:-1])} or {each.slices[-1].words}, "
+        f"{count(each.shared)} lie in "
+        f"{'both' if len(each.slices) == 2 else f'all {count(len(each.slices))}'}"
+        for each in found[:MOST_ALIKE]
+    ]
+    more = len(found) - len(clauses)
+    rest = [counted(more, "more such group is", "more such groups are") + " not told"]
+    told = "; ".join([*clauses, *(rest if more else ())])
+    return f"Some slices are worse for largely the same test images: {told}."
+
+
+def errors_of(change: Comparison, critical: str | None) -> str:
+    """What a measure counts as errors."""
+    name = change.output or critical
+    if change.metric.endswith("sensitivity"):
+        return f"missed {name}"
+    return f"false alarms of {name}" if change.metric.endswith("specificity") else "wrong calls"
 
 
 def operating_points(results: Results) -> str:
@@ -73,8 +123,9 @@ def critical_point(results: Results, test: str) -> tuple[str, ...]:
         return (f"On {test}, nothing is known of {results.critical} at the frozen threshold.",)
     both = (
         f"On {test}, sensitivity for {results.critical} is {estimate(found)} "
-        f"(n={count(found.n_positive)}) and specificity is {estimate(realised)} "
-        f"(n={count(realised.n_positive)}), at the threshold frozen on calibration."
+        f"({behind(found, 'sensitivity', results.critical)}) and specificity is "
+        f"{estimate(realised)} ({behind(realised, 'specificity', results.critical)}), at the "
+        f"threshold frozen on calibration."
     )
     return both, false_alarms(results), predictive_values(results), carried_over(results)
 
@@ -149,8 +200,8 @@ def every_point(results: Results, test: str) -> tuple[str, ...]:
     beside = results.of_class(name, "specificity")
     least = (
         f"On {test}, the {one} of the lowest measured sensitivity is {name}: "
-        f"{estimate(known[name])} (n={count(known[name].n_positive)}) with specificity "
-        f"{estimate(beside)} (n={count(beside.n_positive)})."
+        f"{estimate(known[name])} ({behind(known[name], 'sensitivity', name)}) with specificity "
+        f"{estimate(beside)} ({behind(beside, 'specificity', name)})."
     )
     return least, means
 
@@ -184,8 +235,8 @@ def spread(results: Results) -> str:
     least, most = (which(known, key=lambda name: known[name].value) for which in (min, max))
     return (
         f" By label it was measured from {estimate(known[least])} for {least} "
-        f"({count(known[least].n_positive)} positives) to {estimate(known[most])} for {most} "
-        f"({count(known[most].n_positive)})."
+        f"({count(known[least].n_positive)} images with it) to {estimate(known[most])} for "
+        f"{most} ({count(known[most].n_positive)} with it)."
     )
 
 
@@ -229,7 +280,8 @@ def ece_sentence(ece: Number, floor: Mapping[str, Any], *, of: str, least: float
     together = real(floor.get("p_value_grouped")) if ece.grouped else p
     if not (ece.defined and math.isfinite(p95)):
         return f"The {of} is undefined."
-    rests_on = f"n={count(ece.n)}" + (f" in {count(ece.n_groups)} groups" if ece.grouped else "")
+    groups = f" in {count(ece.n_groups)} groups" if ece.grouped else ""
+    rests_on = f"n={count(ece.n)} images{groups}"
     return (
         f"The {of} before calibration is {plain(ece.value)} ({rests_on}). A perfectly calibrated "
         f"model with these confidences shows {plain(mean)} on average and {plain(p95)} or less in "
@@ -263,7 +315,10 @@ def slopes(results: Results) -> str:
     clauses = [f"{estimate(each, 2)} for {name}" for name, each in list(off.items())[:MOST_SLOPES]]
     more = len(off) - len(clauses)
     rest = f"; {counted(more, 'more label excludes', 'more labels exclude')} 1" if more else ""
-    return f"The Cox slope, ideally 1, is {', '.join(clauses)}{rest}."
+    return (
+        f"The Cox slope (1 is ideal; below 1 stated probabilities are too extreme, above 1 not "
+        f"extreme enough) is {', '.join(clauses)}{rest}."
+    )
 
 
 def calibrator_clause(results: Results, calibrator: str) -> str:
@@ -275,141 +330,6 @@ def calibrator_clause(results: Results, calibrator: str) -> str:
         verdict = "an improvement" if found.value < 0 else "a loss"
     name = formatting.words(calibrator)
     return f"Calibrator {name} changes the log loss by {difference(found)}: {verdict}."
-
-
-def deferral(results: Results) -> str:
-    """What the frozen deferral leaves; first what it makes worse, where that is most of it."""
-    falls = recall_sentence(results)
-    first = [falls] if mostly_lower(results) else []
-    last = [falls] if not first else []
-    sentences = [*first, kept_sentence(results), critical_sentence(results), *last]
-    return " ".join(filter(None, [*sentences, errors_sentence(results), advice(results)]))
-
-
-def kept_changes(results: Results) -> dict[str, Number]:
-    """By class or label, how deferral changes the recall among the kept; only defined ones."""
-    rows = results.rows("selective", "per_class")
-    known = {
-        str(row["class"]): Number(
-            real(row["recall_delta"]),
-            real(row["recall_delta_low"]),
-            real(row["recall_delta_high"]),
-        )
-        for row in rows
-    }
-    return {name: each for name, each in known.items() if math.isfinite(each.low)}
-
-
-def mostly_lower(results: Results) -> bool:
-    """Whether the recall among the kept falls for more than half of the classes or labels."""
-    known = kept_changes(results)
-    return 2 * sum(each.high < 0 for each in known.values()) > len(known)
-
-
-def recall_sentence(results: Results) -> str:
-    """For how many classes or labels deferral moves the recall among the kept."""
-    known = kept_changes(results)
-    lower = sum(each.high < 0 for each in known.values())
-    higher = sum(each.low > 0 for each in known.values())
-    if not known:
-        return ""
-    return (
-        f"Deferral lowers recall among the kept for {lower} of {len(known)} {results.nouns[1]}, "
-        f"raises it for {higher} and leaves {len(known) - lower - higher} undecided."
-    )
-
-
-def kept_sentence(results: Results) -> str:
-    """How many are kept, and what that does to their risk."""
-    found = deferral_change(results, "selective_risk")
-    loss = "error" if results.exclusive else "risk (weighted share of wrong calls)"
-    return (
-        f"Keeping {percent(realised_deferral(results, 'coverage'))} of the cases by "
-        f"{formatting.words(primary_score(results))} (threshold frozen on calibration) "
-        f"{moved(found, f'the {loss}', 'selective_risk')}, to "
-        f"{estimate(realised_deferral(results, 'selective_risk'))}."
-    )
-
-
-def moved(found: Change, what: str, metric: str) -> str:
-    """A clause on a paired change: lowers, raises, or changes by an undecided amount."""
-    if found.low > 0:
-        return f"raises {what} by {sized(found, metric)}"
-    if found.high < 0:
-        turned = Number(-found.value, -found.high, -found.low)
-        return f"lowers {what} by {sized(turned, metric)}"
-    return f"changes {what} by {difference(found)}, which is undecided"
-
-
-def critical_sentence(results: Results) -> str:
-    """What deferral does to the recall of the critical class, and how many of it are deferred."""
-    kept = realised_deferral(results, "critical_recall_kept")
-    if results.critical is None or not kept.defined:
-        return ""
-    found = deferral_change(results, "critical_recall_kept")
-    deferred = percent(realised_deferral(results, "critical_deferred_share"))
-    what = f"recall of {results.critical} among the kept"
-    spared = deferral_change(results, "critical_call_specificity_kept")
-    beside = f"; specificity of calls changes by {difference(spared)}" if spared.defined else ""
-    return (
-        f"It {moved(found, what, 'recall')}, to {estimate(kept)}{beside}; {deferred} of "
-        f"{results.critical} are deferred."
-    )
-
-
-def failure_auroc(results: Results) -> Number:
-    """How well the score that defers separates errors from right answers; 0.5 is chance."""
-    return results.headline("selective", "failure_auroc")
-
-
-def kept_errors(results: Results) -> tuple[int, int, int] | None:
-    """Errors that are kept, all errors, and how many cases are deferred.
-
-    `None` where the risk of a case is no count of errors.
-    """
-    if not results.exclusive:
-        return None
-    score = primary_score(results)
-    whole = results.number("selective", "summary", score=score, metric="risk")
-    kept = realised_deferral(results, "selective_risk")
-    if not (whole.defined and kept.defined and whole.n and kept.n_positive):
-        return None
-    errors = round(whole.value * whole.n)
-    return round(kept.value * kept.n_positive), errors, whole.n - kept.n_positive
-
-
-def errors_sentence(results: Results) -> str:
-    """Whether the score finds the errors."""
-    found, errors = failure_auroc(results), kept_errors(results)
-    score = formatting.words(primary_score(results))
-    sentences = []
-    if found.defined:
-        sentences.append(f"AUROC of {score} for right against wrong is {estimate(found)}.")
-    if errors is not None:
-        sentences.append(f"{count(errors[0])} of {counted(errors[1], 'error', 'errors')} are kept.")
-    return " ".join(sentences)
-
-
-def mostly_confident(kept: int, errors: int, deferred: int) -> bool:
-    """Whether most errors are kept although as many deferrals could have found most of them."""
-    return 2 * kept > errors >= 2 * (errors - deferred)
-
-
-def advice(results: Results) -> str:
-    """Why deferral by this score is not advised; empty where nothing speaks against it."""
-    score, errors = formatting.words(primary_score(results)), kept_errors(results)
-    against = []
-    found = failure_auroc(results)
-    if found.defined and not found.low > CHANCE:
-        against.append("that AUROC is not shown to be above 0.5, which is chance")
-    kept = realised_deferral(results, "errors_kept_share")
-    if errors is not None and mostly_confident(*errors) and kept.low > CHANCE:
-        against.append("most errors are confident, and it does not find them")
-    if mostly_lower(results):
-        against.append("it lowers recall among the kept for most")
-    if not against:
-        return ""
-    return f"Deferral by {score} is not advised: {' and '.join(against)}."
 
 
 def mode(row: Mapping[str, Any]) -> str:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from medaudit.audits import slice_tests, slicing
+from medaudit.audits.calibrate import BASELINE
+from medaudit.audits.slicing import SliceParams
 from medaudit.core import findings
 from medaudit.core.errors import DataError, listed, lookup
 from medaudit.core.files import read_json
-from medaudit.core.layout import CASES, MEASURING_STAGES, MODEL, OPERATING_POINTS, PLOTS, PREPARED
-from medaudit.core.params import read_yaml
+from medaudit.core.layout import (
+    CASES,
+    CLEAN,
+    MEASURING_STAGES,
+    MODEL,
+    OPERATING_POINTS,
+    PARAMS,
+    PLOTS,
+    PREPARED,
+)
+from medaudit.core.params import parse, read_yaml
 from medaudit.report.formatting import Change, Number, change, number, real
-from medaudit.tables import manifest, operating_points, tasks
+from medaudit.tables import manifest, operating_points, predictions, tasks
+from medaudit.tables.scoring import ScoredPredictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -126,6 +139,8 @@ class Results:
         case_study: the cases with their evidence.
         groups_in_two_roles: ids of groups that leak; none in a sound split.
         runtime: what every stage that ran here noted about time and machine.
+        errors_inside: ids of the test images that are wrong inside a slice, by slice, measure and
+            output; empty where the predictions are not at hand.
     """
 
     root: Path
@@ -140,6 +155,7 @@ class Results:
     case_study: Mapping[str, Any]
     groups_in_two_roles: tuple[str, ...]
     runtime: Mapping[str, Mapping[str, Any]]
+    errors_inside: Mapping[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -225,6 +241,8 @@ def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) ->
     """
     stages = MEASURING_STAGES if only is None else _in_order(only)
     card = read_json(root / MODEL_CARD, stage="train") if "train" in stages else {}
+    params = _params(root, strict=only is None)
+    series = {stage: read_series(stage, root) for stage in stages}
     return Results(
         root=root,
         stages=stages,
@@ -232,13 +250,36 @@ def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) ->
         points=operating_points.read(root / OPERATING_POINTS),
         backbone=backbone_or_file(card) if card else "",
         exported=card.get("kind") == "exported",
-        params=_params(root, strict=only is None),
+        params=params,
         scalars={stage: findings.read_scalars(stage, root=root) for stage in stages},
-        series={stage: read_series(stage, root) for stage in stages},
+        series=series,
         case_study=_dossier(root) if "cases" in stages else {},
         groups_in_two_roles=_leaks(root, strict="prepare" in stages),
         runtime=_runtime(root, stages),
+        errors_inside=_errors_inside(root, series.get("slice", {}), params),
     )
+
+
+def _errors_inside(
+    root: Path, series: Mapping[str, pd.DataFrame], params: Mapping[str, Any]
+) -> dict[tuple[str, str, str], frozenset[str]]:
+    """Errors by slice, of slices that are cut here as they were; none without predictions."""
+    table = series.get("slices", pd.DataFrame())
+    if table.empty or not (root / CLEAN).exists():
+        return {}
+    clean, points = predictions.read(root / CLEAN), operating_points.read(root / OPERATING_POINTS)
+    asked = parse(SliceParams, dict(params), source=PARAMS)
+    rows = manifest.read_manifest(root / PREPARED)
+    # Predictions made elsewhere have no train role: edges are those of the calibration role.
+    role = next((r for r in ("train", "calibration") if (rows["role"] == r).any()), "test")
+    test = ScoredPredictions(clean.role("test"), points)
+    here = set(rows) & set(test.table.rows)
+    asked = slicing.without(asked, tuple(set(asked.all_columns) - here))
+    edges = slicing.edges(rows[rows["role"] == role], asked)
+    sizes = dict(zip(table["slice"], table["n"], strict=True))
+    cut = slicing.slices(test.table.rows, edges, asked)
+    same = [each for each in cut if sizes.get(each.label) == int(each.mask.sum())]
+    return slice_tests.errors_inside(test, same)
 
 
 def _in_order(asked: Iterable[str]) -> tuple[str, ...]:
@@ -317,3 +358,11 @@ def deferral_threshold(results: Results) -> float:
     """The frozen threshold on the primary score; NaN where there is none."""
     rows = results.rows("selective", "deferral", score=primary_score(results))
     return real(rows[0]["threshold"]) if rows else math.nan
+
+
+def ece_and_floor(results: Results, event: str) -> tuple[Number, float]:
+    """ECE of an event before calibration, and the 95th percentile of its noise floor, or NaN."""
+    asked = {"calibrator": BASELINE, "event": event}
+    floors = results.rows("calibrate", "noise_floor", **asked)
+    found = results.number("calibrate", "events", metric="ece", **asked)
+    return found, real(floors[0]["p95"]) if floors else math.nan

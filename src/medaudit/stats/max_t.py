@@ -95,8 +95,10 @@ class JointComparison:
         harm: (m,) in the unit of the measure.
         low: (m,) simultaneous lower ends of the harms.
         high: (m,) simultaneous upper ends.
-        p_value: (m,) one-sided, that there is no harm, each comparison by itself; 1 where the
-            harm is not above 0.
+        p_value: (m,) one-sided, that there is no harm, each comparison by itself. From draws it is
+            1 where the harm is not above 0. `sign_flips.compare` puts the exact value in its place
+            where up to 10 groups changed, also where the harm is 0 or below: the share of all
+            patterns of signs that give as much, which need not be 1 there.
         p_harm: (m,) one-sided, that there is no harm, for the family.
         p_gain: (m,) the same of gains.
         minimal_detectable: (m,) harms that would have been called with probability `POWER`.

@@ -11,7 +11,7 @@ from scipy.stats import binom
 from benchmarks.power import ALPHA, METRIC, by_product, counted
 from benchmarks.power_worlds import PARAMS, World, draw
 from medaudit.audits import slices, slicing
-from medaudit.audits.slice_tests import shares_of, standardised
+from medaudit.audits.slice_tests import errors_inside, shares_of, standardised
 from medaudit.stats.bootstrap import IntervalParams
 from medaudit.tables import operating_points
 from medaudit.tables.scoring import ScoredPredictions
@@ -206,6 +206,19 @@ class TestStandardisedAccuracy:
             for name in ("female", "male")
         )
         assert one["gap"] == pytest.approx(one["value"] - two["value"])
+
+
+def test_errors_inside_a_slice_are_those_of_its_rates(world):
+    table, points, found = world
+    test = ScoredPredictions(table.role("test"), points)
+    cut = slicing.slices(test.table.rows, slicing.edges(table.role("train").rows, PARAMS), PARAMS)
+    inside = errors_inside(test, cut)
+    rows = found.series["slices"]
+    judged = rows[rows["metric"].isin([METRIC, "critical_specificity"])]
+    assert len(judged) > 10
+    for row in judged.to_dict("records"):
+        wrong = len(inside[row["slice"], row["metric"], row["output"]])
+        assert wrong == pytest.approx((1 - row["value"]) * row["n_positive"], abs=1e-3)
 
 
 class TestLabels:

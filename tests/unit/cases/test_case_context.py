@@ -104,8 +104,9 @@ class TestAssociations:
         assert doubt.cause == "label"
         assert doubt.supported
         assert doubt.statement == (
-            "Its label is doubted (place 1 of all): a classifier on embeddings that never saw it "
-            "gives bkl 0.90 and the label mel 0.02; as much is true of 0 % of the other errors."
+            "Its label is doubted (place 1 of all): given is mel, and a classifier on embeddings "
+            "that never saw it suggests bkl (probabilities 0.02 and 0.90); as much is true of 0 % "
+            "of the other errors."
         )
         assert context.of(case_of(TEST, "b")) == []
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from case_tables import CLEAN, PARAMS, POINTS, make
 from PIL import Image as Pillow
+from scipy.stats import binomtest
 
 from medaudit.cases import failure_modes as module
 from medaudit.cases import investigation
@@ -64,8 +65,24 @@ def run(tmp_path, monkeypatch):
     write_json(DEFERRAL, {"score": "margin"})
 
 
-def rows_of(study):
-    return failure_modes(study, RATES).set_index("mode")
+def row(name, truth, before, after):
+    edit = {"sample_id": name, "intervention": "lesion_replaced", "truth": truth}
+    return edit | {"predicted_before": before, "predicted_after": after}
+
+
+TRIED = pd.DataFrame(
+    [
+        *(row(f"m{i}", "mel", "mel", "mel") for i in range(2)),  # need no lesion
+        *(row(f"n{i}", "mel", "mel", "nv") for i in range(2)),
+        *(row(f"o{i}", "nv", "nv", "nv") for i in range(3)),  # what plain skin is called
+        *(row(f"p{i}", "bkl", "bkl", "nv") for i in range(3)),
+        row("q", "bkl", "mel", "mel"),  # wrong from the start
+    ]
+)
+
+
+def rows_of(study, tried=TRIED):
+    return failure_modes(study, RATES, tried).set_index("mode")
 
 
 def test_every_bucket_is_there_and_nothing_is_passed_over_in_silence(study):
@@ -104,19 +121,44 @@ def test_deferral_is_that_of_the_primary_score(study):
     assert (kept["n"], kept["n_of"]) == (2, 5)
 
 
-def test_calls_that_need_no_lesion_are_those_that_stay(study):
+def test_calls_that_need_no_lesion_leave_out_what_plain_skin_is_called(study):
     found = rows_of(study).loc["needs_no_lesion"]
-    assert (found["n"], found["n_of"]) == (3, 10)
-    assert (found["share_low"], found["share_high"]) == pytest.approx((0.1, 0.6))
+    assert (found["n"], found["n_of"]) == (2, 7)
+    assert found["of"] == "right controls other than nv"
+    assert "calls of nv are left out" in found["definition"]
+    # Wilson's interval of 2 of 7, as scipy.stats.binomtest gives it.
+    expected = binomtest(2, 7).proportion_ci(method="wilson")
+    assert (found["share_low"], found["share_high"]) == pytest.approx(tuple(expected))
+
+
+def test_where_every_call_stays_none_is_left_out(study):
+    stayed = TRIED[TRIED["predicted_before"] == TRIED["predicted_after"]]
+    found = rows_of(study, stayed).loc["needs_no_lesion"]
+    assert (found["n"], found["n_of"], found["of"]) == (5, 5, "right controls")
+
+
+def test_a_call_that_fewer_than_most_become_is_not_left_out(study):
+    spread = TRIED.copy()
+    spread.loc[spread["sample_id"].isin(["p0", "p1", "n0"]), "predicted_after"] = "df"
+    found = rows_of(study, spread).loc["needs_no_lesion"]  # 2 become nv, 3 df
+    assert found["of"] == "right controls other than df"
+    spread.loc[spread["sample_id"] == "p0", "predicted_after"] = "vasc"
+    assert rows_of(study, spread).loc["needs_no_lesion", "of"] == "right controls"
+
+
+def test_without_masks_no_call_is_said_to_need_no_lesion(study):
+    assert "needs_no_lesion" not in rows_of(study, TRIED.iloc[:0]).index
 
 
 def test_doubtful_labels_are_shares_of_the_errors(study, clean):
     issues = pd.DataFrame({"sample_id": ["a", "d"], "flagged": [True, True], "rank": [1, 2]})
+    issues = issues.assign(given="mel", suggested=["bkl", "nv"])
     context = CaseContext(ScoredPredictions(make(CLEAN), POINTS), label_issues=issues)
     found = case_study_of(clean, study_tables(study), POINTS, PARAMS, context=context)
     row = rows_of(found).loc["doubtful_label"]
     # Wrong are a, b, c, f and h; d is right.
     assert (row["n"], row["n_of"]) == (1, 5)
+    assert row["definition"].endswith("; a was given mel, suggested bkl")
 
 
 def study_tables(study):
@@ -168,4 +210,4 @@ class TestGalleries:
 
 
 def test_columns_are_the_same_whatever_was_measured(study):
-    assert tuple(failure_modes(study, RATES.iloc[:0]).columns) == module.COLUMNS
+    assert tuple(failure_modes(study, RATES.iloc[:0], TRIED.iloc[:0]).columns) == module.COLUMNS

@@ -66,6 +66,25 @@ def is_estimate(words, row, *, scale=1.0, ends=("low", "high"), value="value"):
     return len(rest) == 2 and equal(rest[0], low, scale) and equal(rest[1], high, scale)
 
 
+MEANINGS = (
+    "harm that was set as too small to matter",
+    "recall of every class, weighted as the test role mixes them",
+    "of a column that was named beforehand",
+    "of any other column",
+    "drawn towards 0, the more the less certain the gap is",
+)
+"""What stands in brackets behind a term where it stands first."""
+
+
+def without_meanings(written):
+    """Paragraphs without the meanings of terms, each of which is told once at most."""
+    whole = "\n".join(written)
+    for meaning in MEANINGS:
+        ask(whole.count(f" ({meaning})") <= 1, meaning, "told more than once")
+        whole = whole.replace(f" ({meaning})", "")
+    return whole.split("\n")
+
+
 def split(paragraph):
     """Sentences; a stop ends one only before a capital or a number."""
     return re.split(r"(?<=\.) (?=[A-Z\d])", paragraph)
@@ -109,7 +128,7 @@ class Walk:
 
     def paragraphs(self, written):
         """Every sentence of the narrative."""
-        for paragraph in written:
+        for paragraph in without_meanings(written):
             for banned in BANNED:
                 ask(banned not in paragraph, paragraph, f"says {banned!r}")
             sentences = split(paragraph)
@@ -278,10 +297,17 @@ class Walk:
         ask(equal(m["margin"], margin, 100 if m["unit"] else 1), s, "margin")
         direction = rows["direction"].fillna(1)
         what = STAGES[self.open["stage"]][1]
-        held = rows[rows["verdict"] == "within_margin"]
-        ends = np.where(direction[held.index] > 0, -held[f"{what}_low"], held[f"{what}_high"])
-        ask((ends < margin).all(), s, "an interval passes the margin")
+        most = np.where(direction > 0, -rows[f"{what}_low"], rows[f"{what}_high"])
+        held = rows["verdict"] == "within_margin"
+        ask((most[held] < margin).all(), s, "an interval passes the margin")
         self.counts(m, s, "within_margin")
+        small = rows["metric"][(rows["verdict"] == "worse") & (most < margin)]
+        ask(bool(m["small"]) == bool(len(small)), s, "harms that are shown to be small")
+        if m["small"]:
+            told = {name: n for n, name in re.findall(rf"({NUM})(?: of (\w+))?", m["small"])}
+            for metric in self.open["metrics"]:
+                n = told.get(re.sub("^critical_", "", metric), told.get(""))
+                ask(n and equal(n, (small == metric).sum()), s, f"{metric} small")
 
     def undecided(self, m, s):
         for name, low, high, unit in re.findall(
@@ -334,9 +360,9 @@ class Walk:
     def largest_item(self, metric, item, s):
         part = re.fullmatch(
             rf"(?P<size>{SIZE})(?P<shrunk> after shrinkage)?(?: of (?P<of>[\w ]+?))?"
-            rf"(?: for (?P<out>\S+))? (?:under|in) (?P<place>.+) \(n=(?P<n>{NUM})"
-            rf"(?:, (?P<k>{NUM}) (?:positive|negative)s?)?(?P<pooled>, those of calibration "
-            rf"counted in)?\)",
+            rf"(?: for (?P<out>\S+))? (?:under|in) (?P<place>.+) \(n=(?P<n>{NUM}) images?"
+            rf"(?:, (?P<k>{NUM}) (?P<side>with|without) (?P<c>.+?))?(?P<pooled>, those of "
+            rf"calibration counted in)?\)",
             item,
         )
         ask(part, s, f"unreadable {item!r}")
@@ -365,8 +391,12 @@ class Walk:
             row.get(f"gap_{x}", row[x]) if stage == "slice" else row[x] for x in ("n", "n_positive")
         )
         ask(equal(part["n"], n), s, "n")
+        ask(bool(part["k"]) == metric.endswith(("sensitivity", "specificity")), s, "cases behind")
         if part["k"]:
             ask(equal(part["k"], k), s, "cases behind")
+            of = self.results.critical if metric.startswith("critical_") else row["output"]
+            ask(part["c"] == of, s, "whose cases")
+            ask((part["side"] == "with") == metric.endswith("sensitivity"), s, "which cases")
 
     def close(self, paragraph):
         """Whatever a family holds must have been told."""
@@ -378,6 +408,35 @@ class Walk:
             for verdict in self.members(metric)["verdict"].unique()
         }
         ask(present <= self.open["told"], paragraph, f"untold: {present - self.open['told']}")
+
+    def alike(self, m, s):
+        """Slices that are worse for the same images: counted from the ids of the errors."""
+        table = self.rows("slice", "slices")
+        table = table[table["verdict"] == "worse"]
+        clauses = re.findall(
+            rf"of ({NUM}) (missed [^;]+?|false alarms of [^;]+?|wrong calls) in ([^;]+), ({NUM}) "
+            rf"lie in (?:both|all ({NUM}))(?=[;.]|$)",
+            m["groups"],
+        )
+        ask(len(clauses) + m["groups"].count("more such") == m["groups"].count(";") + 1, s, "read")
+        for n, kind, words, shared, of in clauses:
+            names = re.split(r", | or ", words)
+            ask(len(names) == int(of or 2), s, "how many slices")
+            end = {"missed": "sensitivity", "false": "specificity"}.get(kind.split()[0], "")
+            rows = table[table["words"].isin(names) & table["metric"].str.endswith(end or "y")]
+            if not end:
+                rows = rows[rows["metric"].isin(["standardised_accuracy", "exact_match"])]
+            else:
+                name = kind.removeprefix("missed ").removeprefix("false alarms of ")
+                rows = rows[rows["output"].fillna(self.results.critical) == name]
+            ask(len(rows) == len(names), s, "slices that are worse")
+            errors = [
+                self.results.errors_inside[r["slice"], r["metric"], str(r["output"] or "")]
+                for r in rows.astype({"output": object}).fillna({"output": ""}).to_dict("records")
+            ]
+            every, both = set.union(*map(set, errors)), set.intersection(*map(set, errors))
+            ask(equal(n, len(every)) and equal(shared, len(both)), s, "errors")
+            ask(2 * len(both) >= len(every), s, "not largely the same")
 
     def nothing_compared(self, m, s):
         stage = "stress" if "condition" in s else "slice"
@@ -395,6 +454,8 @@ class Walk:
         self.gap(m["size"], row, "gap", s)
         ask(equal(m["in"], row["n"]), s, "n")
         ask(row["gap"] > 0 and row["p_adjusted"] <= 0.05, s, "not confirmed")
+        of = {None: "wrong call", "with": f"missed {m['c']}", "without": f"false alarm of {m['c']}"}
+        ask(of[m["side"]] == row["error"], s, "which images")
 
     def gap(self, words, row, prefix, s):
         """A size in points is a share of the table."""
@@ -441,6 +502,7 @@ class Walk:
         ask(equal(m["inside"], row[f"{side}_inside"], 100), s, "inside")
         ask(equal(m["rest"], row[f"{side}_expected"], 100), s, "expected")
         ask(equal(m["n"], row[f"{side}_n"]), s, "n")
+        ask(m["has"] == {"missed": "with", "false_alarm": "without"}[side], s, "which images")
         self.gap(m["size"], row, f"{side}_gap", s)
         if m["size2"]:
             self.gap(m["size2"], row, f"{other}_gap", s)
@@ -499,8 +561,16 @@ class Walk:
         ask(m["score"].replace(" ", "_") == self.score(), s, "score")
         self.change(m, s, "selective_risk", 1)
 
+    def asked_coverage(self, m, s):
+        row, asked = self.deferred("coverage"), self.scalar("selective", "coverage_asked")
+        ask(equal(m["asked"], asked, 100) and equal(m["v"], row["value"], 100), s, "coverage")
+        which = "fewer" if row["high"] < asked else "more" if row["low"] > asked else None
+        ask(m["which"] == which, s, f"{which}")
+
     def critical_kept(self, m, s):
         self.change(m, s, "critical_recall_kept", 100)
+        ask(m["c"] == self.results.critical, s, "class")
+        ask(equal(m["n"], self.deferred("critical_recall_kept")["n_positive"]), s, "n")
         share = self.deferred("critical_deferred_share")
         ask(is_estimate(m["p"].replace(" %", ""), share, scale=100), s, "deferred")
 
@@ -661,8 +731,8 @@ class Answers:
             return "not measured"
         self.told(answer, rows.iloc[0])
         low = self.walk.scalar("evaluate", "critical_specificity_expected_low")
-        if rows.iloc[0]["value"] < low:
-            return "not met"
+        below = rows.iloc[0]["value"] < low
+        ask(("below what sampling explains" in answer.basis) == below, answer.basis, "sampling")
         return self.side(rows.iloc[0], self.results.points.specificity - item.bound)
 
     def family(self, item, stage):
@@ -672,23 +742,32 @@ class Answers:
         of_class = f"critical_{item.metric}"
         metric = of_class if of_class in known and self.results.critical else item.metric
         rows = self.walk.rows(stage, name, metric=metric)
-        harm = np.where(rows["direction"].fillna(1) > 0, -rows[f"{what}_low"], rows[f"{what}_high"])
-        return rows.assign(most=harm)
+        up = rows["direction"].fillna(1) > 0
+        most, least = (
+            np.where(up, -rows[f"{what}_{end}"], rows[f"{what}_{other}"])
+            for end, other in (("low", "high"), ("high", "low"))
+        )
+        return rows.assign(most=most, least=least)
 
     def judged(self, rows, item, answer):
         tested = rows[rows["verdict"].notna()]
         if tested.empty:
             return "not measured"
-        worse = (tested["verdict"] == "worse").sum()
+        tolerated = item.bound or tested["margin"].iloc[0]
+        beyond, held = tested["least"] > tolerated, tested["most"] < tolerated
         counted = [int(each.replace(",", "")) for each in re.findall(r"\d+", answer.basis)[:2]]
-        if worse:
-            ask(counted == [worse, len(tested)], answer.basis, "counts")
+        if beyond.any():
+            ask(counted == [beyond.sum(), len(tested)], answer.basis, "counts")
+            ask("shown to lose more than" in answer.basis, answer.basis, "how much")
             return "not met"
-        held = (tested["most"] < (item.bound or tested["margin"].iloc[0])).sum()
-        ask(counted == [held, len(tested)], answer.basis, "counts")
-        if held == len(rows):
+        ask(counted == [held.sum(), len(tested)], answer.basis, "counts")
+        if held.sum() == len(rows):
             return "met"
-        ask("could have been seen" in answer.basis, answer.basis, "open without its power")
+        worse = (tested["verdict"] == "worse") & ~held
+        told = re.search(r"(\d+) worse by less or more", answer.basis)
+        ask(int(told[1] if told else 0) == worse.sum(), answer.basis, "worse by how much")
+        if held.sum() + worse.sum() < len(rows):
+            ask("could have been seen" in answer.basis, answer.basis, "open without its power")
         return "inconclusive"
 
     def mild_stress(self, item, answer):
@@ -699,6 +778,7 @@ class Answers:
         rows = self.family(item, "slice")
         planned = self.judged(rows[rows["family"] == "confirmatory"], item, answer)
         found = rows[(rows["family"] == "exploratory") & (rows["verdict"] == "worse")]
+        found = found[found["most"] >= (item.bound or found["margin"])]
         if planned == "not met" or found.empty:
             return planned
         ask(f"{len(found)} of" in answer.basis, answer.basis, "exploratory")
@@ -727,7 +807,7 @@ class Answers:
         table = self.walk.kept_changes()
         if table.empty:
             return "not measured"
-        if (table["recall_delta_high"] < 0).any():
+        if (table["recall_delta_high"] < -item.bound).any():
             return "not met"
         held = (table["recall_delta_low"] > -item.bound).sum()
         ask(numbers(answer.basis)[0] == str(held), answer.basis, "count")
@@ -785,8 +865,9 @@ def moved(what):
 
 PATTERNS = (
     (
-        rf"{_TEST}, sensitivity for (?P<c>\S+) is {est('sens')} \(n={num('ns')}\) and specificity "
-        rf"is {est('spec')} \(n={num('np')}\), at the threshold frozen on calibration\.",
+        rf"{_TEST}, sensitivity for (?P<c>\S+) is {est('sens')} \(n={num('ns')} images with "
+        rf"(?P=c)\) and specificity is {est('spec')} \(n={num('np')} images without (?P=c)\), at "
+        rf"the threshold frozen on calibration\.",
         Walk.critical_point,
     ),
     (rf"Of 100 images without \S+, {est('v')} raises? a false alarm\.", Walk.false_alarms),
@@ -803,7 +884,8 @@ PATTERNS = (
     ),
     (
         rf"{_TEST}, the (?:class|label) of the lowest measured sensitivity is (?P<c>[^:]+): "
-        rf"{est('sens')} \(n={num('ns')}\) with specificity {est('spec')} \(n={num('np')}\)\.",
+        rf"{est('sens')} \(n={num('ns')} images with (?P=c)\) with specificity {est('spec')} "
+        rf"\(n={num('np')} images without (?P=c)\)\.",
         Walk.lowest,
     ),
     (
@@ -818,8 +900,8 @@ PATTERNS = (
         Walk.ranking,
     ),
     (
-        rf"By label it was measured from {est('x')} for (?P<a>\S+) \({num('nx')} positives\) to "
-        rf"{est('y')} for (?P<b>\S+) \({num('ny')}\)\.",
+        rf"By label it was measured from {est('x')} for (?P<a>\S+) \({num('nx')} images with it\) "
+        rf"to {est('y')} for (?P<b>\S+) \({num('ny')} with it\)\.",
         Walk.by_label,
     ),
     (
@@ -830,15 +912,21 @@ PATTERNS = (
     (r"The largest (?:falls?|gaps?) shown (?:is|are) (?P<items>.+)\.", Walk.largest),
     (rf".+ (?:rises|is higher than in the rest) in {NUM}.*\.", Walk.gains),
     (
-        rf"Within the margin of {num('margin')}(?P<unit> points)? lies? (?P<counts>.+)\.",
+        rf"Within the margin of {num('margin')}(?P<unit> points)? lies? (?P<counts>[^;]+)"
+        rf"(?:; of the (?:falls|gaps) shown, (?P<small>.+) lies? within it too)?\.",
         Walk.within,
     ),
     (r"Undecided (?:is|are) (?P<counts>.+)\.", Walk.undecided),
     (r"Too few cases for an interval (?:has|have) (?P<counts>.+)\.", Walk.untested),
     (
-        rf"Of {num('n')} slices? found without a name on other roles, {num('k')} (?:is|are) "
-        rf"confirmed on test; the largest gap \((?P<error>[^)]+)\) is (?P<size>{SIZE}) in "
-        rf"(?P<slice>.+) \(n={num('in')}\)\.",
+        r"Some slices are worse for largely the same test images: (?P<groups>.+)\.",
+        Walk.alike,
+    ),
+    (
+        rf"Of {num('n')} slices? that a search found on other roles, not named beforehand, "
+        rf"{num('k')} (?:is|are) confirmed on test; the largest gap \((?P<error>[^)]+)\) is "
+        rf"(?P<size>{SIZE}) in (?P<slice>.+) \(n={num('in')} images(?: (?P<side>with|without) "
+        rf"(?P<c>.+))?\)\.",
         Walk.discovered,
     ),
     (
@@ -853,21 +941,28 @@ PATTERNS = (
         Walk.recall_kept,
     ),
     (
-        rf"Keeping (?P<p>{PERCENT}) of the cases by (?P<score>[\w ]+) \(threshold frozen on "
-        rf"calibration\) {moved('the (?:error|risk .weighted share of wrong calls.)')}, "
+        rf"Keeping (?P<p>{PERCENT}) of the test images by (?P<score>[\w ]+) \(threshold frozen "
+        rf"on calibration\) {moved('the (?:risk .weighted )?share of wrong calls.?')}, "
         rf"to {est('to')}\.",
         Walk.kept,
     ),
     (
-        rf"It {moved('recall of .+ among the kept')}, to {est('to')}(?:; specificity of "
-        rf"calls changes by {EST})?; (?P<p>{PERCENT}) of .+ are deferred\.",
+        rf"The threshold was set to keep {num('asked')} % of the calibration images; on test it "
+        rf"keeps {num('v')} %, (?:(?P<which>fewer|more) than were asked for|and its interval "
+        rf"holds what was asked for)\.",
+        Walk.asked_coverage,
+    ),
+    (
+        rf"It {moved('recall of .+ among the kept')}, to {est('to')} \(n={num('n')} images with "
+        rf"(?P<c>\S+) that are kept\)(?:; specificity of calls changes by {EST})?; "
+        rf"(?P<p>{PERCENT}) of the images with (?P=c) are deferred\.",
         Walk.critical_kept,
     ),
     (rf"AUROC of [\w ]+ for right against wrong is {est('v')}\.", Walk.failure),
-    (rf"{num('k')} of {num('n')} errors? are kept\.", Walk.errors_kept),
+    (rf"{num('k')} of {num('n')} wrong calls? are kept\.", Walk.errors_kept),
     (r"Deferral by [\w ]+ is not advised: .+\.", Walk.advice),
     (
-        rf"The ECE .* before calibration is {num('v')} \(n={num('n')}(?: in (?P<g>{NUM}) "
+        rf"The ECE .* before calibration is {num('v')} \(n={num('n')} images(?: in (?P<g>{NUM}) "
         rf"groups)?\)\.",
         Walk.ece,
     ),
@@ -879,7 +974,8 @@ PATTERNS = (
     (r"Miscalibration is (?:shown|undecided: .+)\.", Walk.miscalibrated),
     (r"The ECE .* is undefined\.", Walk.undefined_ece),
     (
-        rf"The Cox slope, ideally 1, is (?P<each>.+?)(?:; {NUM} more labels? excludes? 1)?\.",
+        rf"The Cox slope \(1 is ideal; below 1 stated probabilities are too extreme, above 1 not "
+        rf"extreme enough\) is (?P<each>.+?)(?:; {NUM} more labels? excludes? 1)?\.",
         Walk.slopes,
     ),
     (
@@ -892,14 +988,16 @@ ALERTS = (
     (
         rf"Shortcut alarm: (?P<property>\S+) goes with (?P<c>\S+) in training \(AUROC "
         rf"{est('auroc')}\), and (?P<errors>misses|false alarms) follow it: {num('inside')} % "
-        rf"where it speaks (?P<side>against|for) \S+ \(n={num('n')}\), {num('rest')} % in the "
-        rf"rest, a gap of (?P<size>{SIZE})(?:; of (?P<errors2>misses|false alarms) where it "
-        rf"speaks (?P<side2>against|for) it, (?P<size2>{SIZE}))?(?:; also (?P<more>.+))?\.",
+        rf"where it speaks (?P<side>against|for) \S+ \(n={num('n')} images "
+        rf"(?P<has>with|without) it\), {num('rest')} % in the rest, a gap of (?P<size>{SIZE})"
+        rf"(?:; of (?P<errors2>misses|false alarms) where it speaks (?P<side2>against|for) it, "
+        rf"(?P<size2>{SIZE}))?(?:; also (?P<more>.+))?\.",
         Walk.shortcut,
     ),
     (
-        rf"The frozen threshold of \S+ realises specificity {est('spec')} \(n={num('n')}\), "
-        rf"outside of {num('lo')}\N{{EN DASH}}{num('hi')}, where sampling leaves 95 of 100 "
+        rf"The frozen threshold of \S+ realises specificity {est('spec')} \(n={num('n')} images "
+        rf"without \S+\), outside of {num('lo')}\N{{EN DASH}}{num('hi')}, where sampling leaves "
+        rf"95 of 100 "
         rf"thresholds that are chosen for {NUM}; sensitivity there is {est('sens')}\.",
         Walk.off_target,
     ),

@@ -25,8 +25,9 @@ from medaudit.cases.case_selection import CasesParams
 from medaudit.core import findings
 from medaudit.core.files import write_json
 from medaudit.core.findings import Findings
+from medaudit.core.layout import CLEAN
 from medaudit.stats.bootstrap import IntervalParams
-from medaudit.tables import manifest, operating_points
+from medaudit.tables import manifest, operating_points, predictions
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import PredictionTable
 from tests.audit_runs import calibrate, case_study_of, defer, evaluate, slice_up, stress
@@ -253,9 +254,10 @@ def write_parameters(root: Path, schema, *, data: bool = True) -> None:
 
 
 def write_facts(clean: PredictionTable, root: Path) -> OperatingPoints:
-    """Manifest, schema, model card and thresholds."""
+    """Manifest, schema, predictions, model card and thresholds."""
     prepared, schema = root / "artifacts/prepared", clean.schema
     manifest.write_manifest(clean.rows.assign(target=list(clean.targets)), prepared)
+    predictions.write(clean, root / CLEAN)
     counts = truth_of(clean.role("train")).sum(axis=0).tolist()
     named = dict(zip(schema.classes, counts, strict=True))
     meaning = "lesion" if schema.task == "multiclass" else "patient"

@@ -113,7 +113,9 @@ class TestSentences:
 
     def test_an_alarm_is_an_alert(self, held):
         (said,) = (a for a in interval_warnings.alerts(held, {}) if a.startswith("Shortcut"))
-        assert "63.0 % where it speaks against mel (n=109), 15.0 % in the rest" in said
+        assert (
+            "63.0 % where it speaks against mel (n=109 images with it), 15.0 % in the rest" in said
+        )
 
     def test_what_is_not_confirmed_is_not_told(self, held):
         quiet = replaced(held, "discovered", verdict="not confirmed")

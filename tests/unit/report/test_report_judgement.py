@@ -146,9 +146,20 @@ class TestChecklist:
         assert "could have been seen" in judged.basis
         assert status(0.0, 0.1, None).status == "not measured"
 
-    def test_a_harm_that_is_shown_is_not_met_however_small(self, found):
-        small = with_harm(found, "stress", "critical_sensitivity", 0.01, 0.005, "worse")
-        assert answer(small, "mild_stress", metric="sensitivity").status == "not met"
+    @pytest.mark.parametrize(
+        ("harm", "half", "status"),
+        [
+            (0.01, 0.005, "met"),  # shown, and shown to be smaller than 0.05
+            (0.06, 0.02, "inconclusive"),  # shown, but 0.05 lies inside
+            (0.08, 0.02, "not met"),
+        ],
+    )
+    def test_a_harm_that_is_shown_is_held_against_the_margin(self, found, harm, half, status):
+        known = with_harm(found, "stress", "critical_sensitivity", harm, half, "worse")
+        judged = answer(known, "mild_stress", metric="sensitivity")
+        assert judged.status == status
+        assert ("by less or more than that, e.g." in judged.basis) == (status == "inconclusive")
+        assert "could have been seen" not in judged.basis
 
     def test_one_comparison_that_is_open_is_enough_to_be_inconclusive(self, found):
         fine = with_harm(found, "stress", "macro_auroc", 0.0, 0.01, "within_margin")
@@ -169,15 +180,20 @@ class TestChecklist:
     def test_exploratory_slices_raise_doubt_and_no_verdict(self, found):
         fine = with_harm(found, "slice", "critical_sensitivity", 0.0, 0.01, "within_margin")
         where = {"metric": "critical_sensitivity", "family": "exploratory"}
-        doubt = with_values(fine, "slice", "slices", where=where, verdict="worse", gap=-0.3)
-        judged = answer(doubt, "no_worse_slice", metric="sensitivity")
-        assert judged.status == "inconclusive"
-        assert judged.basis.endswith("to be confirmed")
+
+        def judged(gap, half):
+            ends = {"gap": gap, "gap_low": gap - half, "gap_high": gap + half}
+            doubt = with_values(fine, "slice", "slices", where=where, verdict="worse", **ends)
+            return answer(doubt, "no_worse_slice", metric="sensitivity")
+
+        assert judged(-0.3, 0.1).status == "inconclusive"
+        assert judged(-0.3, 0.1).basis.endswith("to be confirmed")
+        assert judged(-0.03, 0.02).status == "met"  # smaller than the margin of 0.1
 
     def test_mild_noise_is_found(self, found):
         judged = answer(found, "mild_stress", metric="macro_auroc")
-        assert judged.status == "not met"
-        assert "of 3 conditions" in judged.basis
+        assert judged.status == "inconclusive"
+        assert re.search(r"of 3 conditions .*; 1 worse by less or more than that", judged.basis)
 
     def test_realised_specificity_is_compared_with_what_sampling_explains(self, found):
         def judged(value, low, high, expected):
@@ -190,7 +206,8 @@ class TestChecklist:
         assert judged(0.95, 0.92, 0.97, (0.92, 0.98)) == "met"
         assert judged(0.93, 0.88, 0.96, (0.92, 0.98)) == "inconclusive"
         assert judged(0.85, 0.80, 0.89, (0.80, 0.98)) == "not met"
-        assert judged(0.91, 0.901, 0.92, (0.94, 0.96)) == "not met"
+        # Within the tolerance; that sampling does not explain it is said, and alarms on page 1.
+        assert judged(0.91, 0.901, 0.92, (0.94, 0.96)) == "met"
 
     def test_where_no_pair_is_a_duplicate_no_label_was_compared(self, found):
         none = with_table(found, "prepare", "duplicates", pd.DataFrame())
@@ -227,7 +244,13 @@ class TestChecklist:
 
     @pytest.mark.parametrize(
         ("delta", "half", "status"),
-        [(-0.05, 0.02, "not met"), (0.0, 0.02, "met"), (-0.04, 0.05, "inconclusive")],
+        [
+            (-0.10, 0.02, "not met"),
+            (-0.02, 0.01, "met"),  # lower, but by less than 0.05
+            (-0.05, 0.02, "inconclusive"),
+            (0.0, 0.02, "met"),
+            (-0.04, 0.05, "inconclusive"),
+        ],
     )
     def test_recall_among_the_kept_of_every_class(self, found, delta, half, status):
         table = found.table("selective", "per_class").assign(

@@ -1,11 +1,14 @@
 """The whole report on a made-up study: complete, self-contained, deterministic, short."""
 
+import dataclasses
+import itertools
 import re
 import shutil
 from html.parser import HTMLParser
 
 import pytest
 import synthetic_results
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from medaudit.core.errors import DataError
 from medaudit.report import checklist, comparisons, figures, render, results, style
@@ -100,6 +103,22 @@ class TestChartsOfComparisons:
     def test_both_rates_stand_side_by_side_with_their_own_n(self, found):
         titles = [ax.get_title() for ax in figures.stress.delta_figure(found).axes]
         assert titles[:2] == ["Sensitivity of mel (n=59)", "Specificity of mel (n=226)"]
+
+    @pytest.mark.parametrize("repeat", [1, 3])
+    def test_no_name_of_a_slice_is_cut(self, found, repeat):
+        table = found.table("slice", "slices").copy()
+        long = "second-lowest quarter by distance of the lesion from the middle (0.0967 to 0.132)"
+        table["words"] = table["words"] + " and " + " and ".join([long] * repeat)
+        series = {**found.series, "slice": {**found.series["slice"], "slices": table}}
+        with style.styled():
+            drawn = figures.stress.slices_figure(dataclasses.replace(found, series=series))
+            FigureCanvasAgg(drawn).draw()
+            labels = drawn.axes[0].get_yticklabels()
+            boxes = [each.get_window_extent() for each in labels]
+        assert all(box.x0 >= 0 for box in boxes)
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        told = {each.get_text().replace("\n", " ").partition(" (n=")[0] for each in labels}
+        assert told <= {f"* {words}" for words in table["words"]} | set(table["words"])
 
     def test_rows_have_one_order_with_shown_harm_first(self, found):
         measured = [

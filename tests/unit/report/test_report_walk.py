@@ -190,12 +190,15 @@ class TestPlanted:
             (r"Within the margin of \d+", "Within the margin of 40"),
             (r"To be confirmed on other data: sensitivity", "Sensitivity"),
             (r"raise a false alarm", "raise no false alarm"),
-            (r"(lowers|raises|changes) the error by", "doubles the error by"),
+            (r"(lowers|raises|changes) the share of", "doubles the share of"),
             (r"lies (inside|above|below) the range", "lies beside the range"),
             (r"Miscalibration is undecided", "Miscalibration is shown"),
             (r"At the prevalence of the test role", "At the stated prevalence"),
             (r" and specificity is 0\.", " and specificity is 1."),
-            (r"(\d+) of (\d+) errors are kept", r"\2 of \1 errors are kept"),
+            (r"(\d+) of (\d+) wrong calls are kept", r"\2 of \1 wrong calls are kept"),
+            (r"to keep \d+", "to keep 70"),
+            (r"(fewer|more) than were asked for|and its interval holds what was", "as many as"),
+            (r"images with mel\) and", "images with nv) and"),
         ],
     )
     def test_a_wrong_sentence_is_caught(self, found, right, wrong):

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from medaudit.audits.calibrate import BASELINE
 from medaudit.report import formatting, style
-from medaudit.report.formatting import Number, plain, real
-from medaudit.report.results import realised_deferral
+from medaudit.report.formatting import Number, plain
+from medaudit.report.results import ece_and_floor, realised_deferral
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,11 +95,9 @@ def draw_masses(table: pd.DataFrame, ax: Axes) -> None:
 
 def title(results: Results, event: str) -> str:
     """The event with its ECE before calibration, and the floor under it."""
-    asked = {"calibrator": BASELINE, "event": event}
-    ece = results.number("calibrate", "events", metric="ece", **asked)
-    floors = results.rows("calibrate", "noise_floor", **asked)
-    floor = f", floor {plain(real(floors[0]['p95']))}" if floors else ""
-    return f"{formatting.event(event)}\nECE {plain(ece.value)}\n{floor[2:]}".rstrip()
+    ece, p95 = ece_and_floor(results, event)
+    floor = f"floor {plain(p95)}" if np.isfinite(p95) else ""
+    return f"{formatting.event(event)}\nECE {plain(ece.value)}\n{floor}".rstrip()
 
 
 def risk_coverage_figure(results: Results) -> Figure | None:

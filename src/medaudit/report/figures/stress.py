@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 ROW_CHARACTER, TITLE_CHARACTER = 0.042, 0.068
 """Widths of characters of a row's name and of a title in inches."""
 MOST_ROWS, FEW_ROWS = 20, 12
-LONGEST = 44
+NO_BREAK = "\N{NO-BREAK SPACE}"
+LONGEST = 70
+"""Characters of a row's name on one line; a longer one goes on below."""
+ROW_LINE, ROW_GAP = 0.1, 0.025
+"""Heights of a line of a row's name and between rows in inches."""
 FAMILIES = (CONFIRMATORY, EXPLORATORY, "")
 """In the order of the rows."""
 VERDICT_COLOURS = {WORSE: style.ORANGE, BETTER: style.BLUE, WITHIN: style.BLUE}
@@ -56,17 +60,20 @@ def slices_figure(results: Results) -> Figure | None:
     order = ordered_slices(measured)[:MOST_ROWS]
     if not order:
         return None
-    height = 0.75 + (0.135 if len(order) <= FEW_ROWS else 0.115) * len(order)
-    figure, axes = style.canvas(style.FULL, height, columns=len(names), sharey=True)
+    rows = [row_name(name, measured) for name in order]
+    spare = ROW_GAP if len(order) <= FEW_ROWS else 0.0
+    heights = [spare + ROW_GAP + ROW_LINE * (1 + row.count("\n")) for row in rows]
+    ends = np.cumsum(heights)
+    places = dict(zip(order, (ends - np.array(heights) / 2).tolist(), strict=True))
+    figure, axes = style.canvas(style.FULL, 0.75 + ends[-1], columns=len(names), sharey=True)
     pairs = list(zip(names, measured, strict=True))
     for ax, (name, changes) in zip(axes, pairs, strict=True):
-        places = {each: float(order.index(each)) for each in order}
         draw_changes([each for each in changes if each.name in places], ax, places=places)
         ax.set_xlabel(f"slice minus rest{unit(name)}")
-        ax.set_ylim(len(order) - 0.5, -0.5)
+        ax.set_ylim(ends[-1], 0.0)
     _share_scale(axes, names)
     titles = [f"{panel(name, changes, results)}: where lower?" for name, changes in pairs]
-    axes[0].set_yticks(range(len(order)), [row_name(name, measured) for name in order], fontsize=6)
+    axes[0].set_yticks(list(places.values()), rows, fontsize=6)
     title_panels(axes, titles)
     return figure
 
@@ -89,9 +96,9 @@ def row_name(name: str, measured: Sequence[Sequence[Comparison]]) -> str:
     # Labels differ in how many cases they have.
     numbers = [formatting.count(each.n if each.output else each.rests_on) for each in found]
     behind = " | ".join(dict.fromkeys(numbers))
-    words = found[0].words.replace("_", " ")
-    short = words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
-    return f"{star}{short} (n={behind})"
+    # The count does not stand alone on a line.
+    tied = f"(n={behind})".replace(" ", NO_BREAK)
+    return fill(f"{star}{found[0].words} {tied}", LONGEST, break_on_hyphens=False)
 
 
 def unit(metric: str) -> str:
@@ -101,7 +108,8 @@ def unit(metric: str) -> str:
 
 def title_panels(axes: Sequence[Axes], titles: Sequence[str]) -> None:
     """Titles that are broken where they would run into the next panel."""
-    longest = max((len(tick.get_text()) for tick in axes[0].get_yticklabels()), default=0)
+    labels = [tick.get_text() for tick in axes[0].get_yticklabels()]
+    longest = max((len(line) for text in labels for line in text.split("\n")), default=0)
     room = (style.FULL - ROW_CHARACTER * longest) / len(axes)
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(fill(title, max(int(room / TITLE_CHARACTER), 12)))

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE, MEAN
-from medaudit.report import formatting, narrative
+from medaudit.report import deferral_sentences, formatting, narrative
 from medaudit.report.blocks import Block, details, figure, pair, stack, table, text
 from medaudit.report.blocks import section as part
 from medaudit.report.formatting import (
@@ -19,6 +19,7 @@ from medaudit.report.formatting import (
     plain,
     real,
 )
+from medaudit.report.results import realised_deferral
 from medaudit.report.sections import selection
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ MEASURES = (
 )
 SHAPE = ("cox_slope", "cox_intercept", "spiegelhalter_z")
 IDEAL = (
-    "slope 1 and intercept 0 are ideal, a slope below 1 is over-confident; |z| above 1.96 speaks "
-    "against calibration"
+    "slope 1 and intercept 0 are ideal; below a slope of 1 stated probabilities are too extreme; "
+    "|z| above 1.96 speaks against calibration"
 )
 
 
@@ -94,7 +95,7 @@ def losses(results: Results) -> Block:
         for head in ((formatting.words(name), "Δ to identity")[: 1 + (name != BASELINE)])
     ]
     n = count(results.rows("calibrate", "summary")[0]["n"])
-    caption = f"Calibration on test, n={n}; lower is better, but for Brier skill"
+    caption = f"Calibration on test, n={n} images; lower is better, but for Brier skill"
     return table(caption, ("measure", *heads), rows)
 
 
@@ -131,7 +132,7 @@ def shape(results: Results) -> Block:
         for calibrator in results.names("calibrate", "events", "calibrator")
     ]
     heads = [formatting.metric(name) for name in SHAPE]
-    caption = f"Shape of the miscalibration on test: {IDEAL}"
+    caption = f"Shape of the miscalibration on test: {IDEAL}; n: test images"
     return table(caption, ("class", "calibrator", *heads, "n", "positives"), rows, align="llrrrrr")
 
 
@@ -196,7 +197,9 @@ def section(context: Context) -> Block | None:
 def frozen(results: Results) -> str:
     """How the deferral was chosen, and what risk is."""
     asked = plain(real(results.scalar("selective", "coverage_asked")), 2)
-    sentence = f"The deferral threshold is frozen on calibration at coverage {asked}."
+    found, beside = realised_deferral(results, "coverage"), deferral_sentences.beside_asked(results)
+    kept = f"; on test it keeps {estimate(found)}, {beside}" if beside else ""
+    sentence = f"The deferral threshold is frozen on calibration at coverage {asked}{kept}."
     if results.exclusive:
         return sentence
     weight = (results.params.get("selective") or {}).get("false_negative_weight")

@@ -42,8 +42,9 @@ def section(context: Context) -> Block | None:
         text(
             f"{', '.join(counts)}. Questions and bounds are written by hand before the run "
             f"(report/deployment_checklist.yaml). Met: the whole interval is on the good side of "
-            f"the bound. Not met: it is on the bad side, or a harm is shown. Inconclusive: "
-            f"neither. Not for clinical use, whatever the list says."
+            f"the bound, so that a loss may be shown, but a smaller one than is tolerated. Not "
+            f"met: the whole interval is on the bad side. Inconclusive: neither. Not for clinical "
+            f"use, whatever the list says."
         ),
         {"kind": "checklist", "rows": rows},
     )

@@ -1,4 +1,4 @@
-"""Found without a name: slices, shortcuts, drift between roles, and labels to look at."""
+"""Found by search, not named beforehand: slices, shortcuts, drift of roles, labels to look at."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def section(context: Context) -> Block | None:
     if all(results.table("slice", name).empty for name in SERIES):
         return None
     return part(
-        "Found without a name",
+        "Found by search, not named beforehand",
         *_paragraph(discovered(results), shortcuts(results)),
         *_tables(results),
         *_paragraph(role_drift(results), label_issues(results)),
@@ -182,7 +182,7 @@ def _folds(results: Results) -> list[Block]:
         *([label_table(labels)] if labels else ()),
     ]
     first = f", and the first {min(len(labels), LABELS)} labels to look at" if labels else ""
-    return [details(f"All that was found without a name{first}", *blocks)] if blocks else []
+    return [details(f"All that was found by search{first}", *blocks)] if blocks else []
 
 
 def ranked_slices(results: Results) -> Records:

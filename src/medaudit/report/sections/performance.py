@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE
@@ -10,6 +11,7 @@ from medaudit.report.blocks import Block, bullets, details, figure, pair, stack,
 from medaudit.report.blocks import section as part
 from medaudit.report.figures import stress
 from medaudit.report.formatting import count, counted, estimate, number, plain, real, share
+from medaudit.report.results import ece_and_floor
 from medaudit.tables.manifest import ROLES
 
 if TYPE_CHECKING:
@@ -265,7 +267,8 @@ def metrics(results: Results, *, everything: bool = False) -> Block:
         if everything or row["metric"] in LED_BY
     ]
     first = results.rows("evaluate", "metrics")[0]
-    caption = f"Test role, {count(first['n'])} images of {count(first['n_groups'])} groups"
+    images = f"{count(first['n'])} images of {count(first['n_groups'])} groups"
+    caption = f"Test role, {images}; n: images behind a measure"
     return table(caption, ("measure", "value (interval)", "n behind it"), rows)
 
 
@@ -284,7 +287,8 @@ def by_label(results: Results) -> Block:
     ]
     heads = [LABEL_HEADS[name] for name in BY_LABEL]
     more = ("ECE", "floor", "Brier skill") if calibrated else ()
-    caption = "Label by label; sensitivity and specificity at the frozen threshold" + (
+    rests = "n: test images with the label"
+    caption = f"Label by label, {rests}; sensitivity and specificity at the frozen threshold" + (
         "; floor: 95th percentile of the ECE of a perfectly calibrated model" * calibrated
     )
     return table(caption, ("label", "prevalence", "n", *heads, *more), rows)
@@ -299,12 +303,9 @@ def prevalence(results: Results, name: str) -> float:
 def calibration_cells(results: Results, name: str) -> tuple[str, str, str]:
     """ECE with its floor, and Brier skill, of the uncalibrated probabilities of a label."""
     asked = {"calibrator": BASELINE, "event": name}
-    ece, skill = (
-        results.number("calibrate", "events", metric=metric, **asked)
-        for metric in ("ece", "brier_skill_score")
-    )
-    floors = results.rows("calibrate", "noise_floor", **asked)
-    floor = plain(real(floors[0]["p95"])) if floors else ""
+    skill = results.number("calibrate", "events", metric="brier_skill_score", **asked)
+    ece, p95 = ece_and_floor(results, name)
+    floor = plain(p95) if math.isfinite(p95) else ""
     return plain(ece.value), floor, estimate(skill, 2)
 
 

@@ -73,7 +73,7 @@ def realised(results: Results) -> Block | None:
         for row in results.rows("selective", "deferral", score=score)
     ]
     cut = plain(deferral_threshold(results))
-    caption = f"Deferral at the frozen threshold {cut} on {formatting.words(score)}"
+    caption = f"Deferral at the frozen threshold {cut} on {formatting.words(score)}; n: test images"
     return table(caption, ("on test", "value (interval)", "kept minus all", "n behind it"), rows)
 
 
@@ -96,8 +96,8 @@ def areas(results: Results) -> Block:
     whole = summed(results, scores[0], "risk")
     heads = [named(name, results) for name in metrics]
     caption = (
-        f"Risk against coverage, n={count(whole.n)}; risk without deferral {estimate(whole)}; "
-        f"lower is better, but for coverage"
+        f"Risk against coverage, n={count(whole.n)} test images; risk without deferral "
+        f"{estimate(whole)}; lower is better, but for coverage"
     )
     return table(caption, ("confidence score", *heads), rows)
 
@@ -137,7 +137,7 @@ def classes(results: Results) -> Block:
         (str(row["class"]), *share_cells(row), count(row["n"]))
         for row in results.rows("selective", "per_class")
     ]
-    return table("Deferral by class", ("class", *SHARE_HEADS, "n"), rows)
+    return table("Deferral by class; n: its test images", ("class", *SHARE_HEADS, "n"), rows)
 
 
 def share_cells(row: Mapping[str, Any]) -> list[str]:

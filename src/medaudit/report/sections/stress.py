@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from medaudit.report import comparisons, formatting
 from medaudit.report.blocks import Block, details, figure, table, text
 from medaudit.report.blocks import section as part
-from medaudit.report.comparisons import EXPLORATORY, VERDICTS, Comparison
+from medaudit.report.comparisons import EXPLORATORY, Comparison
 from medaudit.report.figures import stress
 from medaudit.report.formatting import (
     change,
@@ -23,7 +23,7 @@ from medaudit.report.formatting import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from medaudit.report.blocks import Context
     from medaudit.report.results import Results
@@ -125,11 +125,7 @@ def worst(results: Results) -> Block:
         ),
         *(value_under(results, "clean", metric) for metric in beside),
     )
-    heads = [
-        head
-        for name in names
-        for head in (f"Δ {formatting.short(name, results.critical)}{stress.unit(name)}", "verdict")
-    ]
+    heads = heads_of(results, names, "Δ", "verdict")
     caption = (
         f"Conditions of the greatest loss ({len(rows)} of {len(ranked)}; "
         f"{', '.join(rests_on(results, name, measured[name]) for name in names)}), shown ones first"
@@ -137,6 +133,18 @@ def worst(results: Results) -> Block:
     more = [formatting.short(name, results.critical) for name in beside]
     align = "l" + "rl" * len(names) + "r" * len(beside)
     return table(caption, ("condition", *heads, *more), [*rows, clean], align=align)
+
+
+def heads_of(results: Results, names: Sequence[str], start: str, *more: str) -> list[str]:
+    """Headings of measures with their unit, and of what stands beside each of them."""
+    return [
+        head
+        for name in names
+        for head in (
+            f"{start} {formatting.short(name, results.critical)}{stress.unit(name)}",
+            *more,
+        )
+    ]
 
 
 def worst_of(changes: Sequence[Comparison]) -> list[Comparison]:
@@ -149,7 +157,7 @@ def change_cells(each: Comparison | None) -> tuple[str, str]:
     if each is None:
         return "", ""
     whose = f" {each.output}" if each.output else ""
-    return f"{changed(each, each.metric)}{whose}", VERDICTS[each.verdict]
+    return f"{changed(each, each.metric)}{whose}", each.said
 
 
 def rests_on(results: Results, metric: str, found: dict[str, Comparison]) -> str:
@@ -160,7 +168,7 @@ def rests_on(results: Results, metric: str, found: dict[str, Comparison]) -> str
         return f"{name}: none"
     # Labels differ in how many cases they have.
     rests = first.n if first.output else first.rests_on
-    return f"{name} n={count(rests)}"
+    return f"{name} n={count(rests)} images"
 
 
 def value_under(results: Results, condition: str, metric: str, *, in_full: bool = False) -> str:
@@ -181,7 +189,7 @@ def conditions(results: Results) -> Block:
             estimate(number(row)),
             difference(change(row, "delta", name="", ends=("delta_low", "delta_high"))),
             word(row["interval"]),
-            VERDICTS[word(row["verdict"])],
+            comparisons.verdict(row),
             p_value(real(row["p_adjusted"]), least=least),
             count(number(row).rests_on),
         )
@@ -221,7 +229,8 @@ def slice_caption(results: Results) -> str:
     n = defined[defined["metric"].isin(wanted)]["slice"].nunique()
     some = min(n, stress.MOST_ROWS)
     which = f"{some} of {n} slices, those of the greatest harm" if some < n else f"All {n} slices"
-    return f"{which}; * named beforehand, the others exploratory. {KEY}"
+    rests = "images behind the panels"
+    return f"{which}; * named beforehand, the others exploratory; n: {rests}. {KEY}"
 
 
 def gaps(results: Results) -> Block:
@@ -241,20 +250,19 @@ def gaps(results: Results) -> Block:
         )
         for name in ranked[:WORST]
     ]
-    heads = [
-        head
-        for name in names
-        for head in (
-            f"gap in {formatting.short(name, results.critical)}{stress.unit(name)}",
-            "verdict",
-            "n",
-        )
-    ]
+    heads = heads_of(results, names, "gap in", "verdict", "n")
     caption = (
         f"Slices of the greatest harm ({len(rows)} of {len(ranked)}), those named beforehand "
-        f"first; n: cases that the measure rests on"
+        f"first; n: images that the measure rests on{pooled(measured.values())}"
     )
     return table(caption, ("slice", *heads), rows, align="l" + "rlr" * len(names))
+
+
+def pooled(measured: Iterable[Mapping[str, Comparison]]) -> str:
+    """Which of the measures count images of the calibration role as well."""
+    found = {each.metric: each for changes in measured for each in changes.values() if each.pooled}
+    names = [formatting.words(name).removeprefix("critical ") for name in found]
+    return f", for {' and '.join(names)} those of calibration counted in" if names else ""
 
 
 def titled(each: Comparison) -> str:
@@ -298,7 +306,7 @@ def slices(results: Results) -> Block:
             difference(change(row, "gap", name="", ends=("gap_low", "gap_high"))),
             word(row["interval"]),
             word(row["family"]),
-            VERDICTS[word(row["verdict"])],
+            comparisons.verdict(row),
             p_value(real(row["p_adjusted"]), least=least),
             count(row["n"]),
             count(row["n_positive"]),
@@ -351,13 +359,25 @@ def verdicts(context: Context) -> str:
     )
     return (
         f"Worse or better is what a family of comparisons shows jointly (step-down max-T, an error "
-        f"of {error(context)} on each side for the whole family). Within the margin: the interval "
-        f"of the harm ends below the margin. Undecided: neither; what could have been seen is "
-        f"what would have been called with a power of 80 %. {standardised(context.results)}"
-        f"{explored}Simultaneous intervals, of "
+        f"of {error(context)} on each side for the whole family). The margin is the harm that was "
+        f"set as too small to matter{margins(context.results)}. Within the margin: the interval of "
+        f"the harm ends below it, be the harm shown or not. Undecided: neither; what could have "
+        f"been seen is what would have been called with a power of 80 %. "
+        f"{standardised(context.results)}{explored}Simultaneous intervals, of "
         f"differences that are tested jointly: each end holds at {context.level} for the whole "
         f"family. All other intervals are marginal: each holds by itself."
     )
+
+
+def margins(results: Results) -> str:
+    """The margins that were set, by stage."""
+    known = {
+        stage: found["margin"].max()
+        for stage, name in TABLES
+        if "margin" in (found := results.table(stage, name))
+    }
+    each = [f"{stage}.margin {value:g}" for stage, value in known.items() if value > 0]
+    return f" ({', '.join(each)})" if each else ""
 
 
 def standardised(results: Results) -> str:
