@@ -313,7 +313,7 @@ def audits(
 ) -> Iterator[tuple[str, Findings]]:
     """The same audits as in the pipeline, each with its stage, as they end.
 
-    What was found without a name comes by itself, as `unnamed`.
+    What was found by search comes by itself, as `unnamed`.
 
     They run side by side: nearly all of their time is spent in numpy, which lets others work.
     """

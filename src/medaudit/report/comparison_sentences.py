@@ -341,7 +341,7 @@ MOST_ALARMS = 6
 
 
 def unnamed(results: Results) -> str:
-    """What was found without a name, as far as it is confirmed or alarms."""
+    """What was found by search, as far as it is confirmed or alarms."""
     found = (_discovered(results), _shortcuts(results), _roles(results))
     return " ".join(filter(None, found))
 

@@ -381,9 +381,6 @@ def adjusted(bootstrap: Bootstrap, plain: Estimate, found: BootstrapDistribution
     widen = on_logit_scale if found.measure.interval_kind == "auc" else expanded
     reach = asdict(bootstrap.spread(found, moderated=found.measure.interval_kind in IN_UNIT))
     made = widen(plain, found.replicates, level=bootstrap.params.level, **reach)
-    if found.measure.interval_kind == "proportion":
-        return made
-    # A rank or a mean over classes can rest on a few groups of great weight; a share cannot.
     return replace(made, n_deciding=few_groups.deciding(found.replicates, bootstrap.resamples))
 
 
@@ -417,7 +414,7 @@ METHODS: dict[Method, Callable[[Bootstrap, Estimate, BootstrapDistribution], Est
 # (benchmarks/coverage.py).
 FEW_POSITIVE_GROUPS = 25
 # Groups that make a number, or its change, the same (benchmarks/coverage_shipped.py). Ranks of a
-# model that hardly errs change by a few groups that a test set may lack.
+# model that hardly errs change by a few groups, and a test set may lack these.
 FEW_DECIDING, FEW_DECIDING_OF_CHANGE = 25, 40
 
 

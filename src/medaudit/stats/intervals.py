@@ -43,8 +43,7 @@ class Estimate:
         method: how the interval was made.
         undefined_share: share of the replicates in which the statistic is undefined.
         n_positive_groups: groups that hold these positives.
-        n_deciding: effective number of groups that make the variance of a rank, of a mean over
-            classes, or of a difference.
+        n_deciding: effective number of groups that make the variance.
     """
 
     value: float

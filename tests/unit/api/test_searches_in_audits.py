@@ -1,4 +1,4 @@
-"""What `ma.audit` finds without a name, by metadata alone, and what it says it cannot measure."""
+"""What `ma.audit` finds by search, by metadata alone, and what it says it cannot measure."""
 
 import re
 from pathlib import Path

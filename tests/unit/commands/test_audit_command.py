@@ -107,7 +107,7 @@ def scalars(done, stage):
 
 
 def searched(clean, points, few):
-    """What is found without a name in the metadata, as the slice stage looks for it."""
+    """What is found by search in the metadata, as the slice stage looks for it."""
     params = DiscoveryParams()
     test, known = (ScoredPredictions(clean.role(role), points) for role in ("test", "calibration"))
     bootstrap = Bootstrap.of_groups(test.group_ids, few["intervals"])

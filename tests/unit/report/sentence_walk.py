@@ -443,7 +443,7 @@ class Walk:
         table = self.rows(stage, STAGES[stage][0])
         ask(table.empty or table["verdict"].isna().all(), s, "something was tested")
 
-    # found without a name
+    # found by search
 
     def discovered(self, m, s):
         table = self.rows("slice", "discovered")

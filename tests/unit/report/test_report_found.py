@@ -1,4 +1,4 @@
-"""The section on what was found without a name, and the sentences that tell of it."""
+"""The section on what was found by search, and the sentences that tell of it."""
 
 import dataclasses
 import shutil
@@ -76,7 +76,7 @@ class TestSection:
         series = {**held.series["slice"], "label_issues": held.table("slice", "label_issues")[:0]}
         bare = dataclasses.replace(held, series={**held.series, "slice": series})
         (fold,) = (block for block in section(bare)["blocks"] if block["kind"] == "details")
-        assert fold["summary"] == "All that was found without a name"
+        assert fold["summary"] == "All that was found by search"
 
     def test_roles_that_are_not_told_apart(self, held):
         alike = replaced(held, "role_drift", verdict="no difference shown")
