@@ -263,9 +263,13 @@ def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) ->
 def _errors_inside(
     root: Path, series: Mapping[str, pd.DataFrame], params: Mapping[str, Any]
 ) -> dict[tuple[str, str, str], frozenset[str]]:
-    """Errors by slice, of slices that are cut here as they were; none without predictions."""
+    """Errors by slice, of slices that are cut here as they were.
+
+    None without what they are cut from: predictions, manifest, and parameters.
+    """
     table = series.get("slices", pd.DataFrame())
-    if table.empty or not (root / CLEAN).exists():
+    known = (root / CLEAN).exists() and manifest.exists(root / PREPARED)
+    if table.empty or not known or SliceParams.section not in params:
         return {}
     clean, points = predictions.read(root / CLEAN), operating_points.read(root / OPERATING_POINTS)
     asked = parse(SliceParams, dict(params), source=PARAMS)

@@ -71,6 +71,11 @@ def write_manifest(rows: pd.DataFrame, folder: Path) -> None:
         pq.write_table(packed, part, compression="zstd")
 
 
+def exists(folder: Path) -> bool:
+    """Whether a folder holds a manifest."""
+    return (folder / _MANIFEST).exists()
+
+
 def read_manifest(folder: Path) -> pd.DataFrame:
     """The manifest in a prepared folder; row i is image i of its shards."""
     path = folder / _MANIFEST
