@@ -114,8 +114,9 @@ def headline() -> list[tuple[str, str, str]]:
     for row in rows[1:]:
         cell = dict(zip(names, row.split(","), strict=True))
         value, low, high = (shown(cell[key]) for key in ("value", "low", "high"))
-        mark = " †" if cell.get("caution") else ""
-        found.append((cell["metric"], value + mark, f"{low} to {high}"))
+        interval = f"{low} to {high}" if cell["low"] else "no interval"
+        mark = " †" if cell.get("caution") and cell["low"] else ""
+        found.append((cell["metric"], value + mark, interval))
     return found
 
 
