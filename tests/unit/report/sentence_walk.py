@@ -46,7 +46,7 @@ def numbers(words):
 
 def equal(printed, value, scale=1.0):
     """Whether a printed number is a value at its own decimals."""
-    text = printed.replace(MINUS, "-").replace("+", "")
+    text = printed.replace(MINUS, "-").replace("+", "").replace(",", "")
     decimals = len(text.partition(".")[2])
     if value is None or not math.isfinite(value):
         return False
