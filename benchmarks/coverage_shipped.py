@@ -28,8 +28,8 @@ from medaudit.audits.slicing import Slice, SliceParams
 from medaudit.core.files import write_text
 from medaudit.metrics import operating
 from medaudit.stats import delong
-from medaudit.stats.bootstrap import VALUE_ALONE, Bootstrap, IntervalParams, Measure, caution
-from medaudit.stats.intervals import Estimate, point
+from medaudit.stats.bootstrap import VALUE_ALONE, Bootstrap, IntervalParams, Measure
+from medaudit.stats.intervals import Estimate, caution, point
 from medaudit.tables import measures
 from medaudit.tables.operating_points import OperatingPoints
 from medaudit.tables.predictions import PredictionTable, Schema

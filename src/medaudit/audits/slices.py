@@ -31,6 +31,7 @@ from medaudit.audits.slicing import (
 )
 from medaudit.core.findings import Findings, Scalar
 from medaudit.stats import bootstrap as bootstrap_module
+from medaudit.stats.intervals import caution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -327,7 +328,7 @@ def marginal(gap: Estimate) -> dict[str, object]:
         "gap_low": gap.low,
         "gap_high": gap.high,
         "interval": "marginal",
-        "change_caution": bootstrap_module.caution(gap),
+        "change_caution": caution(gap),
     }
 
 

@@ -28,6 +28,7 @@ from medaudit.core.params import Section
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import BootstrapDistribution, mean_distribution
 from medaudit.stats.hypothesis_tests import kendall_tau
+from medaudit.stats.intervals import caution
 from medaudit.tables import measures
 from medaudit.tables.predictions import Condition
 
@@ -187,7 +188,7 @@ def condition_rows(
 
 def change_caution(condition: Condition, change: Difference) -> str:
     """Why a change is to be read with care; clean against itself has none."""
-    return "" if condition.is_clean else bootstrap_module.caution(change)
+    return "" if condition.is_clean else caution(change)
 
 
 def with_tests(conditions: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:

@@ -27,13 +27,13 @@ from medaudit.report.formatting import (
     word,
 )
 from medaudit.report.formatting import UNDEFINED as NOTHING
-from medaudit.stats.bootstrap import (
+from medaudit.stats.bootstrap import IntervalParams
+from medaudit.stats.intervals import (
     FEW_DECIDING,
     FEW_DECIDING_OF_CHANGE,
     FEW_POSITIVE_GROUPS,
-    IntervalParams,
+    MAX_UNDEFINED,
 )
-from medaudit.stats.intervals import MAX_UNDEFINED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

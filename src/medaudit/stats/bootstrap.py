@@ -17,6 +17,7 @@ from medaudit.stats.intervals import (
     Difference,
     Estimate,
     Statistic,
+    caution,
     difference_from,
     estimate_from,
     expanded,
@@ -410,14 +411,6 @@ METHODS: dict[Method, Callable[[Bootstrap, Estimate, BootstrapDistribution], Est
 }
 
 
-# Below so many groups of positives, intervals cover less often than they promise
-# (benchmarks/coverage.py).
-FEW_POSITIVE_GROUPS = 25
-# Groups that make a number, or its change, the same (benchmarks/coverage_shipped.py). Ranks of a
-# model that hardly errs change by a few groups, and a test set may lack these.
-FEW_DECIDING, FEW_DECIDING_OF_CHANGE = 25, 40
-
-
 def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | str | None]:
     """An estimate as the columns of a series: value, low, high and its counts."""
     return {
@@ -432,24 +425,6 @@ def columns(estimate: Estimate, prefix: str = "") -> dict[str, float | int | str
         "undefined_share": estimate.undefined_share,
         "caution": caution(estimate),
     }
-
-
-def caution(estimate: Estimate) -> str:
-    """Why an interval is to be read with care; empty where it is not."""
-    if not math.isfinite(estimate.value):
-        return "undefined"
-    if estimate.n_positive_groups is not None and estimate.n_positive_groups < FEW_POSITIVE_GROUPS:
-        return "few_positive_groups"
-    if estimate.n_deciding is not None and estimate.n_deciding < _deciding_needed(estimate):
-        return "few_deciding_groups"
-    if estimate.incomplete:
-        return "undefined_replicates"
-    return "" if math.isfinite(estimate.low) else "no_interval"
-
-
-def _deciding_needed(estimate: Estimate) -> int:
-    change = isinstance(estimate, Difference) and not estimate.of_shares
-    return FEW_DECIDING_OF_CHANGE if change else FEW_DECIDING
 
 
 def with_interval(name: str, estimate: Estimate) -> dict[str, float]:

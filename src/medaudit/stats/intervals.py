@@ -25,6 +25,13 @@ MAX_UNDEFINED = 0.1
 # Where more than this lack one, the estimate says so.
 REPORT_UNDEFINED = 0.01
 
+# Below so many groups of positives, intervals cover less often than they promise
+# (benchmarks/coverage.py).
+FEW_POSITIVE_GROUPS = 25
+# Groups that make a number, or its change, the same (benchmarks/coverage_shipped.py). Ranks of a
+# model that hardly errs change by a few groups, and a test set may lack these.
+FEW_DECIDING, FEW_DECIDING_OF_CHANGE = 25, 40
+
 # No tail of a fitted distribution is known to be smaller; tables keep six decimals.
 SMALLEST_P = 1e-6
 
@@ -74,6 +81,24 @@ class Difference(Estimate):
 
     p_value: float
     of_shares: bool = False
+
+
+def caution(estimate: Estimate) -> str:
+    """Why an interval is to be read with care; empty where it is not."""
+    if not math.isfinite(estimate.value):
+        return "undefined"
+    if estimate.n_positive_groups is not None and estimate.n_positive_groups < FEW_POSITIVE_GROUPS:
+        return "few_positive_groups"
+    if estimate.n_deciding is not None and estimate.n_deciding < _deciding_needed(estimate):
+        return "few_deciding_groups"
+    if estimate.incomplete:
+        return "undefined_replicates"
+    return "" if math.isfinite(estimate.low) else "no_interval"
+
+
+def _deciding_needed(estimate: Estimate) -> int:
+    change = isinstance(estimate, Difference) and not estimate.of_shares
+    return FEW_DECIDING_OF_CHANGE if change else FEW_DECIDING
 
 
 def point(statistic: Statistic, n: int) -> float:

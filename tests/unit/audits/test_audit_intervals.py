@@ -14,7 +14,7 @@ from medaudit.cases import case_study
 from medaudit.cases.case_selection import CasesParams
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Bootstrap, IntervalParams, Measure, mean_distribution
-from medaudit.stats.intervals import Estimate
+from medaudit.stats.intervals import Estimate, caution
 from medaudit.stats.weighting import weighted_mean, weighted_ratio
 from medaudit.tables.predictions import Condition
 from tests.audit_runs import calibrate, case_study_of, defer, evaluate, slice_up, stress
@@ -174,7 +174,7 @@ class TestCaution:
         among = np.arange(100) < 30
         found = over(groups).share(np.arange(100) % 2 == 0, denominator=among)
         assert (found.n_positive, found.n_positive_groups) == (30, 3)
-        assert bootstrap_module.caution(found) == "few_positive_groups"
+        assert caution(found) == "few_positive_groups"
 
     def test_undefined_replicates_are_counted(self):
         # The one group with weight is absent from (1 - 1/20)^20 = 36 % of the resamples.
@@ -187,7 +187,7 @@ class TestCaution:
         found = bootstrap.interval(Measure("m", statistic, 0))
         assert found.undefined_share == pytest.approx(0.36, abs=0.03)
         assert np.isnan([found.low, found.high]).all()
-        assert bootstrap_module.caution(found) == "undefined_replicates"
+        assert caution(found) == "undefined_replicates"
 
 
 class TestSharesAtTheBound:

@@ -9,7 +9,7 @@ import pytest
 from medaudit.report import interval_warnings
 from medaudit.report.blocks import details, note, section, table, text
 from medaudit.report.formatting import Number, change, difference, estimate, number, percent
-from medaudit.stats.bootstrap import FEW_POSITIVE_GROUPS
+from medaudit.stats.intervals import FEW_POSITIVE_GROUPS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DAGGER, DOUBLE = "\N{DAGGER}", "\N{DOUBLE DAGGER}"

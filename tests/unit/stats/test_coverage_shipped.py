@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import coverage_shipped
 from benchmarks.coverage_samples import Design
-from medaudit.stats.bootstrap import FEW_POSITIVE_GROUPS
+from medaudit.stats.intervals import FEW_POSITIVE_GROUPS
 
 RESULTS = Path(__file__).parents[3] / "docs/results/coverage"
 LEAST = 0.93
