@@ -74,10 +74,7 @@ def test_what_the_commands_restore_is_no_uncommitted_change(repository):
     assert reproduction.commit(repository, PROFILE).dirty
 
 
-def test_stages_without_a_record_came_from_the_cache(found):
-    clock = dict(reproduction.clock(found))
-    assert clock["train"] == "75.2 s"
-    assert clock["stress"] == "restored from cache"
+def test_machines_are_those_of_the_stages_that_ran_here(found):
     assert reproduction.machines(found) == ["Test CPU, 2 cores, Linux, Python 3.11.2"]
 
 
@@ -85,7 +82,6 @@ def test_several_machines_are_told_apart(found):
     record = {"seconds": 120, "machine": MACHINE, "versions": {"torch": "2.0"}}
     both = dataclasses.replace(found, runtime={**found.runtime, "stress": record})
     assert len(reproduction.machines(both)) == 2
-    assert dict(reproduction.clock(both))["stress"] == "2.0 min"
     assert dict(reproduction.versions(both))["torch"] == "2.13.0, 2.0"
 
 
