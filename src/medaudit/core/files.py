@@ -166,7 +166,7 @@ def read_json(path: Path, *, stage: str | None = None, keys: Iterable[str] = ())
     return content
 
 
-def digest(parts: Iterable[bytes]) -> str:
+def digest(parts: Iterable[bytes | memoryview]) -> str:
     """SHA-256 over length-prefixed parts, so that no two lists of parts can collide by joining."""
     state = hashlib.sha256()
     for part in parts:
