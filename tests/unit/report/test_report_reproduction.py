@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from medaudit.report import reproduction
+from medaudit.report.blocks import Context, ReportParams
 from medaudit.report.reproduction import Commit
 from medaudit.report.sections import deployment
 
@@ -76,6 +77,22 @@ def test_what_the_commands_restore_is_no_uncommitted_change(repository):
 
 def test_machines_are_those_of_the_stages_that_ran_here(found):
     assert reproduction.machines(found) == ["Test CPU, 2 cores, Linux, Python 3.11.2"]
+
+
+def test_the_report_does_not_say_how_long_anything_took(found):
+    """A resumed run takes another time and leaves the same bytes."""
+    record = {"seconds": 987.6, "machine": MACHINE, "versions": {"torch": "2.0"}}
+    slow, fast = (
+        dataclasses.replace(found, runtime={"train": record | {"seconds": seconds}})
+        for seconds in (987.6, 1.2)
+    )
+    told = [
+        deployment.reproduction_section(Context(each, ReportParams(), None, COMMIT, "a test"))
+        for each in (slow, fast)
+    ]
+    assert told[0] == told[1]
+    assert "2.0" in str(told[0])
+    assert not any(time in str(told[0]) for time in ("987", "16.5 min"))
 
 
 def test_several_machines_are_told_apart(found):
