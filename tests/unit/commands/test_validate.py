@@ -384,7 +384,7 @@ def test_a_missing_artefact_is_named(copied, tmp_path, name):
         ("calibrators", {"temperature": {"temperature": 0.0}}, "from 0.05 to 20, which"),
         ("calibrators", {"temperature": {"temperature": True}}, "temperature.temperature`: Input"),
         ("calibrators", {"identity": {"shift": 1.0}}, "numbers none, got shift"),
-        ("calibrators", {"temparature": {}}, "did you mean 'temperature'"),
+        ("calibrators", {"temperatures": {}}, "did you mean 'temperature'"),
         (
             "operating_points",
             {"thresholds": [0.5, -5.0]},
