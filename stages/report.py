@@ -1,8 +1,8 @@
-"""Write the report: figures, one HTML page, a short PDF; and what was planted beside it."""
+"""Write the report: figures, one HTML page, a short PDF; and seal what it is about."""
 
 from pathlib import Path
 
-from medaudit.core import findings, runner
+from medaudit.core import findings, frozen, runner
 from medaudit.core.files import atomic
 from medaudit.core.layout import MEASURING_STAGES, PLANTED_TABLE, REPORT
 from medaudit.core.params import load
@@ -20,6 +20,7 @@ def main() -> None:
     with atomic(PLANTED_TABLE) as part:
         table = planted.table(read_results()).round(findings.DIGITS)
         table.to_csv(part, index=False, lineterminator="\n")
+    frozen.seal()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,14 @@ SCHEMA = Schema("multiclass", CLASSES, "mel")
 LABELS = ("edema", "effusion", "mass", "hernia")
 PREVALENCES = (0.3, 0.4, 0.2, 0.06)
 TableMaker = Callable[..., PredictionTable]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """A sync takes up to 30 ms a file on a busy disk; the tests of durability record it instead."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import multiprocessing
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from medaudit.core.errors import DataError
-from medaudit.core.files import write_json
+from medaudit.core.files import sync, write_json
 from tools.phantom.injected_failures import INJECTED
 from tools.phantom.photograph import Shot, copy, render
 from tools.phantom.plan import Photo, listed_copies, plan
@@ -86,7 +87,9 @@ def _new_folder(out: Path) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o755)
+        os.sync()  # thousands of small files: one by one takes a minute
         part.replace(out)
+        sync(out.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import ConfigDict, Field
 from tqdm import tqdm
 
 from medaudit.commands.new_images import pixel_digests
+from medaudit.core import frozen
 from medaudit.core.errors import DataError, ModelError, listed, lookup
-from medaudit.core.files import read_json
+from medaudit.core.frozen import Finite, read_facts
 from medaudit.core.layout import ARTIFACTS, CLEAN
 from medaudit.model.model_config import read_card, weights_digest
 from medaudit.pixels.packed import ShardReader
@@ -48,9 +50,11 @@ class Deferral:
         coverage: share of the calibration role that it kept.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     score: str
-    threshold: float
-    coverage: float
+    threshold: Finite
+    coverage: Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +102,14 @@ class DeploymentBundle:
 
 
 def read(model_folder: Path) -> DeploymentBundle:
-    """Read a model's card and the artefacts beside its folder.
+    """Read a model's card and the artefacts beside its folder, once they are what was sealed.
 
     Raises:
-        DataError, ModelError: something is missing or belongs to another model; the stage to run
-            is named.
+        DataError, ModelError: something is damaged, missing or belongs to another model; the file,
+            or the stage to run, is named.
     """
     folder = model_folder.parent
+    frozen.check(folder, model=model_folder.name)
     card = read_card(model_folder)
     preparation = manifest.read_preparation(folder / "prepared")
     check_fit(card, preparation, folder=folder)
@@ -124,7 +129,10 @@ def read(model_folder: Path) -> DeploymentBundle:
         groups=frozenset(rows.loc[learnt, "group_id"].astype(str)),
         learnt=np.flatnonzero(learnt),
         points=points,
-        calibrators=read_calibrators(folder / "calibrators.json", classes=card.classes),
+        calibrators={
+            "identity": Identity(),
+            **calibrators.read(folder / "calibrators.json", classes=card.classes),
+        },
         deferral=read_deferral(folder / "deferral.json"),
         clean=read_clean(folder / CLEAN.relative_to(ARTIFACTS), card, model_folder=model_folder),
     )
@@ -144,30 +152,21 @@ def check_fit(card: ModelCard, preparation: Preparation, *, folder: Path) -> Non
         )
 
 
-def read_calibrators(path: Path, *, classes: tuple[str, ...]) -> Calibrators:
-    """Every calibrator that the calibrate stage fitted."""
-    facts = read_json(path, stage="calibrate")
-    try:
-        return {"identity": Identity(), **calibrators.read(facts, classes=classes)}
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: not the calibrators of {listed(classes)} ({type(error).__name__}: {error}); "
-            f"run the calibrate stage again"
-        ) from None
-
-
 def read_deferral(path: Path) -> Deferral:
-    """The deferral that the selective stage froze."""
-    content = read_json(path, stage="selective", keys=("score", "threshold", "coverage"))
-    confidence.get(content["score"])
-    numbers = (content["threshold"], content["coverage"])
-    usable = [isinstance(each, (int, float)) and np.isfinite(each) for each in numbers]
-    if not all(usable):
+    """The deferral that the selective stage froze.
+
+    Raises:
+        DataError: it is not one, or its threshold is none that its score can have.
+    """
+    deferral = read_facts(Deferral, path, stage="selective")
+    confidence.get(deferral.score)
+    if not confidence.is_possible(deferral.score, deferral.threshold):
+        low, high = confidence.RANGES[deferral.score]
         raise DataError(
-            f"{path}: expected numbers for `threshold` and `coverage`, got {listed(numbers)}; "
-            f"run the selective stage again"
+            f"{path}: expected a `threshold` of {deferral.score} from {low:g} to {high:g}, got "
+            f"{deferral.threshold:g}; run the selective stage again"
         )
-    return Deferral(content["score"], float(numbers[0]), float(numbers[1]))
+    return deferral
 
 
 def read_clean(path: Path, card: ModelCard, *, model_folder: Path) -> PredictionTable | None:

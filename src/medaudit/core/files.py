@@ -1,6 +1,8 @@
-"""Files and folders that are either whole or absent, and fingerprints of their content."""
+"""Files and folders that are either whole or absent, also after a power cut; their fingerprints."""
 
 import contextlib
+import errno
+import glob
 import hashlib
 import itertools
 import json
@@ -12,28 +14,118 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from medaudit.core.errors import DataError, ParamsError, listed
 
+with contextlib.suppress(ImportError):  # Windows: parts of killed runs stay there
+    import fcntl
+
 _LOCK = ".lock"
+# What file systems answer that cannot sync a folder; they keep its entries in another way.
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF}
 
 log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary sibling that replaces `path` when the block ends well and vanishes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
+    """A temporary sibling that replaces `path` when the block ends well and vanishes otherwise.
+
+    When it returns, content and name are on the disk: a power cut leaves the old file or the new
+    one. What killed runs have left of this very file is removed.
+    """
+    make_folder(path.parent)
+    _remove_dead_files(path)
+    with _own_file(path) as part:
         yield part
         part.chmod(0o644)
+        sync(part)
         part.replace(path)
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def _own_file(path: Path) -> Iterator[Path]:
+    """A new empty sibling, locked as long as this process works on it."""
+    handle, part = _locked_file(path)
+    try:
+        yield part
     finally:
+        os.close(handle)
         part.unlink(missing_ok=True)
+
+
+def _locked_file(path: Path) -> tuple[int, Path]:
+    """A new sibling, opened and locked. One that another run took for a dead one is left to it."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        _lock(handle, wait=True)
+        if Path(name).exists():
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _remove_dead_files(path: Path) -> None:
+    """Remove the temporary siblings that nobody holds: a lock ends with its process."""
+    for part in _parts(path):
+        with contextlib.suppress(OSError):
+            handle = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if _lock(handle, wait=False):
+                    part.unlink()
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Whether this process now holds the file; it does until it closes it or ends."""
+    if os.name == "nt":
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # held by another process, or a file system without locks
+        return False
+    return True
+
+
+def _parts(path: Path) -> Iterator[Path]:
+    return path.parent.glob(f".{glob.escape(path.name)}.*.part")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    Raises:
+        OSError: with the path, where the disk could not take what had been written.
+    """
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":  # names of files are kept there without it
+        return
+    handle = os.open(path, os.O_RDONLY if is_folder or os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not (is_folder and error.errno in _NO_FOLDER_SYNC):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """`sync` for all that is in a folder, and for the folder."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_symlink():
+            sync(path)
+    sync(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are absent; their names are on the disk."""
+    absent = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in absent:
+        sync(made.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,7 +166,7 @@ def read_json(path: Path, *, stage: str | None = None, keys: Iterable[str] = ())
     return content
 
 
-def digest(parts: Iterable[bytes]) -> str:
+def digest(parts: Iterable[bytes | memoryview]) -> str:
     """SHA-256 over length-prefixed parts, so that no two lists of parts can collide by joining."""
     state = hashlib.sha256()
     for part in parts:
@@ -137,27 +229,41 @@ def staged(folder: Path) -> Iterator[Path]:
 
     Every run has its own, so that two at once do not mix; those of killed runs are removed.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(folder)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+    make_folder(folder.parent)
+    _remove_dead_folders(folder)
+    part, lock = _own_folder(folder)
     try:
-        with FileLock(part / _LOCK):
-            part.chmod(0o755)
-            yield part
+        part.chmod(0o755)
+        yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        lock.release()
 
 
 def settle(part: Path, folder: Path) -> None:
-    """Give a staged folder its name."""
-    (part / _LOCK).unlink()
+    """Give a staged folder its name, once all that it holds is on the disk."""
+    sync_tree(part)
     part.rename(folder)
+    (folder / _LOCK).unlink()  # after the move: a part without a lock counts as dead
+    sync(folder)
+    sync(folder.parent)
 
 
-def _remove_stale(folder: Path) -> None:
+def _own_folder(folder: Path) -> tuple[Path, FileLock]:
+    """A new sibling and its lock, held. One that another run took for a dead one is left to it."""
+    while True:
+        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+        lock = FileLock(part / _LOCK)
+        with contextlib.suppress(Timeout, FileNotFoundError):
+            lock.acquire(timeout=0)
+            if (part / _LOCK).exists():
+                return part, lock
+            lock.release()
+
+
+def _remove_dead_folders(folder: Path) -> None:
     """Remove the parts that nobody holds: the system lets go of the lock of a killed run."""
-    for part in folder.parent.glob(f".{folder.name}.*.part"):
-        # One without a lock has just been made by a run that is about to hold it.
-        if (part / _LOCK).exists():
+    for part in _parts(folder):
+        if part.is_dir() and not part.is_symlink():
             with contextlib.suppress(OSError), FileLock(part / _LOCK, timeout=0):
                 shutil.rmtree(part)

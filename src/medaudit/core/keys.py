@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from medaudit.core.files import digest, read_json, write_json
+from medaudit.core.files import digest, make_folder, read_json, write_json
 from medaudit.core.layout import RESUME
 
 if TYPE_CHECKING:
@@ -281,10 +281,10 @@ log = logging.getLogger(__name__)
 @contextlib.contextmanager
 def store(kind: str, key: str, *, root: Path = RESUME) -> Iterator[Path]:
     """The folder of this kind and key, held alone; older keys go once the block ends well."""
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     with _held(root / f"{kind}.lock"):
         folder = root / f"{kind}-{key[:KEY_LENGTH]}"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         yield folder
         for other in root.glob(f"{kind}-*"):
             if other != folder and len(other.name) == len(folder.name):
@@ -302,7 +302,7 @@ def entries(kind: str, *, user: str, names: Collection[str], root: Path = RESUME
         root: holds the folder.
     """
     folder = root / kind
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with _held(root / f"{kind}.lock"):
         record = folder / RECORD
         used = read_json(record) if record.exists() else {}

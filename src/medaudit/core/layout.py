@@ -52,6 +52,7 @@ OPERATING_POINTS = Path("artifacts/operating_points.json")
 CALIBRATORS = Path("artifacts/calibrators.json")
 DEFERRAL = Path("artifacts/deferral.json")
 CASES = Path("artifacts/cases")
+SEALED = Path("artifacts/MANIFEST.sha256")  # digests of what is frozen for deployment
 
 METRICS = Path("metrics")
 PLOTS = Path("plots")

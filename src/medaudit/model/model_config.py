@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from medaudit.core.errors import ModelError, listed
+from pydantic import ConfigDict, Field
+
+from medaudit.core.errors import ModelError
 from medaudit.core.files import file_digest, read_json, write_json
+from medaudit.core.frozen import Finite, parse_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +18,13 @@ WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
 FORMAT = 2
 DECIMALS = 6  # of the channel statistics and shifts, which are single precision
 
-Channels = tuple[float, float, float]
+MOST_PIXELS = 4096  # of a side: more is a damaged number, and would fill the memory
+
+Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Channels = tuple[Finite, Finite, Finite]
+Spreads = tuple[Spread, Spread, Spread]
+Name = Annotated[str, Field(min_length=1)]
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # a file beside the card, no path
 
 
 @dataclass(frozen=True)
@@ -38,17 +47,19 @@ class ModelCard:
             nothing was weighted, or where weights are not to be undone.
     """
 
-    backbone: str
-    task: str
-    classes: tuple[str, ...]
-    image_size: int
-    dropout: float
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    backbone: Name
+    task: Name
+    classes: Annotated[tuple[Name, ...], Field(min_length=1)]
+    image_size: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
     mean: Channels
-    std: Channels
+    std: Spreads
     kind: Literal["backbone", "exported"] = "backbone"
-    file: str = WEIGHTS_FILE
+    file: FileName = WEIGHTS_FILE
     outputs: Literal["logits", "probabilities"] = "logits"
-    logit_shift: tuple[float, ...] | None = None
+    logit_shift: tuple[Finite, ...] | None = None
 
 
 def write_card(card: ModelCard, folder: Path) -> None:
@@ -64,12 +75,14 @@ def read_card(folder: Path) -> ModelCard:
     content = read_json(path, stage="train")
     if content.pop("format", None) != FORMAT:
         raise ModelError(f"{path}: expected format {FORMAT}; run the train stage again")
-    expected = {field.name for field in fields(ModelCard)}
-    if set(content) != expected:
-        names = listed(sorted(expected), limit=len(expected))
-        raise ModelError(f"{path}: expected the keys {names}; run the train stage again")
-    lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
-    return ModelCard(**content | lists)
+    card = parse_facts(ModelCard, content, path=path, stage="train", error=ModelError)
+    wanted, shifts = len(card.classes), card.logit_shift
+    if len(set(card.classes)) != wanted or (shifts is not None and len(shifts) != wanted):
+        raise ModelError(
+            f"{path}: expected {wanted} different classes with a `logit_shift` each or none; run "
+            f"the train stage again"
+        )
+    return card
 
 
 def weights_digest(folder: Path) -> str:

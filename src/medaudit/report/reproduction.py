@@ -15,7 +15,7 @@ from scipy import stats
 
 from medaudit.core.errors import DataError
 from medaudit.core.findings import row_dicts
-from medaudit.core.layout import MEASURING_STAGES, PROFILES
+from medaudit.core.layout import PROFILES
 from medaudit.core.params import read_yaml
 
 if TYPE_CHECKING:
@@ -120,11 +120,6 @@ def different(params: Mapping[str, Any], profile: Mapping[str, Any]) -> list[str
     return wanted + [f"remove {name}" for name in other if name not in own]
 
 
-def clock(results: Results) -> list[tuple[str, str]]:
-    """Wall clock of every stage that ran on this machine."""
-    return [(stage, _seconds(results.runtime.get(stage))) for stage in MEASURING_STAGES]
-
-
 def machines(results: Results) -> list[str]:
     """The machines that stages ran on, with the stages where there are several."""
     stages: dict[str, list[str]] = {}
@@ -163,13 +158,6 @@ def leaves(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 def seeds(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Every parameter that is called seed."""
     return [(name, value) for name, value in flat(params) if name.rpartition(".")[2] == "seed"]
-
-
-def _seconds(record: Mapping[str, Any] | None) -> str:
-    if record is None:
-        return "restored from cache"
-    seconds = float(record["seconds"])
-    return f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.1f} s"
 
 
 def _machine(facts: Mapping[str, Any]) -> str:

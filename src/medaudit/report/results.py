@@ -138,7 +138,7 @@ class Results:
         series: tables by stage and file stem.
         case_study: the cases with their evidence.
         groups_in_two_roles: ids of groups that leak; none in a sound split.
-        runtime: what every stage that ran here noted about time and machine.
+        runtime: what every stage that ran here noted about its machine.
         errors_inside: ids of the test images that are wrong inside a slice, by slice, measure and
             output; empty where the predictions are not at hand.
     """
@@ -319,7 +319,7 @@ def _leaks(root: Path, *, strict: bool) -> tuple[str, ...]:
 def _runtime(root: Path, stages: Iterable[str]) -> dict[str, dict[str, Any]]:
     paths = {stage: root / "runtime" / f"{stage}.json" for stage in stages}
     return {
-        stage: read_json(path, stage=stage, keys=("seconds", "machine", "versions"))
+        stage: read_json(path, stage=stage, keys=("machine", "versions"))
         for stage, path in paths.items()
         if path.exists()
     }

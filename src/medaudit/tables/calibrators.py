@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 
-from medaudit.core.errors import DataError, lookup
+from medaudit.core.errors import DataError, listed, lookup
+from medaudit.core.frozen import Finite, read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from medaudit.core.arrays import Float64Array, IntArray
     from medaudit.tables.tasks.base import Task
@@ -206,9 +208,47 @@ def fit(
     return lookup("calibrator", name, CALIBRATORS)(task, logits, targets, classes=classes)
 
 
-def read(facts: Mapping[str, Mapping[str, float]], *, classes: tuple[str, ...]) -> Calibrators:
-    """Calibrators from their fitted numbers, as the calibrate stage keeps them."""
+Facts = dict[str, dict[str, Finite]]
+
+
+def read(path: Path, *, classes: tuple[str, ...]) -> Calibrators:
+    """Calibrators from their fitted numbers, as the calibrate stage keeps them.
+
+    Raises:
+        DataError: there is none, an unknown one, or one with other numbers than a fit can give.
+    """
+    facts = read_facts(Facts, path, stage="calibrate")
+    if not facts:
+        raise DataError(f"{path}: no calibrator in it; run the calibrate stage again")
+    for name, numbers in facts.items():
+        _check(name, numbers, classes, path)
     return {name: _restored(name, numbers, classes) for name, numbers in facts.items()}
+
+
+def _check(name: str, numbers: Mapping[str, float], classes: tuple[str, ...], path: Path) -> None:
+    lookup(f"calibrator in {path}", name, CALIBRATORS)
+    ranges = _ranges(name, classes)
+    if set(numbers) != set(ranges):
+        raise DataError(
+            f"{path}: expected of `{name}` the numbers {listed(sorted(ranges)) or 'none'}, got "
+            f"{listed(sorted(numbers)) or 'none'}; run the calibrate stage again"
+        )
+    for key, (low, high) in ranges.items():
+        if not low <= numbers[key] <= high:
+            raise DataError(
+                f"{path}: expected `{name}.{key}` from {low:g} to {high:g}, which bound its fit, "
+                f"got {numbers[key]:g}; run the calibrate stage again"
+            )
+
+
+def _ranges(name: str, classes: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """What a fit can give, by the names of its numbers."""
+    if name == "temperature":
+        return {"temperature": TEMPERATURE_BOUNDS}
+    if name == "affine":
+        slopes = {f"slope_{each}": AFFINE_SLOPES for each in classes}
+        return slopes | {f"intercept_{each}": AFFINE_INTERCEPTS for each in classes}
+    return {}
 
 
 def _restored(name: str, numbers: Mapping[str, float], classes: tuple[str, ...]) -> Calibrator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,21 @@ CONFIDENCE_SCORES: dict[str, Callable[[PredictiveDistributions], Float64Array]] 
     "entropy": negative_entropy,
     "margin": margin,
 }
+
+
+# What a score can be; any finite number where it is not said.
+RANGES = {
+    "max_probability": (0.0, 1.0),
+    "entropy": (-math.inf, 0.0),
+    "margin": (0.0, 1.0),
+}
+_ROUNDING = 1e-9  # sums of probabilities may pass 1 by it
+
+
+def is_possible(name: str, value: float) -> bool:
+    """Whether a score of that name can have this value."""
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    return math.isfinite(value) and low - _ROUNDING <= value <= high + _ROUNDING
 
 
 def get(name: str) -> Callable[[PredictiveDistributions], Float64Array]:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from medaudit.core.errors import DataError, listed
-from medaudit.core.files import atomic, read_json, write_json
+from medaudit.core.files import read_json, write_json
 from medaudit.tables import predictions
 from medaudit.tables.predictions import Schema
 
@@ -67,8 +66,7 @@ def write_manifest(rows: pd.DataFrame, folder: Path) -> None:
     others = [column for column in rows if column not in COLUMNS]
     ordered = rows.sort_values("sample_id")[[*COLUMNS, *others]]
     packed = pa.Table.from_pandas(ordered, preserve_index=False).replace_schema_metadata(None)
-    with atomic(folder / _MANIFEST) as part:
-        pq.write_table(packed, part, compression="zstd")
+    predictions.write_parquet(packed, folder / _MANIFEST)
 
 
 def exists(folder: Path) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from medaudit.core.errors import DataError, listed
 from medaudit.core.files import read_json, write_json
+from medaudit.core.frozen import Count, Finite, Share, parse_facts
 from medaudit.metrics import operating
 from medaudit.stats.weighting import cluster_resamples
 from medaudit.tables import tasks
@@ -290,34 +292,43 @@ def read(path: Path) -> OperatingPoints:
             f"{path}: expected format {FORMAT}, got {content.get('format')!r}; "
             f"run the evaluate stage again"
         )
-    content = read_json(path, stage="evaluate", keys=(*STORED, "format"))
-    try:
-        return _parsed(content)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: {error}; run the evaluate stage again") from None
-
-
-def _parsed(content: dict[str, Any]) -> OperatingPoints:
-    points = OperatingPoints(
-        classes=tuple(content["classes"]),
-        thresholds=_numbers(content["thresholds"]),
-        specificity=float(content["specificity"]),
-        n_negative=tuple(int(n) for n in content["n_negative"]),
-        assurance=None if content["assurance"] is None else float(content["assurance"]),
-        n_negative_groups=tuple(int(n) for n in content["n_negative_groups"]),
-        n_independent=_numbers(content["n_independent"]),
-        on_calibration=_numbers(content["on_calibration"]),
-        by_fold=tuple(_numbers(each) for each in content["by_fold"]),
-    )
-    n = len(points.classes)
-    needed = (points.thresholds, points.n_negative, *points.by_fold)
-    counted = (points.n_negative_groups, points.n_independent, points.on_calibration)
+    stored = parse_facts(_Stored, content, path=path, stage="evaluate")
+    n = len(stored.classes)
+    needed = (stored.thresholds, stored.n_negative, *stored.by_fold)
+    counted = (stored.n_negative_groups, stored.n_independent, stored.on_calibration)
     wrong = [len(each) for each in needed if len(each) != n]
     wrong += [len(each) for each in counted if len(each) not in (0, n)]
     if wrong:
-        raise ValueError(f"expected {n} thresholds and counts, one per class, got {listed(wrong)}")
-    return points
+        raise DataError(
+            f"{path}: expected {n} thresholds and counts, one per class, got {listed(wrong)}; run "
+            f"the evaluate stage again"
+        )
+    return stored.points()
 
 
-def _numbers(values: list[float | None]) -> tuple[float, ...]:
-    return tuple(np.nan if value is None else float(value) for value in values)
+class _Stored(BaseModel):
+    """The file, number by number; a threshold is a probability."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[4]
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    thresholds: tuple[Share | None, ...]
+    specificity: Share
+    n_negative: tuple[Count, ...]
+    assurance: Annotated[float, Field(gt=0, lt=1)] | None
+    n_negative_groups: tuple[Count, ...]
+    n_independent: tuple[Annotated[Finite, Field(ge=0)] | None, ...]
+    on_calibration: tuple[Share | None, ...]
+    by_fold: tuple[tuple[Share | None, ...], ...]
+
+    def points(self) -> OperatingPoints:
+        """The points, undefined numbers as NaN."""
+        content = {name: getattr(self, name) for name in STORED}
+        numbers = ("thresholds", "n_independent", "on_calibration")
+        content |= {name: _numbers(content[name]) for name in numbers}
+        return OperatingPoints(**content | {"by_fold": tuple(map(_numbers, self.by_fold))})
+
+
+def _numbers(values: tuple[float | None, ...]) -> tuple[float, ...]:
+    return tuple(np.nan if value is None else value for value in values)

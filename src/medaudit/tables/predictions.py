@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,17 +14,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medaudit.core.errors import DataError, listed
-from medaudit.core.files import atomic
+from medaudit.core.files import atomic, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from medaudit.core.arrays import BoolArray, Float32Array, IntArray
 
 
+_DIGEST = b"medaudit.sha256"
+
+
+def write_parquet(packed: pa.Table, path: Path, **settings: Any) -> None:
+    """Write a parquet file, atomically, in which a single changed bit is noticed.
+
+    Every page gets its checksum. These cover neither names and metadata nor where pages lie, so a
+    digest of all that a reader gets stands in the metadata, too.
+    """
+    known = packed.schema.metadata or {}
+    sealed = packed.replace_schema_metadata({**known, _DIGEST: _content_digest(packed)})
+    with atomic(path) as part:
+        pq.write_table(sealed, part, compression="zstd", write_page_checksum=True, **settings)
+
+
 def read_parquet(path: Path, *, what: str, absent: str, mend: str) -> pa.Table:
-    """The table in a parquet file.
+    """The table in a parquet file of `write_parquet`, with the content that was written.
 
     Args:
         path: of the file.
@@ -32,15 +48,47 @@ def read_parquet(path: Path, *, what: str, absent: str, mend: str) -> pa.Table:
         mend: what to do about a damaged one.
     """
     try:
-        return pq.read_table(path)
+        # Opened here, since the path of a folder or of a remote file would be understood, too.
+        with path.open("rb") as handle:
+            packed = pq.read_table(handle, page_checksum_verification=True)
+        held = (packed.schema.metadata or {}).get(_DIGEST)
+        whole = held == _content_digest(packed)
     except FileNotFoundError:
         raise DataError(f"{path}: {absent}") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         # Damaged pages come as an OSError that no system call has given a number.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: not a readable {what}: {reason}; {mend}") from None
+    if held is None:
+        raise DataError(f"{path}: a parquet file, but not a {what} of medaudit; {mend}")
+    if not whole:
+        raise DataError(f"{path}: damaged: this is not the {what} that was written; {mend}")
+    return packed
+
+
+def _content_digest(packed: pa.Table) -> bytes:
+    """SHA-256 over names, values and metadata, in hexadecimal."""
+    known = packed.schema.metadata or {}
+    kept = [[key.hex(), known[key].hex()] for key in sorted(known) if key != _DIGEST]
+    head = json.dumps([packed.num_rows, packed.column_names, kept])
+    columns = (part for column in packed.columns for part in _bytes(column.combine_chunks()))
+    return digest(itertools.chain([head.encode()], columns)).encode()
+
+
+def _bytes(column: pa.Array) -> Iterator[bytes | memoryview]:
+    """A column as bytes that do not depend on how arrow lays it out."""
+    if pa.types.is_fixed_size_list(column.type):
+        yield str(column.type.list_size).encode()
+        column = column.flatten()
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        values = column.fill_null(0).to_numpy(zero_copy_only=False)
+        yield values.dtype.str.encode()
+        yield np.packbits(column.is_null().to_numpy(zero_copy_only=False)).data
+        yield np.ascontiguousarray(values).view(np.uint8).data
+    else:
+        yield json.dumps(column.to_pylist(), default=str).encode()
 
 
 CLEAN = "clean"
@@ -284,8 +332,7 @@ def write(table: PredictionTable, path: Path) -> None:
         "provenance": dict(sorted(table.provenance.items())),
     }
     packed = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(facts).encode()})
-    with atomic(path) as part:
-        pq.write_table(packed, part, compression="zstd", row_group_size=65536)
+    write_parquet(packed, path, row_group_size=65536)
 
 
 def read(path: Path) -> PredictionTable:

@@ -17,7 +17,7 @@ from dvclive import Live
 from scmrepo.exceptions import SCMError
 
 from medaudit.core.errors import ModelError
-from medaudit.core.files import atomic
+from medaudit.core.files import atomic, sync_tree
 from medaudit.core.findings import Findings, Scalar
 from medaudit.model.network import AuditModel
 
@@ -153,6 +153,7 @@ def live(folder: Path) -> Iterator[Callable[[EpochRecord], None]]:
             curves.make_summary()
 
         yield add
+    sync_tree(folder)
 
 
 def findings(trained: Trained, *, n_train: int, n_validation: int) -> Findings:

@@ -10,6 +10,7 @@ from PIL import Image
 from medaudit.audits import calibrate, selective
 from medaudit.audits.calibrate import CalibrateParams
 from medaudit.audits.selective import SelectiveParams
+from medaudit.core import frozen
 from medaudit.core.files import write_json, write_text
 from medaudit.model import network
 from medaudit.model.compute import ComputeParams
@@ -63,6 +64,7 @@ def build(root: Path, schema: Schema) -> Path:
     prepare(root, rows, schema)
     store_model(root / "repo/artifacts", schema)
     freeze(root / "repo/artifacts")
+    frozen.seal(root / "repo/artifacts")
     write_text(root / "repo/params.yaml", PARAMS)
     return root
 

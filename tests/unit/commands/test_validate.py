@@ -1,7 +1,9 @@
 """`medaudit validate` on generated images, with everything that the stages would leave behind."""
 
 import json
+import re
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medaudit.cli import app
+from medaudit.commands import deployment
 from medaudit.commands.label_tables import LabelColumns, match
 from medaudit.commands.validate import Request, validate
+from medaudit.core import frozen
 from medaudit.core.errors import DataError, MedauditError, ModelError, ParamsError
 from medaudit.core.files import write_json
 from medaudit.model import network
@@ -90,9 +94,7 @@ def test_images_of_the_test_role_get_the_answers_of_the_pipeline(built, tmp_path
     assert found[[f"uncalibrated_{name}" for name in names]].to_numpy() == pytest.approx(
         plain, abs=1e-5
     )
-    fitted = calibrators.read(
-        json.loads((artifacts / "calibrators.json").read_text()), classes=names
-    )
+    fitted = calibrators.read(artifacts / "calibrators.json", classes=names)
     scaled = task.probabilities(fitted["temperature"].apply(clean.logits))
     assert found[[f"p_{name}" for name in names]].to_numpy() == pytest.approx(scaled, abs=1e-5)
     above = plain > operating_points.read(artifacts / "operating_points.json").thresholds
@@ -350,30 +352,138 @@ def copied(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "stage"),
+    "name",
     [
-        ("model/model.json", "train"),
-        ("prepared/schema.json", "prepare"),
-        ("prepared/manifest.parquet", "prepare"),
-        ("operating_points.json", "evaluate"),
-        ("calibrators.json", "calibrate"),
-        ("deferral.json", "selective"),
+        "model/model.json",
+        "prepared/schema.json",
+        "prepared/manifest.parquet",
+        "operating_points.json",
+        "calibrators.json",
+        "deferral.json",
     ],
 )
-def test_a_missing_artefact_names_the_stage(copied, tmp_path, name, stage):
-    (copied / "repo/artifacts" / name).unlink()
-    refused(MedauditError, copied, tmp_path / "out", rf"{name}.* run the {stage} stage")
+def test_a_missing_artefact_is_named(copied, tmp_path, name):
+    artifacts = copied / "repo/artifacts"
+    (artifacts / name).unlink()
+    refused(DataError, copied, tmp_path / "out", rf"{name}: not found, but listed in MANIFEST")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("deferral", {"score": "margin", "threshold": None, "coverage": 1}, "`threshold`: Input"),
+        ("deferral", {"score": "margin", "threshold": -5.0, "coverage": 1}, "from 0 to 1, got -5"),
+        ("deferral", {"score": "entropy", "threshold": 0.5, "coverage": 1}, "-inf to 0, got 0.5"),
+        ("deferral", {"score": "margin", "threshold": "0.5", "coverage": 1}, "`threshold`: Input"),
+        ("deferral", {"score": "margin", "threshold": 0.5, "coverage": 1.5}, "`coverage`: Input"),
+        ("deferral", {"score": "margin", "threshold": 0.5}, "`coverage`: Field required"),
+        ("deferral", {"score": "nargin", "threshold": 0.5, "coverage": 1}, "did you mean 'margin'"),
+        ("calibrators", {}, "no calibrator in it"),
+        ("calibrators", {"affine": {"slope_x": 1.0}}, "expected of `affine` the numbers"),
+        ("calibrators", {"temperature": {}}, "the numbers temperature, got none"),
+        ("calibrators", {"temperature": {"temperature": 0.0}}, "from 0.05 to 20, which"),
+        ("calibrators", {"temperature": {"temperature": True}}, "temperature.temperature`: Input"),
+        ("calibrators", {"identity": {"shift": 1.0}}, "numbers none, got shift"),
+        ("calibrators", {"temperatures": {}}, "did you mean 'temperature'"),
+        (
+            "operating_points",
+            {"thresholds": [0.5, -5.0]},
+            "`thresholds.1`: Input should be gr",
+        ),
+        ("operating_points", {"thresholds": [0.5, 1e300]}, "`thresholds.1`: Input should be less"),
+        ("operating_points", {"thresholds": [0.5, "0.5"]}, "`thresholds.1`: Input"),
+        ("operating_points", {"specificity": 95}, "`specificity`: Input"),
+        ("operating_points", {"n_negative": [1.5, 2]}, "`n_negative.0`: Input"),
+        ("operating_points", {"more": 1}, "`more`: Extra inputs"),
+        ("model/model", {"image_size": 10**9}, "`image_size`: Input should be less"),
+        ("model/model", {"std": [0.5, 0.5, 0.0]}, "`std.2`: Input should be greater"),
+        ("model/model", {"mean": [0.5, 0.5]}, "`mean"),
+        ("model/model", {"file": "../../x.safetensors"}, "`file`: String should match"),
+        ("model/model", {"kind": "pickle"}, "`kind`: Input should be"),
+        ("model/model", {"classes": ["b", "b"]}, "expected 2 different classes"),
+        ("model/model", {"logit_shift": [0.0]}, "a `logit_shift` each"),
+        ("model/model", {"dropout": "0"}, "`dropout`: Input"),
+    ],
+)
+def test_numbers_that_no_run_can_give_are_refused_although_sealed(
+    copied, tmp_path, name, content, match
+):
+    artifacts = copied / "repo/artifacts"
+    path = artifacts / f"{name}.json"
+    kept = {} if name in {"deferral", "calibrators"} else json.loads(path.read_text())
+    write_json(path, kept | content)
+    frozen.seal(artifacts)
+    refused(MedauditError, copied, tmp_path / "out", re.escape(match))
 
 
 def test_artefacts_of_another_model_are_refused(copied, tmp_path):
     artifacts = copied / "repo/artifacts"
-    write_json(artifacts / "deferral.json", {"score": "margin", "threshold": None, "coverage": 1})
-    refused(DataError, copied, tmp_path / "out", r"expected numbers for `threshold`")
-    write_json(artifacts / "calibrators.json", {"affine": {"slope_x": 1.0}})
-    refused(DataError, copied, tmp_path / "out", r"not the calibrators of a, b .*calibrate stage")
     card = json.loads((artifacts / "model/model.json").read_text())
     write_json(artifacts / "model/model.json", {**card, "image_size": 64})
+    frozen.seal(artifacts)
     refused(ModelError, copied, tmp_path / "out", r"at 64 pixels, but .* at 32")
+
+
+FROZEN_FILES = (
+    "MANIFEST.sha256",
+    "calibrators.json",
+    "deferral.json",
+    "model/model.json",
+    "model/model.safetensors",
+    "operating_points.json",
+    "predictions/clean/plain.parquet",
+    "prepared/manifest.parquet",
+    "prepared/pixels/00000.npy",
+    "prepared/schema.json",
+)
+
+
+def test_every_frozen_file_is_sealed(root):
+    artifacts = root / "repo/artifacts"
+    files = {p.relative_to(artifacts).as_posix() for p in artifacts.rglob("*") if p.is_file()}
+    assert files == set(FROZEN_FILES)
+    assert {*frozen.read_list(artifacts / "MANIFEST.sha256"), "MANIFEST.sha256"} == files
+
+
+@pytest.mark.parametrize("name", FROZEN_FILES)
+def test_one_flipped_bit_anywhere_is_noticed_before_anything_is_used(copied, tmp_path, name):
+    """A bit of 100 bytes over the whole length, first and last among them."""
+    path = copied / "repo/artifacts" / name
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in np.linspace(0, len(whole) - 1, 100).astype(int):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(DataError) as caught:
+            deployment.read(copied / "repo/artifacts/model")
+        assert str(caught.value).startswith(f"{path}: damaged")
+        assert "\n" not in str(caught.value)
+    refused(DataError, copied, tmp_path / "out", f"{re.escape(str(path))}: damaged")
+    path.write_bytes(whole)
+    deployment.read(copied / "repo/artifacts/model")
+
+
+def test_what_was_not_signed_off_is_refused(copied, tmp_path):
+    artifacts = copied / "repo/artifacts"
+    shutil.copy(artifacts / "model/model.safetensors", artifacts / "model/other.safetensors")
+    refused(DataError, copied, tmp_path / "out", r"other.safetensors: not listed in MANIFEST")
+    (artifacts / "model/other.safetensors").unlink()
+    (artifacts / "model/.DS_Store").touch()  # left by a desktop
+    deployment.read(artifacts / "model")
+    (artifacts / "model").rename(artifacts / "second")
+    with pytest.raises(DataError, match=r"second: MANIFEST.sha256 beside it is of the model in"):
+        deployment.read(artifacts / "second")
+    (artifacts / "second").rename(artifacts / "model")
+    (artifacts / "MANIFEST.sha256").unlink()
+    refused(DataError, copied, tmp_path / "out", r"MANIFEST.sha256: not found, so damage would")
+
+
+def test_other_tools_read_the_list(root):
+    if shutil.which("sha256sum") is None:
+        pytest.skip("no sha256sum here")
+    command = ["sha256sum", "--check", "--strict", "--quiet", "MANIFEST.sha256"]
+    subprocess.run(command, cwd=root / "repo/artifacts", check=True)
 
 
 def test_without_kept_predictions_there_is_less_to_compare(copied, tmp_path):
@@ -390,6 +500,7 @@ def test_other_weights_than_those_of_the_predictions_are_refused(copied, tmp_pat
     other = network.create("test_resnet", 2, weights="none", dropout=0.0)
     network.save_model(other, folder, card=read_card(folder))
     held = weights_digest(folder)[:12]
+    frozen.seal(folder.parent)
     match = rf"plain.parquet: predictions of the weights {told}, but .*model holds {held}: .*again"
     refused(ModelError, copied, tmp_path / "out", match)
 
@@ -465,6 +576,7 @@ def test_exported_models_need_no_embeddings(copied, tmp_path):
     clean = copied / "repo/artifacts/predictions/clean/plain.parquet"
     table = predictions.read(clean)
     predictions.write(replace(table, provenance={"weights": weights_digest(folder)}), clean)
+    frozen.seal(copied / "repo/artifacts")
     validate(asked(copied, tmp_path / "out"))
     assert len(results(tmp_path / "out")) == len(list((copied / "test").rglob("*.png")))
 

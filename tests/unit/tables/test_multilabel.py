@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medaudit.core.files import write_json
 from medaudit.tables import calibrators, confidence, predictions, tasks
 from medaudit.tables.confidence import PredictiveDistributions
 from medaudit.tables.operating_points import OperatingPoints
@@ -157,7 +158,8 @@ class TestAffine:
         fitted = calibrators.fit("affine", TASK, logits, targets, classes=("a", "b"))
         assert np.isfinite(fitted.apply(logits)).all()
 
-    def test_is_restored_from_its_facts(self):
+    def test_is_restored_from_its_facts(self, tmp_path):
         made = calibrators.Affine(("a", "b"), (1.5, 0.5), (0.1, -3.0))
-        restored = calibrators.read({"affine": made.facts()}, classes=("a", "b"))["affine"]
+        write_json(tmp_path / "c.json", {"affine": made.facts()})
+        restored = calibrators.read(tmp_path / "c.json", classes=("a", "b"))["affine"]
         assert restored == made

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from medaudit.core.errors import DataError
@@ -115,6 +116,60 @@ def test_damage_inside_of_a_parquet_file_is_one_error(table, tmp_path):
             said.append(str(error))
     assert len(said) > 10
     assert all(line.startswith(f"{path}: ") and "\n" not in line for line in said)
+
+
+def flipped(path, *, n, seed):
+    """The file over and over, each time with one other bit; half of them in the last 8 kB."""
+    whole, rng = path.read_bytes(), np.random.default_rng(seed)
+    for number in range(n):
+        first = 0 if number % 2 else max(0, len(whole) - 8192)
+        damaged = bytearray(whole)
+        damaged[rng.integers(first, len(whole))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        yield
+
+
+def test_no_flipped_bit_changes_what_is_read(make_table, tmp_path):
+    """It is an error, or the bit stands where nobody reads, such as in column statistics."""
+    table, path = make_table(n=80), tmp_path / "t.parquet"
+    predictions.write(dataclasses.replace(table, provenance={"weights": "abc"}), path)
+    whole, refused = predictions.read(path), 0
+    for _ in flipped(path, n=300, seed=0):
+        try:
+            found = predictions.read(path)
+        except DataError:
+            refused += 1
+            continue
+        pd.testing.assert_frame_equal(found.rows, whole.rows)
+        assert (found.logits == whole.logits).all()
+        assert (found.targets == whole.targets).all()
+        assert (found.schema, found.provenance) == (whole.schema, whole.provenance)
+    assert refused > 150
+
+
+def test_no_flipped_bit_changes_the_manifest(table, tmp_path):
+    rows = table.rows.assign(target=list(np.eye(4, dtype=np.int64)[table.targets])).head(80)
+    manifest.write_manifest(rows.assign(age=np.where(rows.index % 3, 50.0, np.nan)), tmp_path)
+    whole, refused = manifest.read_manifest(tmp_path), 0
+    for _ in flipped(tmp_path / "manifest.parquet", n=300, seed=1):
+        try:
+            found = manifest.read_manifest(tmp_path)
+        except DataError:
+            refused += 1
+            continue
+        pd.testing.assert_frame_equal(found, whole)
+    assert refused > 150
+
+
+def test_a_page_that_was_exchanged_is_noticed(table, tmp_path):
+    """Page checksums alone let a whole file of another table pass under this metadata."""
+    path = tmp_path / "t.parquet"
+    predictions.write(table, path)
+    packed = pq.read_table(path)
+    other = packed.set_column(0, "sample_id", packed.column(0)[::-1])
+    pq.write_table(other, path, write_page_checksum=True)
+    with pytest.raises(DataError, match="damaged: this is not the prediction table that was"):
+        predictions.read(path)
 
 
 def test_a_damaged_manifest_is_one_error(table, tmp_path):

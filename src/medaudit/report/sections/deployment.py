@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from medaudit.core.layout import PROFILES
+from medaudit.core.layout import PROFILES, RUNTIME
 from medaudit.report import checklist, formatting, reproduction
 from medaudit.report.blocks import Block, text
 from medaudit.report.blocks import section as part
@@ -60,7 +60,7 @@ SUMMARY = (
 
 
 def reproduction_section(context: Context) -> Block:
-    """Commands, machine, times, versions, seeds, parameters."""
+    """Commands, machine, versions, seeds, parameters."""
     results = context.results
     return part(
         "Reproduction notes",
@@ -75,7 +75,7 @@ def reproduction_section(context: Context) -> Block:
 
 
 def run_here(context: Context) -> list[Block]:
-    """How this pipeline is run again, and what it took."""
+    """How this pipeline is run again."""
     results = context.results
     machines = "; ".join(reproduction.machines(results))
     profiles = results.root / PROFILES
@@ -83,7 +83,7 @@ def run_here(context: Context) -> list[Block]:
     return [
         text(f"Commit {context.commit.words}. Machine: {machines}."),
         {"kind": "code", "lines": commands},
-        text(f"Wall clock: {told(reproduction.clock(results))}."),
+        text(f"{RUNTIME}/ holds how long each stage took; the same run gives the same report."),
         text(f"Versions: {told(reproduction.versions(results))}."),
     ]
 
