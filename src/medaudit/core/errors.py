@@ -88,7 +88,7 @@ def quoted(value: object) -> str:
 def unprintable(text: str) -> str | None:
     r"""The first character that no name or cell may hold, as `U+001B`, or `None`.
 
-    >>> unprintable("caf\u00e9, \u76ae\u819a"), unprintable("a\x1b[2Jb")
+    >>> unprintable("na\u00efve"), unprintable("a\x1b[2Jb")
     (None, 'U+001B')
     """
     found = _UNPRINTABLE.search(text)
