@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from medaudit.core.errors import DataError, listed
-from medaudit.data.datasets.source_files import read_table
+from medaudit.core.arrays import read_npy
+from medaudit.core.errors import DataError, listed, quoted
+from medaudit.data.datasets import source_files
 from medaudit.tables import tasks
 from medaudit.tables.operating_points import FOLD
 
@@ -90,13 +88,8 @@ def read_frame(path: Path, *, verbatim: Sequence[str] = ()) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.suffix.lower() == ".parquet":
-        try:
-            found: pd.DataFrame = pq.read_table(path).to_pandas()
-        except (pa.ArrowInvalid, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(f"{path}: not a readable parquet file ({reason})") from None
-        return found
-    return read_table(path, required=(), verbatim=verbatim)
+        return source_files.read_parquet(path)
+    return source_files.read_table(path, required=(), verbatim=verbatim)
 
 
 def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> Float32Array:
@@ -108,8 +101,8 @@ def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> Float32Array:
     values = found.numbers
     if task.exclusive and len(found.names) < 2:
         raise DataError(
-            f"{found.path}: one output {found.names[0]!r} cannot be one class out of several; give "
-            f"all classes, or name it as a label with a column of 0 and 1"
+            f"{found.path}: one output {quoted(found.names[0])} cannot be one class out of "
+            f"several; give all classes, or name it as a label with a column of 0 and 1"
         )
     if kind == "probabilities":
         _check_probabilities(found, exclusive=task.exclusive)
@@ -130,7 +123,8 @@ def column_of(frame: pd.DataFrame, name: str | None, *, path: Path, what: str) -
         return columns[0]
     if name not in columns:
         raise DataError(
-            f"{path}: no column {name!r} for {what}; columns there: {listed(columns, limit=20)}"
+            f"{path}: no column {quoted(name)} for {what}; columns there: "
+            f"{listed(columns, limit=20)}"
         )
     return str(name)
 
@@ -185,21 +179,17 @@ def _from_array(path: Path, *, names: Sequence[str], ids: Path | None) -> Output
             f"a line, and the names of the outputs in the order of the columns"
         )
     try:
-        values = np.asarray(np.load(path, allow_pickle=False))
-        text = ids.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{ids}: expected UTF-8 text, one id a line, got other bytes") from None
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable .npy array of numbers ({error})") from None
-    lines = pd.DataFrame({"id": text.split("\n")})
-    lines = lines[lines["id"].str.strip() != ""].reset_index(drop=True)
+        values = read_npy(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    lines = pd.DataFrame({"id": source_files.read_lines(ids)}, dtype=object)
     expected = (len(lines), len(names))
     if values.shape != expected or values.dtype.kind not in "fiu":
         raise DataError(
             f"{path}: expected numbers of shape {expected}, one row for each id of {ids} and one "
             f"column for each of {listed(list(names))}, got {values.dtype} {values.shape}"
         )
-    found = ids_of(lines.assign(id=lines["id"].str.strip()), "id", path=ids)
+    found = ids_of(lines, "id", path=ids)
     return Outputs(path, found, tuple(names), values.astype(np.float64))
 
 
