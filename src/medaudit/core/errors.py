@@ -13,10 +13,10 @@ LONGEST_VALUE = 200  # characters of one value of a file that an error quotes
 _TAIL = 1000
 _CUT = " [...] "
 
-# What no name or cell may hold: control characters but tab and line ends, what separates lines or
+# What no name or cell may hold: control characters but tab and line feed, what separates lines or
 # turns the direction of text, halves of surrogate pairs, and code points that are no characters.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
     "\ufdd0-\ufdef"
     + "".join(chr(plane << 16 | end) for plane in range(17) for end in (0xFFFE, 0xFFFF))
     + "]"

@@ -104,10 +104,12 @@ def read_bytes(path: Path, *, most: int) -> bytes:
         DataError: no plain file, or a larger one.
     """
     with plain_file(path).open("rb") as handle:
-        content = handle.read(most + 1)
-    if len(content) > most:
-        raise DataError(f"{path}: expected at most {most:,} bytes, got more; is it the right file?")
-    return content
+        size = os.fstat(handle.fileno()).st_size
+        if size > most:
+            raise DataError(
+                f"{path}: expected at most {most:,} bytes, got {size:,}; is it the right file?"
+            )
+        return handle.read(size + 1)  # not `most`: Python takes the memory that it is asked for
 
 
 def plain_file(path: Path) -> Path:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from medaudit.core.arrays import read_npy
-from medaudit.core.errors import DataError, listed, quoted
+from medaudit.core.errors import DataError, listed, quoted, unprintable
 from medaudit.data.datasets import source_files
 from medaudit.tables import tasks
 from medaudit.tables.operating_points import FOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from medaudit.core.arrays import BoolArray, Float32Array, Float64Array, IntArray
@@ -32,6 +32,7 @@ Kind = Literal["probabilities", "logits"]
 # Printed or single-precision probabilities of a class list may miss 1 by so much.
 SUM_SLACK = 1e-3
 ROUNDING_SLACK = 1e-6
+LONGEST_NAME = 1000  # characters of an id or a group
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +136,7 @@ def ids_of(frame: pd.DataFrame, column: str, *, path: Path) -> npt.NDArray[np.st
     empty = np.flatnonzero(cells.isna())
     if len(empty):
         raise DataError(f"{path}: empty `{column}` in rows {listed([int(r) + 2 for r in empty])}")
+    refuse_odd_names(map(str, cells), what=f"{path}: column `{column}`")
     ids = cells.astype(str)
     repeated = ids[ids.duplicated()].unique().tolist()
     if repeated:
@@ -143,6 +145,22 @@ def ids_of(frame: pd.DataFrame, column: str, *, path: Path) -> npt.NDArray[np.st
             f"once: {listed(repeated)}; remove the repeated rows"
         )
     return np.asarray(ids, dtype=np.str_)
+
+
+def refuse_odd_names(names: Iterable[str], *, what: str) -> None:
+    """Refuse ids, groups and names that cannot be shown, or are so long that they are none.
+
+    Raises:
+        DataError: an unprintable character, or more than `LONGEST_NAME` characters.
+    """
+    for row, name in enumerate(names, start=1):
+        odd = unprintable(name)
+        if odd is not None or len(name) > LONGEST_NAME:
+            reason = f"unprintable character {odd}" if odd else f"{len(name)} characters"
+            raise DataError(
+                f"{what}: {reason} in entry {row}, {quoted(name)}; expected printable text of at "
+                f"most {LONGEST_NAME} characters"
+            )
 
 
 def _from_table(
@@ -205,6 +223,7 @@ def check_outputs(found: Outputs) -> None:
         )
     if len(set(found.names)) != len(found.names):
         raise DataError(f"{found.path}: output columns stand twice: {listed(found.names)}")
+    refuse_odd_names(found.names, what=f"{found.path}: names of the outputs")
 
 
 def _check_probabilities(found: Outputs, *, exclusive: bool) -> None:

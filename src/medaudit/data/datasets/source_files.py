@@ -293,7 +293,7 @@ def read_lines(path: Path) -> list[str]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     for number, line in enumerate(lines, start=1):
-        _refuse_unprintable([line], path=path, row=number)
+        _refuse_unprintable([line.rstrip("\r\n")], path=path, row=number)
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -368,6 +368,8 @@ def _lines(path: Path) -> list[list[str]]:
     cells = blank = 0
     try:
         for row in csv.reader(itertools.chain([header], text), delimiter=delimiter, strict=True):
+            if any("\r" in cell for cell in row):  # line ends within a cell, as spreadsheets write
+                row = [cell.replace("\r\n", "\n").replace("\r", "\n") for cell in row]
             _refuse_unprintable(row, path=path, row=len(found) + 1)
             stripped = [cell.strip() for cell in row]
             if any(stripped):
@@ -383,11 +385,11 @@ def _lines(path: Path) -> list[list[str]]:
 
 def _text(path: Path) -> Iterator[str]:
     """The lines of a text file, plain or packed, as long as they do not become too much."""
-    packed = path.suffix.lower() == ".gz"
-    size = plain_file(path).stat().st_size
-    most = max(_UNPACKED_FREELY, _UNPACKED_TIMES * size) if packed else MOST_TEXT
-    left = min(most, MOST_TEXT)
+    packed = plain_file(path).suffix.lower() == ".gz"
+    left = MOST_TEXT
     try:
+        if packed:
+            _check_unpacked(path)
         with (
             gzip.open(path) if packed else path.open("rb") as raw,
             io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text,
@@ -397,13 +399,27 @@ def _text(path: Path) -> Iterator[str]:
                 if left < 0 or len(line) > _LONGEST_LINE:
                     raise DataError(
                         f"{path}: expected lines of at most {_LONGEST_LINE:,} characters, "
-                        f"{most:,} together, got more; is it the right file?"
+                        f"{MOST_TEXT:,} together, got more; is it the right file?"
                     )
                 yield line
     except UnicodeDecodeError:
         raise DataError(f"{path}: expected UTF-8 text, got other bytes; save it as UTF-8") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse a packed file that is far larger unpacked, before its rows take time and memory."""
+    most = min(MOST_TEXT, max(_UNPACKED_FREELY, _UNPACKED_TIMES * path.stat().st_size))
+    with gzip.open(path) as raw:
+        for n in itertools.count(1):
+            if not raw.read(_LONGEST_LINE):
+                return
+            if n * _LONGEST_LINE > most:
+                raise DataError(
+                    f"{path}: unpacks to more than {most:,} bytes, {_UNPACKED_TIMES} times its "
+                    f"size, as no table does; is it the right file?"
+                )
 
 
 def _refuse_unprintable(cells: Sequence[str], *, path: Path, row: int) -> None:
