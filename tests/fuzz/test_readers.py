@@ -25,7 +25,7 @@ from medaudit.audits.properties import DiscoveryParams
 from medaudit.audits.slicing import SliceParams
 from medaudit.audits.stress import StressParams
 from medaudit.core.files import read_json
-from medaudit.core.params import load
+from medaudit.core.params import load, parse
 from medaudit.data import external_arrays, external_tables
 from medaudit.data.datasets import chestxray14, csv_file, folder, ham10000, source_files
 from medaudit.data.external_arrays import ArrayInputs
@@ -175,8 +175,12 @@ def test_a_data_set_in_a_table(room, names, cells, picture):
     header = ["image_path", "label", *names]
     rows = [[picture, "a", *cells[: len(names)]], [cells[3], "b", *cells[: len(names)]]]
     written(top / "data" / "t.csv", table([header, *rows]))
-    params = csv_file.Params(root=top / "data", table="t.csv", label="label", group=names[0])
-    attempt("data set csv", lambda: csv_file.load(params), folder=top)
+    asked = {"root": str(top / "data"), "table": "t.csv", "label": "label", "group": names[0]}
+
+    def read() -> object:
+        return csv_file.load(parse(csv_file.Params, {"data": asked}, source=top))
+
+    attempt("data set csv", read, folder=top)
 
 
 CHEST = table(
