@@ -18,7 +18,6 @@ from filelock import FileLock
 from medaudit.core.errors import DataError, ParamsError, listed, quoted
 
 _LOCK = ".lock"
-MOST_JSON = 64 << 20  # bytes of a JSON file
 
 log = logging.getLogger(__name__)
 
@@ -49,34 +48,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, stage: str | None = None, keys: Iterable[str] = ()) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Args:
-        path: of the file.
-        stage: that writes the file; the user is sent there.
-        keys: that must be present.
-
-    Raises:
-        DataError: no such file, not JSON, not an object, or a key is missing.
-    """
-    maker = f"the {stage} stage" if stage else "the stage that writes it"
-    try:
-        text = read_bytes(path, most=MOST_JSON).decode("utf-8")
-        content = json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_number)
-    except FileNotFoundError:
-        raise DataError(f"{path}: not found; run {maker} first") from None
-    except RecursionError:
-        raise DataError(f"{path}: nested too deeply; run {maker} again") from None
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise DataError(f"{path}: not valid JSON ({error}); run {maker} again") from None
-    if not isinstance(content, dict):
-        got = type(content).__name__
-        raise DataError(f"{path}: expected a JSON object, got {got}; run {maker} again")
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise DataError(f"{path}: lacks the keys {listed(missing)}; run {maker} again")
-    return content
+MOST_JSON = 64 << 20  # bytes of a JSON file
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -130,6 +102,36 @@ def plain_file(path: Path) -> Path:
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
         raise DataError(f"{path}: expected a file, got {kind}")
     return path
+
+
+def read_json(path: Path, *, stage: str | None = None, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: of the file.
+        stage: that writes the file; the user is sent there.
+        keys: that must be present.
+
+    Raises:
+        DataError: no such file, not JSON, not an object, or a key is missing.
+    """
+    maker = f"the {stage} stage" if stage else "the stage that writes it"
+    try:
+        text = read_bytes(path, most=MOST_JSON).decode("utf-8")
+        content = json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_number)
+    except FileNotFoundError:
+        raise DataError(f"{path}: not found; run {maker} first") from None
+    except RecursionError:
+        raise DataError(f"{path}: nested too deeply; run {maker} again") from None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise DataError(f"{path}: not valid JSON ({error}); run {maker} again") from None
+    if not isinstance(content, dict):
+        got = type(content).__name__
+        raise DataError(f"{path}: expected a JSON object, got {got}; run {maker} again")
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise DataError(f"{path}: lacks the keys {listed(missing)}; run {maker} again")
+    return content
 
 
 def digest(parts: Iterable[bytes]) -> str:
