@@ -283,11 +283,7 @@ def flags(rows: pd.DataFrame, column: str, *, path: Path) -> pd.Series[float]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty, stripped, as a list of ids has them.
-
-    Raises:
-        DataError: no such file, or one that `read_table` would refuse.
-    """
+    """The lines of a text file that are not empty, stripped; refused as `read_table` does."""
     try:
         lines = list(itertools.islice(_text(path), MOST_CELLS))
     except FileNotFoundError:
