@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from medaudit.core import findings, frozen, runner
-from medaudit.core.files import atomic
 from medaudit.core.layout import MEASURING_STAGES, PLANTED_TABLE, REPORT
 from medaudit.core.params import load
 from medaudit.report import render
@@ -17,9 +16,7 @@ SOURCE = "made by this pipeline"
 def main() -> None:
     """Read what the stages found and write the report."""
     render.report(Path(), REPORT, stages=MEASURING_STAGES, params=load(ReportParams), source=SOURCE)
-    with atomic(PLANTED_TABLE) as part:
-        table = planted.table(read_results()).round(findings.DIGITS)
-        table.to_csv(part, index=False, lineterminator="\n")
+    findings.write_for_people(planted.table(read_results()), PLANTED_TABLE)
     frozen.seal()
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from medaudit.core.findings import Findings, Scalar, row_dicts
-from medaudit.core.params import Section, each_once
+from medaudit.core.params import LARGEST_SEED, Section, each_once
 from medaudit.metrics import calibration, calibration_curves, proper
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import Measure, mean_distribution, positives_and_negatives
@@ -301,8 +301,8 @@ class CalibrateParams(Section):
     section = "calibrate"
     methods: tuple[str, ...] = Field((BASELINE, "temperature"), min_length=1)
     bins: int = Field(15, ge=2, le=100)
-    floor_replicates: int = Field(500, ge=50)
-    seed: int = Field(11, ge=0)
+    floor_replicates: int = Field(500, ge=50, le=100_000)
+    seed: int = Field(11, ge=0, le=LARGEST_SEED)
 
     @field_validator("methods")
     @classmethod

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field
 from scipy.stats import rankdata
 
-from medaudit.core.params import Section
+from medaudit.core.params import LARGEST_SEED, Section
 from medaudit.stats.weighting import ratio
 
 if TYPE_CHECKING:
@@ -59,21 +59,21 @@ class DiscoveryParams(Section):
     section = "discovery"
     exclude: tuple[str, ...] = ()
     bins: int = Field(4, ge=2, le=10)
-    max_values: int = Field(20, ge=2)
+    max_values: int = Field(20, ge=2, le=1000)
     max_conditions: int = Field(3, ge=1, le=3)
     alpha: float = Field(0.95, gt=0, le=1)
-    shrinkage: float = Field(20, ge=0)
-    min_size: int = Field(10, ge=2)
+    shrinkage: float = Field(20, ge=0, le=1_000_000)
+    min_size: int = Field(10, ge=2, le=1_000_000)
     max_overlap: float = Field(0.5, ge=0, le=1)
-    rules: int = Field(5, ge=1)
-    clusters: int = Field(12, ge=2)
-    components: int = Field(20, ge=1)
+    rules: int = Field(5, ge=1, le=100)
+    clusters: int = Field(12, ge=2, le=1000)
+    components: int = Field(20, ge=1, le=1000)
     min_association: float = Field(0.55, ge=0.5, lt=1)
     source: str | None = None
-    folds: int = Field(5, ge=2)
-    permutations: int = Field(500, ge=19)
-    listed: int = Field(100, ge=1)
-    seed: int = Field(11, ge=0)
+    folds: int = Field(5, ge=2, le=100)
+    permutations: int = Field(500, ge=19, le=100_000)
+    listed: int = Field(100, ge=1, le=100_000)
+    seed: int = Field(11, ge=0, le=LARGEST_SEED)
 
 
 @dataclass(frozen=True, eq=False)

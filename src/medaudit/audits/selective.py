@@ -206,7 +206,7 @@ class SelectiveParams(Section):
     primary: str = "max_probability"
     coverage: float = Field(0.8, gt=0, le=1)
     max_risk: float = Field(0.05, ge=0, lt=1)
-    false_negative_weight: float = Field(10.0, ge=1)
+    false_negative_weight: float = Field(10.0, ge=1, le=1_000_000)
 
     @field_validator("scores", "primary")
     @classmethod

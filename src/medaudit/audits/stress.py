@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ class StressParams(Section):
 
     section = "stress"
     corruptions: tuple[str, ...] = Field(min_length=1)
-    severities: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    severities: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field((1, 2, 3), min_length=1)
     margin: float = Field(0.05, gt=0, lt=1)
     baseline_model: Path | None = None
 

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field
 
 from medaudit.core.errors import DataError, listed
-from medaudit.core.params import Section
+from medaudit.core.params import LARGEST_SEED, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ class CasesParams(Section):
     receivers: int = Field(24, ge=8, le=200)
     max_base_rate: float = Field(0.1, gt=0, lt=1)
     slice: dict[str, str] = Field(default_factory=dict)
-    seed: int = Field(11, ge=0)
+    seed: int = Field(11, ge=0, le=LARGEST_SEED)
 
 
 @dataclass(frozen=True)

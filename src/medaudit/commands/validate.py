@@ -12,7 +12,7 @@ from medaudit.commands import deployment, label_tables, new_images, with_labels
 from medaudit.commands.label_tables import LabelColumns
 from medaudit.core import findings
 from medaudit.core.errors import ParamsError, listed
-from medaudit.core.files import atomic, check_free, new_folder, write_json
+from medaudit.core.files import check_free, new_folder, write_json
 from medaudit.model.model_config import weights_digest
 from medaudit.report import render
 from medaudit.stats.bootstrap import Bootstrap
@@ -254,9 +254,10 @@ def known_predictions(bundle: DeploymentBundle) -> dict[str, PredictionSummary]:
 def write_tables(result: ValidationResult, folder: Path) -> None:
     """Write what needs no labels."""
     rows = new_images.predictions_table(result.inferred, result.calibrated, result.reasons)
-    write_csv(rows, folder / "predictions.csv")
-    write_csv(result.drift_findings.series["statistics"], folder / "drift.csv")
-    write_csv(result.drift_findings.series["prediction_drift"], folder / "prediction_drift.csv")
+    drifted = result.drift_findings.series
+    findings.write_for_people(rows, folder / "predictions.csv")
+    findings.write_for_people(drifted["statistics"], folder / "drift.csv")
+    findings.write_for_people(drifted["prediction_drift"], folder / "prediction_drift.csv")
     write_json(folder / "summary.json", result.summary())
 
 
@@ -281,9 +282,3 @@ def write_suite(result: ValidationResult, folder: Path, *, params: Settings) -> 
         params=params.report,
         source=f"{bundle.card.backbone}, trained on {bundle.preparation.dataset}",
     )
-
-
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table with the digits of all series."""
-    with atomic(path) as part:
-        frame.round(findings.DIGITS).to_csv(part, index=False, lineterminator="\n")

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from medaudit.core.errors import DataError, ParamsError, listed
+from medaudit.core.errors import DataError, ParamsError, listed, quoted
 
 with contextlib.suppress(ImportError):  # Windows: parts of killed runs stay there
     import fcntl
@@ -139,6 +140,62 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+MOST_JSON = 64 << 20  # bytes of a JSON file
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {quoted(key)} stands twice")
+        found[key] = value
+    return found
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def read_bytes(path: Path, *, most: int) -> bytes:
+    """The bytes of a whole file.
+
+    Args:
+        path: of a file; a pipe or device, which may never end, is refused.
+        most: bytes that it may have.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        DataError: no plain file, or a larger one.
+    """
+    with plain_file(path).open("rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size > most:
+            raise DataError(
+                f"{path}: expected at most {most:,} bytes, got {size:,}; is it the right file?"
+            )
+        return handle.read(size + 1)  # not `most`: Python takes the memory that it is asked for
+
+
+def plain_file(path: Path) -> Path:
+    """The path, if it leads to a file; opening a pipe would wait for a writer.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        DataError: a folder, a pipe or a device is there, or the system refuses the name.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # too long, in a folder that is a file, or with NUL
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: no usable path ({reason}); correct it") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
+        raise DataError(f"{path}: expected a file, got {kind}")
+    return path
+
+
 def read_json(path: Path, *, stage: str | None = None, keys: Iterable[str] = ()) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -152,9 +209,12 @@ def read_json(path: Path, *, stage: str | None = None, keys: Iterable[str] = ())
     """
     maker = f"the {stage} stage" if stage else "the stage that writes it"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = read_bytes(path, most=MOST_JSON).decode("utf-8")
+        content = json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_number)
     except FileNotFoundError:
         raise DataError(f"{path}: not found; run {maker} first") from None
+    except RecursionError:
+        raise DataError(f"{path}: nested too deeply; run {maker} again") from None
     except ValueError as error:  # no JSON, or no UTF-8
         raise DataError(f"{path}: not valid JSON ({error}); run {maker} again") from None
     if not isinstance(content, dict):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Scalar = float | int | str | None
 DIGITS = 6
+# What spreadsheets take for the beginning of a formula, in narrow and wide characters.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,37 @@ def write(findings: Findings, stage: str, *, root: Path = Path()) -> None:
     for name, frame in findings.series.items():
         with atomic(root / PLOTS / stage / f"{name}.csv") as part:
             frame.round(DIGITS).to_csv(part, index=False, lineterminator="\n")
+
+
+def write_for_people(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table that people open in a spreadsheet, where no text is taken for a formula.
+
+    A text that begins as a formula does gets an apostrophe in front. Nothing reads these files
+    again: `report/planted.csv`, and what `medaudit validate` leaves beside its report. Series below
+    `plots/` are read again, by the report and by DVC, so they hold texts as they are.
+    """
+    shown = frame.round(DIGITS).map(as_cell)
+    with atomic(path) as part:
+        shown.rename(columns=as_cell).to_csv(part, index=False, lineterminator="\n")
+
+
+def as_cell(value: Any) -> Any:
+    """The value, with an apostrophe in front of a text that a spreadsheet would compute.
+
+    >>> as_cell("=1+1"), as_cell("-0.5"), as_cell("mel")
+    ("'=1+1", '-0.5', 'mel')
+    """
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+        return f"'{value}"
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_scalars(stage: str, *, root: Path = Path()) -> dict[str, Scalar]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from medaudit.core.errors import MedauditError
+from medaudit.core.errors import MedauditError, plain
 from medaudit.core.files import write_json
 from medaudit.core.layout import RUNTIME
 
@@ -82,7 +82,7 @@ def outcome(main: Callable[[], object]) -> tuple[int, str] | None:
             "interrupted; run again (stages keep finished epochs and conditions)",
         )
     except MemoryError as error:
-        return 1, f"out of memory ({error}); lower the batch size or the image size"
+        return 1, plain(f"out of memory ({error}); lower the batch size or the image size")
     except OSError as error:
         return 1, _about(error)
     return None
@@ -92,16 +92,26 @@ def _about(error: OSError) -> str:
     """The line for what the system refused; an error that names no file is a mistake of ours."""
     if error.errno in _NO_SPACE:
         where = error.filename or "the output"
-        return f"no space left while writing {where}; free some disk space and run again"
+        return plain(f"no space left while writing {where}; free some disk space and run again")
     if error.filename is None:
         raise error
     reason = (error.strerror or type(error).__name__).lower()
-    return f"cannot use {error.filename}: {reason}; check the path and its permissions"
+    return plain(f"cannot use {error.filename}: {reason}; check the path and its permissions")
+
+
+class _OneLine(logging.Formatter):
+    """Records of one line each: what they quote of files cannot steer the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name of logging
+        record.message = plain(record.message)
+        return super().formatMessage(record)
 
 
 def configure_logging() -> None:
-    """One line a step on standard error, without the module's name."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(message)s", force=True)
+    """One line a step on standard error, without the module's name or control characters."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(levelname)-7s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("fontTools", "matplotlib", "PIL", "timm", "dvclive", "git"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

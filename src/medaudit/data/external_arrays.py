@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from medaudit.core.errors import DataError, ParamsError, listed, lookup
+from medaudit.core.errors import DataError, ParamsError, listed, lookup, quoted
 from medaudit.data import external_tables
 from medaudit.data.datasets import source_files
-from medaudit.data.external_outputs import Kind, Outputs, check_outputs
+from medaudit.data.external_outputs import Kind, Outputs, check_outputs, refuse_odd_names
 from medaudit.data.external_tables import MetadataColumns, Split, Truth, as_text
 from medaudit.tables.predictions import Schema
 
@@ -178,6 +178,7 @@ def index_ids(index: pd.Index, *, what: str) -> npt.NDArray[np.str_]:
     if labels.isna().any():
         rows = np.flatnonzero(labels.isna()).tolist()
         raise DataError(f"{what}: expected an id for every sample, got none in rows {listed(rows)}")
+    refuse_odd_names(labels, what=what)
     repeated = labels[labels.duplicated()].unique().tolist()
     if repeated:
         raise DataError(
@@ -256,7 +257,7 @@ def numbers(values: Any, *, what: str) -> npt.NDArray[np.float64]:
     """Anything like an array as floating point."""
     try:
         return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{what}: expected an array of numbers ({error})") from None
 
 
@@ -353,6 +354,10 @@ def metadata_of(
         raise ParamsError(
             f"metadata: no columns {listed(absent)} to cut slices on; columns there: "
             f"{listed(list(frame.columns), limit=20)}"
+        )
+    for name in slices:
+        refuse_odd_names(
+            frame[name].fillna("").astype(str), what=f"metadata: column {quoted(name)}"
         )
     return frame, MetadataColumns(METADATA, None, group, role, slices), bins
 

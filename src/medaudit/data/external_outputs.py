@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from medaudit.core.errors import DataError, listed
-from medaudit.data.datasets.source_files import read_table
+from medaudit.core.arrays import read_npy
+from medaudit.core.errors import DataError, listed, quoted, unprintable
+from medaudit.data.datasets import source_files
 from medaudit.tables import tasks
 from medaudit.tables.operating_points import FOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from medaudit.core.arrays import BoolArray, Float32Array, Float64Array, IntArray
@@ -34,6 +32,7 @@ Kind = Literal["probabilities", "logits"]
 # Printed or single-precision probabilities of a class list may miss 1 by so much.
 SUM_SLACK = 1e-3
 ROUNDING_SLACK = 1e-6
+LONGEST_NAME = 1000  # characters of an id or a group
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +89,8 @@ def read_frame(path: Path, *, verbatim: Sequence[str] = ()) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.suffix.lower() == ".parquet":
-        try:
-            found: pd.DataFrame = pq.read_table(path).to_pandas()
-        except (pa.ArrowInvalid, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(f"{path}: not a readable parquet file ({reason})") from None
-        return found
-    return read_table(path, required=(), verbatim=verbatim)
+        return source_files.read_parquet(path)
+    return source_files.read_table(path, required=(), verbatim=verbatim)
 
 
 def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> Float32Array:
@@ -108,8 +102,8 @@ def stored_logits(found: Outputs, task: Task, *, kind: Kind) -> Float32Array:
     values = found.numbers
     if task.exclusive and len(found.names) < 2:
         raise DataError(
-            f"{found.path}: one output {found.names[0]!r} cannot be one class out of several; give "
-            f"all classes, or name it as a label with a column of 0 and 1"
+            f"{found.path}: one output {quoted(found.names[0])} cannot be one class out of "
+            f"several; give all classes, or name it as a label with a column of 0 and 1"
         )
     if kind == "probabilities":
         _check_probabilities(found, exclusive=task.exclusive)
@@ -130,7 +124,8 @@ def column_of(frame: pd.DataFrame, name: str | None, *, path: Path, what: str) -
         return columns[0]
     if name not in columns:
         raise DataError(
-            f"{path}: no column {name!r} for {what}; columns there: {listed(columns, limit=20)}"
+            f"{path}: no column {quoted(name)} for {what}; columns there: "
+            f"{listed(columns, limit=20)}"
         )
     return str(name)
 
@@ -141,6 +136,7 @@ def ids_of(frame: pd.DataFrame, column: str, *, path: Path) -> npt.NDArray[np.st
     empty = np.flatnonzero(cells.isna())
     if len(empty):
         raise DataError(f"{path}: empty `{column}` in rows {listed([int(r) + 2 for r in empty])}")
+    refuse_odd_names(map(str, cells), what=f"{path}: column `{column}`")
     ids = cells.astype(str)
     repeated = ids[ids.duplicated()].unique().tolist()
     if repeated:
@@ -149,6 +145,22 @@ def ids_of(frame: pd.DataFrame, column: str, *, path: Path) -> npt.NDArray[np.st
             f"once: {listed(repeated)}; remove the repeated rows"
         )
     return np.asarray(ids, dtype=np.str_)
+
+
+def refuse_odd_names(names: Iterable[str], *, what: str) -> None:
+    """Refuse ids, groups and names that cannot be shown, or are so long that they are none.
+
+    Raises:
+        DataError: an unprintable character, or more than `LONGEST_NAME` characters.
+    """
+    for row, name in enumerate(names, start=1):
+        odd = unprintable(name)
+        if odd is not None or len(name) > LONGEST_NAME:
+            reason = f"unprintable character {odd}" if odd else f"{len(name)} characters"
+            raise DataError(
+                f"{what}: {reason} in entry {row}, {quoted(name)}; expected printable text of at "
+                f"most {LONGEST_NAME} characters"
+            )
 
 
 def _from_table(
@@ -185,21 +197,17 @@ def _from_array(path: Path, *, names: Sequence[str], ids: Path | None) -> Output
             f"a line, and the names of the outputs in the order of the columns"
         )
     try:
-        values = np.asarray(np.load(path, allow_pickle=False))
-        text = ids.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{ids}: expected UTF-8 text, one id a line, got other bytes") from None
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable .npy array of numbers ({error})") from None
-    lines = pd.DataFrame({"id": text.split("\n")})
-    lines = lines[lines["id"].str.strip() != ""].reset_index(drop=True)
+        values = read_npy(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    lines = pd.DataFrame({"id": source_files.read_lines(ids)}, dtype=object)
     expected = (len(lines), len(names))
     if values.shape != expected or values.dtype.kind not in "fiu":
         raise DataError(
             f"{path}: expected numbers of shape {expected}, one row for each id of {ids} and one "
             f"column for each of {listed(list(names))}, got {values.dtype} {values.shape}"
         )
-    found = ids_of(lines.assign(id=lines["id"].str.strip()), "id", path=ids)
+    found = ids_of(lines, "id", path=ids)
     return Outputs(path, found, tuple(names), values.astype(np.float64))
 
 
@@ -215,6 +223,7 @@ def check_outputs(found: Outputs) -> None:
         )
     if len(set(found.names)) != len(found.names):
         raise DataError(f"{found.path}: output columns stand twice: {listed(found.names)}")
+    refuse_odd_names(found.names, what=f"{found.path}: names of the outputs")
 
 
 def _check_probabilities(found: Outputs, *, exclusive: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from medaudit.core.errors import DataError, ParamsError, listed
+from medaudit.core.errors import DataError, ParamsError, listed, quoted
 from medaudit.data import splits
 from medaudit.data.datasets import source_files
 from medaudit.data.datasets.base import NO_GROUPS
@@ -19,6 +19,7 @@ from medaudit.data.external_outputs import (
     column_of,
     ids_of,
     read_frame,
+    refuse_odd_names,
     stored_logits,
 )
 from medaudit.tables import tasks
@@ -159,6 +160,7 @@ def _listed_labels(
 ROLES = ("calibration", "test")
 OWN_COLUMNS = ("sample_id", "group_id", "role", "target", FOLD)
 FOLDS = 5
+MOST_DIGITS = 6  # of a severity
 SOURCE = "made elsewhere"
 
 
@@ -266,7 +268,12 @@ def join(
 
 def condition(name: str) -> Condition:
     """`gaussian_blur-2` is severity 2; a name without a number, such as a site, severity 1."""
+    refuse_odd_names([name], what="conditions")
     stem, _, end = name.rpartition("-")
+    if stem and end.isdecimal() and len(end) > MOST_DIGITS:
+        raise ParamsError(
+            f"conditions: expected a severity of at most {MOST_DIGITS} digits, got {quoted(name)}"
+        )
     if stem and end.isdecimal() and int(end) > 0:
         name, severity = stem, int(end)
     else:
@@ -362,6 +369,7 @@ def _present(known: pd.DataFrame, column: str, columns: MetadataColumns) -> pd.S
     if known[column].isna().any():
         rows = int(known[column].isna().sum())
         raise DataError(f"{columns.path}: column `{column}` is empty for {rows} samples; fill it")
+    refuse_odd_names(map(str, known[column]), what=f"{columns.path}: column `{column}`")
     return known[column]
 
 

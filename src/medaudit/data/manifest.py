@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from medaudit.core.errors import DataError, listed
 from medaudit.core.files import settle, staged
 from medaudit.core.layout import PLANTED
-from medaudit.core.params import Section
+from medaudit.core.params import LARGEST_SEED, Section
 from medaudit.data import splits
 from medaudit.data.data_summary import positives, without_positives
 from medaudit.data.integrity import OnBadImage, duplicate_table, merge_groups, without_conflict
@@ -72,7 +72,7 @@ class PrepareParams(Section):
     section: ClassVar[str] = "prepare"
 
     image_size: int = Field(224, ge=16, le=2048)
-    seed: int = Field(1234, ge=0)
+    seed: int = Field(1234, ge=0, le=LARGEST_SEED)
     fractions: Fractions = Fractions()
     duplicate_distance: int = Field(6, ge=0, le=16)
     duplicate_correlation: float = Field(0.99, gt=0, le=1)

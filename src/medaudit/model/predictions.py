@@ -23,7 +23,7 @@ from medaudit.core import keys
 from medaudit.core.errors import ModelError, listed, lookup
 from medaudit.core.files import atomic, file_digest
 from medaudit.core.layout import PLAIN, RESUME
-from medaudit.core.params import Section, each_once
+from medaudit.core.params import LARGEST_SEED, Section, each_once
 from medaudit.model import VERSION
 from medaudit.model.model_config import engine_versions, read_card
 from medaudit.model.predictors import PREDICTORS
@@ -58,8 +58,8 @@ class PredictParams(Section):
 
     section: ClassVar[str] = "predict"
 
-    batch_size: int = Field(default=32, ge=1)
-    seed: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=32, ge=1, le=4096)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     predictors: tuple[str, ...] = (PLAIN,)
 
     @field_validator("predictors")

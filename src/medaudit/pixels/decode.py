@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,6 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from medaudit.core.errors import DataError
+from medaudit.core.files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +21,15 @@ if TYPE_CHECKING:
 
     from medaudit.pixels import Image
 
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Pillow.DecompressionBombError)
+# What a file says of itself, not its name, decides who reads it. Pillow would hand PostScript that
+# is called x.jpg to Ghostscript, which runs programs.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+MOST_BYTES = 256 << 20  # of an image file
+MOST_PIXELS = 50_000_000  # of an image; decoding takes up to 20 bytes for each
+LONGEST_SIDE = 32_767  # pixels; OpenCV counts no further
+MOST_SCANS = 500  # of a JPEG; cameras write about 10, and every scan visits all the pixels
+_SCAN = b"\xff\xda"
+
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 _BYTE = 255
 _WIDE_TO_BYTE = 257  # 65535 / 255
@@ -33,7 +43,8 @@ def decode(path: Path) -> Image:
     clipped; the EXIF orientation is applied; of several frames the first is read.
 
     Raises:
-        DataError: the file is absent, empty, truncated, or not an image; the path is named.
+        DataError: the file is absent, empty, truncated, not an image of `FORMATS`, or larger than
+            `MOST_BYTES`, `MOST_PIXELS` or `LONGEST_SIDE`; the path is named.
     """
     return _read(path, _to_rgb)
 
@@ -51,21 +62,36 @@ def decode_mask(path: Path) -> Image:
 
 
 def _read(path: Path, convert: Callable[[Pillow.Image], Pillow.Image]) -> Image:
-    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
-        kind = "a folder" if path.is_dir() else "a pipe or device"
-        raise DataError(f"{path}: expected a whole image file, got {kind}")
     try:
-        with Pillow.open(path) as image:
-            image.load()
-            return np.array(convert(ImageOps.exif_transpose(image)))
+        content = read_bytes(path, most=MOST_BYTES)
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
-    except _UNREADABLE as error:
+    try:
+        with Pillow.open(io.BytesIO(content), formats=FORMATS) as image:
+            _check_size(image, content)
+            image.load()
+            return np.array(convert(ImageOps.exif_transpose(image)))
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise anything at bytes that are damaged
         if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
             raise
         raise DataError(
-            f"{path}: expected a whole image file, got {_reason(path, error)}"
+            f"{path}: expected a whole image file, got {_reason(content, error)}"
         ) from None
+
+
+def _check_size(image: Pillow.Image, content: bytes) -> None:
+    """Refuse what would take too much memory or time, before anything is decoded."""
+    width, height = image.size
+    if not (0 < width <= LONGEST_SIDE and 0 < height <= LONGEST_SIDE):
+        raise ValueError(f"{width} x {height} pixels; sides may have 1 to {LONGEST_SIDE}")
+    if width * height > MOST_PIXELS:
+        raise ValueError(
+            f"{width} x {height} pixels, more than {MOST_PIXELS // 10**6} million; scale it down"
+        )
+    if image.format in ("JPEG", "MPO") and content.count(_SCAN) > MOST_SCANS:
+        raise ValueError(f"a JPEG of more than {MOST_SCANS} scans; save it anew")
 
 
 def resize(image: Image, size: int) -> Image:
@@ -111,9 +137,9 @@ def _narrow(wide: npt.NDArray[np.integer]) -> Image:
     return np.rint(wide / _WIDE_TO_BYTE).astype(np.uint8)
 
 
-def _reason(path: Path, error: BaseException) -> str:
-    if path.is_file() and path.stat().st_size == 0:
+def _reason(content: bytes, error: BaseException) -> str:
+    if not content:
         return "an empty file"
     if isinstance(error, UnidentifiedImageError):
-        return "a file of no known image format"
+        return f"a file of no known image format ({', '.join(FORMATS)})"
     return " ".join(str(error).split()) or type(error).__name__

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from medaudit.core.arrays import read_npy
 from medaudit.core.errors import DataError
 from medaudit.core.files import atomic
 from medaudit.pixels import Image
@@ -111,9 +112,10 @@ class ShardReader(Sequence[Image]):
 
 def _open(path: Path) -> Image:
     try:
-        shard: Image = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a shard ({error}); run the prepare stage again") from None
+        shard: Image = read_npy(path, mapped=True)
+    except DataError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"{path}: not a shard ({reason}); run the prepare stage again") from None
     if shard.ndim != 4 or shard.shape[-1] != 3 or shard.dtype != np.uint8:
         raise DataError(f"{path}: expected uint8 (n, h, w, 3), got {shard.dtype} {shard.shape}")
     return shard
@@ -166,9 +168,10 @@ class MaskReader:
 
 def _masks_open(path: Path, *, size: int) -> Image:
     try:
-        packed: Image = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: not masks ({error}); run the prepare stage again") from None
+        packed: Image = read_npy(path, mapped=True)
+    except DataError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"{path}: not masks ({reason}); run the prepare stage again") from None
     if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != -(-size * size // 8):
         raise DataError(f"{path}: not masks of {size} pixels; run the prepare stage again")
     return packed

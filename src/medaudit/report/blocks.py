@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -112,6 +112,9 @@ METHODS = {
 }
 
 
+Limit = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
+
+
 class ReportParams(Section):
     """What the report is called and what it may show.
 
@@ -126,7 +129,7 @@ class ReportParams(Section):
 
     title: str = Field("Audit of a medical image model", min_length=1)
     case_images: Literal["show", "withhold"] = "show"
-    expected: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    expected: dict[str, tuple[Limit, Limit]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

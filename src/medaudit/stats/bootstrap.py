@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from medaudit.core.params import Section
+from medaudit.core.params import LARGEST_SEED, Section
 from medaudit.stats import few_groups
 from medaudit.stats.bca import bca_from
 from medaudit.stats.intervals import (
@@ -137,7 +137,7 @@ class IntervalParams(Section):
     method: Method = "adjusted"
     replicates: int = Field(2000, ge=100, le=100_000)
     level: float = Field(0.95, gt=0.5, lt=1)
-    seed: int = Field(20_240, ge=0)
+    seed: int = Field(20_240, ge=0, le=LARGEST_SEED)
 
 
 @dataclass(frozen=True, eq=False)

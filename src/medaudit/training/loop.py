@@ -140,18 +140,18 @@ class TrainParams(Section):
     std: tuple[Positive, Positive, Positive] | None = None
     outputs: Literal["logits", "probabilities"] | None = None
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    epochs: int = Field(ge=0)
-    batch_size: int = Field(default=32, ge=2)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    warmup_epochs: float = Field(default=0.0, ge=0)
+    epochs: int = Field(ge=0, le=10_000)
+    batch_size: int = Field(default=32, ge=2, le=4096)
+    learning_rate: float = Field(gt=0, le=100)
+    weight_decay: float = Field(default=0.0, ge=0, le=100)
+    warmup_epochs: float = Field(default=0.0, ge=0, le=10_000)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["none", "sqrt", "balanced"] = "none"
-    mixup: float = Field(default=0.0, ge=0)
+    mixup: float = Field(default=0.0, ge=0, le=100)
     ema: float = Field(default=0.0, ge=0, lt=1)
     augment: AugmentParams = AugmentParams()
     validation_metric: ValidationMetric = "macro_auroc"
-    patience: int | None = Field(default=None, ge=1)
+    patience: int | None = Field(default=None, ge=1, le=10_000)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
 

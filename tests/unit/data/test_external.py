@@ -114,7 +114,7 @@ class TestFormats:
             (np.zeros((N, 3)), CLASSES, False, "rows and columns of an .npy file have no names"),
             (np.zeros((N, 2)), CLASSES, True, r"expected numbers of shape \(40, 3\)"),
             (np.zeros((N - 1, 3)), CLASSES, True, r"got float64 \(39, 3\)"),
-            (np.full((N, 3), "x"), CLASSES, True, "expected numbers of shape"),
+            (np.full((N, 3), "x"), CLASSES, True, "not a readable .npy array of numbers"),
             (np.array([{}], dtype=object), CLASSES, True, "not a readable .npy array of numbers"),
         ],
     )

@@ -1,4 +1,6 @@
 import os
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from PIL import Image
 
 from medaudit.core.errors import DataError
+from medaudit.pixels import decode as decoding
 from medaudit.pixels.decode import decode, decode_mask, resize
 
 RED = np.tile(np.array([200, 30, 60], dtype=np.uint8), (6, 8, 1))
@@ -104,9 +107,9 @@ def test_resize_stretches_to_a_square() -> None:
 def test_a_folder_and_a_pipe_are_refused_before_they_are_opened(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").mkdir()
     os.mkfifo(tmp_path / "b.jpg")  # opening it would wait for ever
-    with pytest.raises(DataError, match=r"a\.jpg: expected a whole image file, got a folder"):
+    with pytest.raises(DataError, match=r"a\.jpg: expected a file, got a folder"):
         decode(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match=r"b\.jpg: expected a whole image file, got a pipe"):
+    with pytest.raises(DataError, match=r"b\.jpg: expected a file, got a pipe"):
         decode(tmp_path / "b.jpg")
 
 
@@ -134,3 +137,63 @@ def test_what_is_transparent_in_a_mask_is_no_lesion(tmp_path: Path, below: int) 
 def test_small_values_of_a_sixteen_bit_mask_stay(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", Image.fromarray(np.eye(4, dtype=np.uint16)))
     assert np.array_equal(decode_mask(path), np.eye(4))
+
+
+def test_postscript_by_the_name_of_an_image_never_reaches_ghostscript(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker, programs = tmp_path / "marker", tmp_path / "bin"
+    programs.mkdir()
+    fake = programs / "gs"  # stands for Ghostscript and only says that it was started
+    fake.write_text(f"#!/bin/sh\n: > {marker}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    path = tmp_path / "x.jpg"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n")
+    with pytest.raises(DataError, match="no known image format"):
+        decode(path)
+    assert not marker.exists()
+
+
+def bomb(path: Path, width: int, height: int) -> Path:
+    """A PNG that says it has so many pixels, and holds some of them."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + crc
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    pixels = zlib.compress(bytes(1 << 16), 9)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
+    return path
+
+
+@pytest.mark.parametrize("size", [(12_000, 12_000), (7072, 7072), (1, 40_000), (0, 5)])
+def test_too_many_pixels_are_refused_before_they_are_decoded(
+    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        pytest.fail("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", never)
+    with pytest.raises(DataError, match=r"pixels|no known image"):
+        decode(bomb(tmp_path / "a.png", *size))
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", Image.fromarray(RED), progressive=True)
+    content = path.read_bytes()
+    last = content.rindex(b"\xff\xda")
+    path.write_bytes(content[:last] + content[last:-2] * (decoding.MOST_SCANS + 1) + content[-2:])
+    with pytest.raises(DataError, match="scans"):
+        decode(path)
+
+
+def test_a_file_beyond_all_bounds_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "MOST_BYTES", 100)
+    with pytest.raises(DataError, match="at most 100 bytes"):
+        decode(saved(tmp_path / "a.bmp", Image.fromarray(RED)))

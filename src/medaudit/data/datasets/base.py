@@ -104,9 +104,17 @@ def require_ids(rows: pd.DataFrame, *, path: Path) -> None:
         raise DataError(f"{path}: image ids must be unique; repeated: {listed(repeated)}")
 
 
+LONGEST_ID = 1000  # characters; NumPy gives every id the room of the longest
+
+
 def require_filled(rows: pd.DataFrame, columns: Sequence[str], *, path: Path) -> None:
-    """Raise a `DataError` that names the rows of the file in which a column is empty."""
+    """Raise a `DataError` that names the rows of the file in which a column is empty or long."""
     for column in columns:
+        longest = max((len(str(cell)) for cell in rows[column]), default=0)
+        if longest > LONGEST_ID:
+            raise DataError(
+                f"{path}: {column} of {longest} characters; expected at most {LONGEST_ID}"
+            )
         empty = np.flatnonzero(rows[column].isna())
         if len(empty):
             lines = [int(row) + 2 for row in empty]

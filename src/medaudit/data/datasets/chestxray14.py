@@ -159,15 +159,18 @@ def _rows(cells: pd.DataFrame, path: Path, *, labels: tuple[str, ...]) -> pd.Dat
 
 def _findings(cells: pd.Series[str], ids: pd.Series[str], *, path: Path) -> pd.DataFrame:
     """One column of 0/1 per finding, from cells such as `Edema|Effusion`."""
-    found = cells.fillna("(empty)").str.get_dummies("|")
-    unknown = [name for name in found if name not in (*FINDINGS, NO_FINDING)]
-    if unknown:
-        rows = ids[found[unknown].any(axis=1)].tolist()
+    words = cells.fillna("(empty)").str.split("|")
+    known = {"", *FINDINGS, NO_FINDING}
+    odd = [[name for name in each if name not in known] for each in words]
+    if any(odd):
+        unknown = sorted({name for each in odd for name in each})
+        rows = ids[[bool(each) for each in odd]].tolist()
         raise DataError(
             f"{path}: unknown findings {listed(unknown)} in {listed(rows)}; "
             f"known: {', '.join(FINDINGS)}, {NO_FINDING}"
         )
-    return found.reindex(columns=list(FINDINGS), fill_value=0)
+    found = {name: [int(name in each) for each in words] for name in FINDINGS}
+    return pd.DataFrame(found, index=cells.index)
 
 
 def _sex(cells: pd.DataFrame, path: Path) -> str:
@@ -226,5 +229,5 @@ def _listed_images(root: Path, name: str) -> set[str]:
     found = source_files.find(root, [name])
     if not found:
         raise DataError(f"{root}: {name} is missing; put it there, or set `data.split: patient`")
-    lines = pd.Series(found[0].read_text(encoding="utf-8-sig").split(), dtype=object)
-    return set(source_files.without_suffix(lines))
+    words = [word for line in source_files.read_lines(found[0]) for word in line.split()]
+    return set(source_files.without_suffix(pd.Series(words, dtype=object)))

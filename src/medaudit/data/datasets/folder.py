@@ -64,7 +64,10 @@ def load(params: Params) -> RawDataset:
 
 
 def _inside(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
+    found = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
+    for path in found:
+        source_files.require_text(path.name, folder=folder)
+    return found
 
 
 def _splits(root: Path) -> list[str]:

@@ -6,16 +6,21 @@ import csv
 import filecmp
 import gzip
 import io
+import itertools
 import logging
 import os
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from medaudit.core.errors import DataError, listed
+from medaudit.core.errors import DataError, listed, quoted, unprintable
+from medaudit.core.files import plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,10 +73,15 @@ def _files_below(folder: Path) -> Iterator[Path]:
         links = [str(here / name) for name in folders if (here / name).is_symlink()]
         if links:
             log.warning("%s: links to folders are not followed; copy what they hold", listed(links))
-        for name in names:
-            if not name.isprintable():
-                raise DataError(f"{place}: a file name that is no plain text, {name!r}; rename it")
-            yield here / name
+        for name in (*folders, *names):
+            require_text(name, folder=here)
+        yield from (here / name for name in names)
+
+
+def require_text(name: str, *, folder: Path) -> None:
+    """Raise a `DataError` where the name of a file or folder is no text, such as not UTF-8."""
+    if not name.isprintable():
+        raise DataError(f"{folder}: a name that is no plain text, {quoted(name)}; rename it")
 
 
 def _refuse(error: OSError) -> None:
@@ -179,6 +189,14 @@ _DELIMITERS = ",;\t"
 _FLAGS = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 _UNCERTAIN = -1.0  # as in the CheXpert tables
 
+MOST_TEXT = 512 << 20  # characters of a table, unpacked
+MOST_CELLS = 20_000_000  # of a table; text cells take about 100 bytes each
+MOST_COLUMNS = 10_000
+_MOST_BLANK = 1 << 20  # rows; what spreadsheets append
+_LONGEST_LINE = 1 << 20  # characters
+# How far a packed table may unpack: real ones to 5 to 50 times their size, an attack to 1000.
+_UNPACKED_FREELY, _UNPACKED_TIMES = 8 << 20, 100
+
 
 def read_table(
     path: Path, *, required: Sequence[str], verbatim: Sequence[str] = ()
@@ -192,9 +210,10 @@ def read_table(
     frame) are left out.
 
     Raises:
-        DataError: not text, a column is missing or doubled, or a line is too long or too short.
+        DataError: not text, a column is missing or doubled, a line is too long or too short, a cell
+            holds an unprintable character, or there is more than a table of this kind holds.
     """
-    lines = [line for line in _lines(path) if any(line)]
+    lines = _lines(path)
     header, body = (_without_tail(lines[0]), lines[1:]) if lines else ([], [])
     _check_header(path, header, required)
     body = [_cut(line, len(header)) for line in body]
@@ -255,7 +274,7 @@ def flags(rows: pd.DataFrame, column: str, *, path: Path) -> pd.Series[float]:
     values = words.fillna(pd.to_numeric(rows[column], errors="coerce"))
     wrong = rows[column].notna() & ~values.isin([0.0, 1.0, _UNCERTAIN])
     if wrong.any():
-        found = [repr(value) for value in rows.loc[wrong, column].unique()]
+        found = [quoted(value) for value in rows.loc[wrong, column].unique()]
         raise DataError(
             f"{path}: label `{column}` must be 0 or 1, got {listed(found)} in "
             f"{listed(rows.loc[wrong, 'sample_id'].tolist())}; correct the cells"
@@ -263,26 +282,149 @@ def flags(rows: pd.DataFrame, column: str, *, path: Path) -> pd.Series[float]:
     return values.where(values != _UNCERTAIN).astype(float)
 
 
-def _lines(path: Path) -> list[list[str]]:
-    text = _text(path)
-    header = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=header.count)
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty, stripped; refused as `read_table` does."""
     try:
-        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-        return [[cell.strip() for cell in line] for line in reader]
+        lines = list(itertools.islice(_text(path), MOST_CELLS))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    for number, line in enumerate(lines, start=1):
+        _refuse_unprintable([line.rstrip("\r\n")], path=path, row=number)
+    return [line.strip() for line in lines if line.strip()]
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A parquet file as a table; columns of lists and the like are left out and named in the log.
+
+    Raises:
+        DataError: not a whole parquet file, a column stands twice, a cell holds an unprintable
+            character, or there is more than a table of this kind holds.
+    """
+    try:
+        frame = _parquet(path)
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001  Arrow and pandas believe what the file says
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise DataError(f"{path}: not a readable parquet file ({reason})") from None
+    for name in frame.columns:
+        _refuse_unprintable([str(name)], path=path, row=0)
+        if isinstance(frame[name].dtype, pd.CategoricalDtype):
+            frame[name] = _words(frame[name], path=path)
+    return frame
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    fields = list(file.schema_arrow)
+    _check_header(path, [field.name for field in fields], ())
+    packed = sum(
+        file.metadata.row_group(group).column(column).total_uncompressed_size
+        for group in range(file.metadata.num_row_groups)
+        for column in range(file.metadata.num_columns)
+    )
+    _check_extent(path, file.metadata.num_rows * len(fields), packed)
+    nested = [field.name for field in fields if pa.types.is_nested(field.type)]
+    if nested:
+        log.info("%s: columns of lists are not read: %s", path, listed(nested))
+    # As dictionaries, so that a long text that stands in many rows is in memory once.
+    texts = [field.name for field in fields if _is_text(field.type)]
+    file = pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True)
+    kept = [field.name for field in fields if field.name not in nested]
+    found: pd.DataFrame = file.read(columns=kept, use_threads=False).to_pandas()
+    return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _check_extent(path: Path, cells: int, characters: int) -> None:
+    if cells > MOST_CELLS or characters > MOST_TEXT:
+        raise DataError(
+            f"{path}: expected at most {MOST_CELLS:,} cells and {MOST_TEXT:,} characters, got "
+            f"more; leave out the columns that are not needed"
+        )
+
+
+def _words(column: pd.Series, *, path: Path) -> pd.Series:
+    for code, word in enumerate(column.cat.categories):
+        if isinstance(word, str) and unprintable(word):
+            row = int(np.flatnonzero(column.cat.codes == code)[0]) + 1
+            _refuse_unprintable([word], path=path, row=row)
+    return column.astype(object)
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """The rows of a table that are not empty, cell by cell."""
+    text = _text(path)
+    header = next(text, "")
+    delimiter = max(_DELIMITERS, key=header.count)
+    found: list[list[str]] = []
+    cells = blank = 0
+    try:
+        for row in csv.reader(itertools.chain([header], text), delimiter=delimiter, strict=True):
+            if any("\r" in cell for cell in row):  # line ends within a cell, as spreadsheets write
+                row = [cell.replace("\r\n", "\n").replace("\r", "\n") for cell in row]
+            _refuse_unprintable(row, path=path, row=len(found) + 1)
+            stripped = [cell.strip() for cell in row]
+            if any(stripped):
+                found.append(stripped)
+                cells += len(row)
+                _check_extent(path, cells, 0)
+            elif (blank := blank + 1) > _MOST_BLANK:
+                raise DataError(f"{path}: more than {_MOST_BLANK:,} empty rows; remove them")
     except csv.Error as error:
         raise DataError(f"{path}: not a readable table: {error}") from None
+    return found
 
 
-def _text(path: Path) -> str:
-    content = path.read_bytes()
+def _text(path: Path) -> Iterator[str]:
+    """The lines of a text file, plain or packed, as long as they do not become too much."""
+    packed = plain_file(path).suffix.lower() == ".gz"
+    left = MOST_TEXT
     try:
-        packed = path.suffix.lower() == ".gz"
-        return (gzip.decompress(content) if packed else content).decode("utf-8-sig")
+        if packed:
+            _check_unpacked(path)
+        with (
+            gzip.open(path) if packed else path.open("rb") as raw,
+            io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text,
+        ):
+            while line := text.readline(_LONGEST_LINE + 1):
+                left -= len(line)
+                if left < 0 or len(line) > _LONGEST_LINE:
+                    raise DataError(
+                        f"{path}: expected lines of at most {_LONGEST_LINE:,} characters, "
+                        f"{MOST_TEXT:,} together, got more; is it the right file?"
+                    )
+                yield line
     except UnicodeDecodeError:
         raise DataError(f"{path}: expected UTF-8 text, got other bytes; save it as UTF-8") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse a packed file that is far larger unpacked, before its rows take time and memory."""
+    most = min(MOST_TEXT, max(_UNPACKED_FREELY, _UNPACKED_TIMES * path.stat().st_size))
+    with gzip.open(path) as raw:
+        for n in itertools.count(1):
+            if not raw.read(_LONGEST_LINE):
+                return
+            if n * _LONGEST_LINE > most:
+                raise DataError(
+                    f"{path}: unpacks to more than {most:,} bytes, {_UNPACKED_TIMES} times its "
+                    f"size, as no table does; is it the right file?"
+                )
+
+
+def _refuse_unprintable(cells: Sequence[str], *, path: Path, row: int) -> None:
+    odd = unprintable("".join(cells))
+    if odd is not None:
+        cell = next(cell for cell in cells if unprintable(cell))
+        raise DataError(
+            f"{path}: unprintable character {odd} in row {row}, cell {quoted(cell)}; remove it"
+        )
 
 
 def _without_tail(header: list[str]) -> list[str]:
@@ -300,6 +442,8 @@ def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) ->
     if missing:
         found = listed([name for name in header if name], limit=20) or "nothing"
         raise DataError(f"{path}: missing columns {listed(missing, limit=20)}; found {found}")
-    doubled = sorted({name for name in header if name and header.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if doubled:
         raise DataError(f"{path}: columns stand twice: {listed(doubled)}")
+    if len(header) > MOST_COLUMNS:
+        raise DataError(f"{path}: expected at most {MOST_COLUMNS} columns, got {len(header)}")
