@@ -199,6 +199,10 @@ def validate(
         Path | None, typer.Option(help="Parameter file; else params.yaml beside the artefacts.")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Of the report.")] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Run the model's .pt2 file, a program of whoever made it."),
+    ] = False,
 ) -> None:
     """Apply a model with its frozen thresholds to new images; labels are welcome, not needed.
 
@@ -222,6 +226,7 @@ def validate(
             batch_size=batch_size,
             params=params,
             title=title,
+            trust=trust,
         )
         validate_command.validate(request)
 

@@ -21,6 +21,7 @@ from medaudit.core.files import atomic
 from medaudit.model import inference, network
 from medaudit.model.compute import setup
 from medaudit.model.inference import LoaderConfig, to_input
+from medaudit.model.model_config import stages_trust
 from medaudit.model.network import AuditModel
 from medaudit.model.prepared import read_prepared
 from medaudit.pixels.corruptions import corrupt
@@ -372,7 +373,7 @@ def open_runner(
     loader = LoaderConfig(params.batch_size, compute.loader_threads, setup(compute))
     prepared = read_prepared(prepared_folder)
     masks = MaskReader(prepared_folder / "masks.npy", size=prepared.image_size)
-    model = network.load_model(model_folder).on(loader.device)
+    model = network.load_model(model_folder, trust=stages_trust()).on(loader.device)
     return InterventionRunner(model, prepared, masks, loader, params.seed)
 
 

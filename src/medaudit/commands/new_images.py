@@ -90,6 +90,7 @@ def infer(
     scratch: Path,
     batch_size: int,
     compute: ComputeParams,
+    trust: bool = False,
 ) -> InferenceResult:
     """Decode every image once, describe it, and predict those that could be read.
 
@@ -99,17 +100,18 @@ def infer(
         scratch: a folder for the packed pixels; it is removed in the end.
         batch_size: images per forward pass.
         compute: threads and device.
+        trust: whether the user trusts who made an exported torch program.
 
     Raises:
         DataError: not a single image can be read.
     """
+    model = network.load_model(model_folder, trust=trust)  # before the long work
     found = ingest(
         sources, scratch, size=read_card(model_folder).image_size, on_unreadable=lambda _: None
     )
     place = {source.sample_id: f"{source.image}: " for source in sources}
     unreadable = {name: why.removeprefix(place[name]) for name, why in found.unreadable.items()}
     require_some(found, unreadable)
-    model = network.load_model(model_folder)
     loader = LoaderConfig(batch_size, compute.loader_threads, setup(compute))
     reader = ShardReader(scratch)
     outputs = run(model, reader.take, np.arange(len(reader)), loader=loader, label="predict")

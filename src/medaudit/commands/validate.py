@@ -46,6 +46,7 @@ class Request:
         batch_size: images per forward pass; by default that of the parameters.
         params: parameter file; by default `params.yaml` beside the artefacts, where there is one.
         title: of the report.
+        trust: whether who made the model is trusted, which an exported torch program needs.
     """
 
     model: Path
@@ -57,6 +58,7 @@ class Request:
     batch_size: int | None = None
     params: Path | None = None
     title: str | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +167,7 @@ def validate(request: Request) -> None:
             scratch=folder / "pixels",
             batch_size=params.predict.batch_size,
             compute=params.compute,
+            trust=request.trust,
         )
         result = result_of(request, bundle, labels, inferred, params=params.audits.intervals)
         write_tables(result, folder)

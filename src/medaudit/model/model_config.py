@@ -10,6 +10,8 @@ from pydantic import ConfigDict, Field
 from medaudit.core.errors import ModelError
 from medaudit.core.files import file_digest, read_json, write_json
 from medaudit.core.frozen import Finite, parse_facts
+from medaudit.core.layout import PARAMS
+from medaudit.core.params import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,6 +100,15 @@ def rounded(values: list[float]) -> tuple[float, ...]:
 def is_exported(file: str) -> bool:
     """Whether a file holds a whole program, by its name, and not the weights of a backbone."""
     return file.endswith((".pt2", ".onnx"))
+
+
+def stages_trust(params: Path = PARAMS) -> bool:
+    """Whether the user said `trust: true` under `train`; of exported torch programs.
+
+    Read here, and not out of the card: whoever makes a model folder makes its card.
+    """
+    section = read_yaml(params).get("train") if params.exists() else None
+    return isinstance(section, dict) and section.get("trust") is True
 
 
 def engine_versions(file: str) -> dict[str, str]:

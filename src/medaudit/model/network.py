@@ -9,7 +9,6 @@ import numpy as np
 import safetensors.torch
 import timm
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from medaudit.core.errors import ModelError, listed
@@ -20,6 +19,7 @@ from medaudit.model.exported import model as exported_model
 from medaudit.model.exported.model import ExportedModel
 from medaudit.model.inference import Outputs
 from medaudit.model.model_config import CARD_FILE, ModelCard, read_card, write_card
+from medaudit.model.state_files import UNREADABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,7 @@ def load_network(folder: Path) -> AuditModel:
     model = AuditModel(backbone, n_outputs=len(card.classes), dropout=card.dropout)
     try:
         model.load_state_dict(safetensors.torch.load_file(path))
-    except (FileNotFoundError, SafetensorError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"{path}: does not fit {CARD_FILE}: {_first_line(error)}") from None
     return model.eval()
 
@@ -185,10 +185,15 @@ def _first_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def load_model(folder: Path) -> ImageModel:
-    """The model that the train stage stored; its logits need no more correction."""
+def load_model(folder: Path, *, trust: bool = False) -> ImageModel:
+    """The model that the train stage stored; its logits need no more correction.
+
+    Args:
+        folder: that holds it.
+        trust: whether the user said to trust who made it, which exported torch programs need.
+    """
     if read_card(folder).kind == "exported":
-        return exported_model.load(folder)
+        return exported_model.load(folder, trust=trust)
     return load_network(folder)
 
 

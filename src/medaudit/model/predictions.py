@@ -25,7 +25,7 @@ from medaudit.core.files import atomic, file_digest
 from medaudit.core.layout import PLAIN, RESUME
 from medaudit.core.params import LARGEST_SEED, Section, each_once
 from medaudit.model import VERSION
-from medaudit.model.model_config import engine_versions, read_card
+from medaudit.model.model_config import engine_versions, read_card, stages_trust
 from medaudit.model.predictors import PREDICTORS
 from medaudit.model.prepared import read_prepared, rows_digest
 from medaudit.pixels import corruptions
@@ -185,7 +185,7 @@ class _Inputs:
         from medaudit.model.inference import LoaderConfig
 
         job, device = self.job, setup(self.job.compute)
-        model = network.load_model(job.model_folder).on(device)
+        model = network.load_model(job.model_folder, trust=stages_trust()).on(device)
         loader = LoaderConfig(job.params.batch_size, job.compute.loader_threads, device)
         facts = {"engine": model.engine, "device": model.device_type, "dtype": inference.DTYPE}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import pickle
 import re
 import socket
 import urllib.parse
@@ -13,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
 import timm
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from medaudit.core.errors import ModelError, listed
+from medaudit.model.state_files import read_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 State = dict[str, Tensor]
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")
 COUNTER = "num_batches_tracked"  # of batch normalisation; files of before torch 0.4.1 lack it
 STATISTICS = ("mean", "std")
 _SHOWN = 3
@@ -58,35 +55,6 @@ def load_file(model: AuditModel, path: Path, *, keep_head: bool) -> None:
     _load_head(model, parts.head, source=str(path), keep=keep_head)
     for name, values in parts.statistics.items():
         getattr(model, name).copy_(values)
-
-
-def read_state(path: Path) -> State:
-    """Tensors of a safetensors file or of a torch state dict; nothing else is unpickled."""
-    if not path.is_file():
-        raise ModelError(
-            f"train.weights: no file {path}; known words are none, imagenet and bundled"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ModelError(
-            f"{path}: holds Python objects besides tensors, which could run code when read; "
-            f"save `model.state_dict()` or a safetensors file instead"
-        ) from None
-    except (SafetensorError, RuntimeError, EOFError) as error:
-        raise ModelError(f"{path}: not a readable weights file ({type(error).__name__})") from None
-    return _tensors(content, path)
-
-
-def _tensors(content: Any, path: Path) -> State:
-    for wrapper in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(torch.is_tensor(v) for v in content.values()):
-        raise ModelError(f"{path}: expected a state dict of tensors, got {type(content).__name__}")
-    return {str(key): value for key, value in content.items()}
 
 
 def taken_apart(state: State, *, own: set[str]) -> Parts:
@@ -150,7 +118,10 @@ def load_backbone(backbone: Any, state: State, *, source: str) -> None:
                 f"{source} does not fit the backbone: it {what} {listed(keys, limit=_SHOWN)}; "
                 f"check `train.backbone`"
             )
-    backbone.load_state_dict(complete)
+    try:
+        backbone.load_state_dict(complete)
+    except RuntimeError as error:
+        raise ModelError(f"{source} does not fit the backbone: {str(error)[:200]!r}") from None
 
 
 def _load_head(model: AuditModel, state: State, *, source: str, keep: bool) -> None:

@@ -107,6 +107,7 @@ class TrainParams(Section):
             backbone was pretrained with, and for (0, 0, 0) with an exported model.
         std: of the channels, by which images are divided; `null` likewise, and (1, 1, 1).
         outputs: what an exported model gives, which has to be said; backbones give logits.
+        trust: that you trust who made a `.pt2` file, which is a program; refused otherwise.
         dropout: in front of the linear layer.
         epochs: at most; 0 checks the model in `weights`, scores it on the validation role and
             records it unchanged.
@@ -139,6 +140,7 @@ class TrainParams(Section):
     mean: tuple[Share, Share, Share] | None = None
     std: tuple[Positive, Positive, Positive] | None = None
     outputs: Literal["logits", "probabilities"] | None = None
+    trust: bool = False
     dropout: float = Field(default=0.2, ge=0, lt=1)
     epochs: int = Field(ge=0, le=10_000)
     batch_size: int = Field(default=32, ge=2, le=4096)

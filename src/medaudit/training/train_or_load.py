@@ -51,7 +51,7 @@ def key(
     parts = {
         "version": VERSION,
         "data": training_digest(prepared),
-        "params": params.model_dump(),
+        "params": params.model_dump(exclude={"trust"}),
         "weights": file_digest(file) if file.is_file() else params.weights,
         "threads": compute.threads,
         "device": device.type,
@@ -131,7 +131,9 @@ def model_as_given(prepared: Prepared, params: TrainParams) -> ImageModel:
     """The model in `train.weights`, which must fit the classes as it is."""
     if is_exported(params.weights):
         _warn_of_raw_input(params)
-        return exported_model.read(Path(params.weights), exported_card(prepared, params))
+        return exported_model.read(
+            Path(params.weights), exported_card(prepared, params), trust=params.trust
+        )
     return loop.new_model(prepared, params, None)
 
 

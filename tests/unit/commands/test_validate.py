@@ -570,14 +570,15 @@ def test_exported_models_need_no_embeddings(copied, tmp_path):
     folder = copied / "repo/artifacts/model"
     card = read_card(folder)
     shutil.rmtree(folder)
-    program = exported_model.read(pt2(tmp_path / "model.pt2"), CARD)
+    program = exported_model.read(pt2(tmp_path / "model.pt2"), CARD, trust=True)
     assert (program.card.classes, program.card.image_size) == (card.classes, card.image_size)
     exported_model.save(program, folder, card=program.card)
     clean = copied / "repo/artifacts/predictions/clean/plain.parquet"
     table = predictions.read(clean)
     predictions.write(replace(table, provenance={"weights": weights_digest(folder)}), clean)
     frozen.seal(copied / "repo/artifacts")
-    validate(asked(copied, tmp_path / "out"))
+    refused(MedauditError, copied, tmp_path / "out", "say that you trust them")
+    validate(asked(copied, tmp_path / "out", trust=True))
     assert len(results(tmp_path / "out")) == len(list((copied / "test").rglob("*.png")))
 
 

@@ -14,12 +14,27 @@ from medaudit.tables import tasks
 from medaudit.tables.predictions import Condition
 from medaudit.training import checkpoint, train_or_load
 from medaudit.training.loop import TrainParams
-from tests.unit.model.exported_samples import CARD, CPU, expected_logits, onnx_file, pt2, read
+from tests.unit.model.exported_samples import (
+    CARD,
+    CPU,
+    expected_logits,
+    in_process,
+    onnx_file,
+    pt2,
+    read,
+)
+
+__all__ = ["in_process"]
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 @pytest.mark.parametrize("suffix", ["pt2", "onnx"])
 def test_from_parameters_to_predictions(
-    prepared: Prepared, prepared_folder: Path, tmp_path: Path, suffix: str
+    prepared: Prepared,
+    prepared_folder: Path,
+    tmp_path: Path,
+    suffix: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Verified, stored as the same bytes, loaded, predicted under a condition, told apart."""
     make = pt2 if suffix == "pt2" else onnx_file
@@ -32,6 +47,7 @@ def test_from_parameters_to_predictions(
         std=CARD.std,
         epochs=0,
         learning_rate=1.0,
+        trust=True,
     )
     compute = ComputeParams(threads=1, device="cpu")
     key = train_or_load.key(prepared, params, compute=compute, device=CPU)
@@ -48,6 +64,11 @@ def test_from_parameters_to_predictions(
     assert (folder / f"model.{suffix}").read_bytes() == source.read_bytes()
     assert checkpoint.findings(trained, n_train=1, n_validation=1).scalars["n_parameters"] is None
 
+    assert key == train_or_load.key(
+        prepared, TrainParams(**{**vars(params), "trust": False}), compute=compute, device=CPU
+    )
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("train: {trust: true}")
     job = PredictionJob(
         stage="evaluate",
         model_folder=folder,
@@ -65,7 +86,11 @@ def test_from_parameters_to_predictions(
 
 
 @pytest.fixture
-def lab(prepared_folder: Path, tmp_path: Path) -> InterventionRunner:
+def lab(
+    prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> InterventionRunner:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("train: {trust: true}")
     model = read(pt2(tmp_path / "m.pt2"))
     network.save_model(model, tmp_path / "model", card=model.card)
     compute = ComputeParams(threads=1, device="cpu")

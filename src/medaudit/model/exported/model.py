@@ -10,7 +10,8 @@ import numpy as np
 
 from medaudit.core.errors import ModelError
 from medaudit.core.files import atomic
-from medaudit.model.exported import programs
+from medaudit.model.exported import archive, onnx_program, programs
+from medaudit.model.exported.sandbox import Sandboxed
 from medaudit.model.inference import Outputs
 from medaudit.model.model_config import engine_versions, read_card, write_card
 from medaudit.tables import tasks
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import torch
 
     from medaudit.core.arrays import Float32Array
-    from medaudit.model.exported.programs import Program
     from medaudit.model.inference import Images
     from medaudit.model.model_config import ModelCard
 
@@ -43,7 +43,7 @@ class ExportedModel:
         source: the file that it came from.
     """
 
-    program: Program
+    program: Sandboxed
     card: ModelCard
     source: Path
 
@@ -84,17 +84,28 @@ class ExportedModel:
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 
 
-def read(path: Path, card: ModelCard) -> ExportedModel:
-    """The exported model in a file, checked against its card."""
+def read(path: Path, card: ModelCard, *, trust: bool = False) -> ExportedModel:
+    """The exported model in a file, checked against its card.
+
+    Args:
+        path: of the file.
+        card: what its outputs mean and how its input is scaled.
+        trust: whether the user said to trust who made it; a `.pt2` file is refused otherwise.
+    """
     if not path.is_file():
         raise ModelError(f"{path}: no such file; `train.weights` names an exported model")
     engine_versions(path.name)
-    if path.suffix == ".onnx":
-        from medaudit.model.exported import onnx_program
-
-        held: Program = onnx_program.read(path)
-    else:
-        held = programs.read_torch(path)
+    if path.suffix != ".onnx" and not trust:
+        raise ModelError(
+            f"{path}: an exported torch program is code of whoever made it; say that you trust "
+            f"them, with `trust: true` under `train` in params.yaml (`--trust` of commands), or "
+            f"use ONNX"
+        )
+    content = onnx_program.read(path) if path.suffix == ".onnx" else archive.rebuilt(path)
+    try:
+        held = Sandboxed(content, suffix=path.suffix)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
     side, sizes = card.image_size, (held.input.height, held.input.width)
     if any(size not in {None, side} for size in sizes):
         raise ModelError(
@@ -104,10 +115,10 @@ def read(path: Path, card: ModelCard) -> ExportedModel:
     return ExportedModel(held, card, path)
 
 
-def load(folder: Path) -> ExportedModel:
+def load(folder: Path, *, trust: bool = False) -> ExportedModel:
     """A stored exported model."""
     card = read_card(folder)
-    return read(folder / card.file, card)
+    return read(folder / card.file, card, trust=trust)
 
 
 def save(model: ExportedModel, folder: Path, *, card: ModelCard) -> None:
