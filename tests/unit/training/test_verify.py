@@ -130,7 +130,7 @@ def test_input_that_is_not_normalised_is_pointed_out(
     gets: str | None,
 ) -> None:
     file = pt2(tmp_path / "theirs.pt2")
-    take(prepared, weights=str(file), outputs="logits", **values)
+    take(prepared, weights=str(file), outputs="logits", trust=True, **values)
     expected = f"{file} gets {gets}; set train.mean and train.std if it was trained with one"
     assert caplog.text.count(expected) == (gets is not None)
     assert caplog.text.count(" gets x / 255") == (gets is not None)

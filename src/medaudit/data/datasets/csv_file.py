@@ -29,7 +29,8 @@ FEW_ROWS = 50  # below that a column of distinct whole numbers need not be an id
 
 log = logging.getLogger(__name__)
 
-Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(each_once)]
 
 
 class Params(DataParams):
@@ -52,14 +53,14 @@ class Params(DataParams):
     """
 
     dataset: str = "csv"
-    table: str
-    image_column: str = "image_path"
+    table: Name
+    image_column: Name = "image_path"
     labels: Names | None = None
-    label: str | None = None
-    classes: Annotated[tuple[str, ...], AfterValidator(each_once)] | None = None
-    critical: str | None = None
-    group: str | None = None
-    split: str | None = None
+    label: Name | None = None
+    classes: Annotated[tuple[Name, ...], AfterValidator(each_once)] | None = None
+    critical: Name | None = None
+    group: Name | None = None
+    split: Name | None = None
     slices: Names | None = None
     uncertain: Literal["stop", "negative", "leave_out"] = "stop"
     allow_absolute: bool = False
