@@ -271,10 +271,15 @@ class Bootstrap:
         if kind in VALUE_ALONE:
             return without_interval(estimate)
         if few_groups.constant(found.replicates):
-            at_the_bound = kind in IN_UNIT and estimate.value in (0, 1)
-            known = at_the_bound or kind == "proportion"
-            return self._of_groups(estimate) if known else without_interval(estimate)
-        return METHODS[self.params.method](self, estimate, found)
+            return self._of_one_value(estimate, kind)
+        made = METHODS[self.params.method](self, estimate, found)
+        return self._of_one_value(estimate, kind) if few_groups.pointlike(made) else made
+
+    def _of_one_value(self, estimate: Estimate, kind: IntervalKind) -> Estimate:
+        """Where resamples agree: Wilson's interval at a bound and of shares, or none."""
+        at_the_bound = kind in IN_UNIT and estimate.value in (0, 1)
+        known = at_the_bound or kind == "proportion"
+        return self._of_groups(estimate) if known else without_interval(estimate)
 
     def paired(
         self, first: Measure | BootstrapDistribution, second: Measure | BootstrapDistribution
@@ -330,7 +335,8 @@ class Bootstrap:
         deciding = few_groups.deciding(change.replicates, self.resamples)
         found = replace(found, n_deciding=deciding)
         found = expanded(found, change.replicates, level=self.params.level, **reach)
-        return resolved(found, change.replicates, **reach)
+        found = resolved(found, change.replicates, **reach)
+        return without_interval(found) if few_groups.pointlike(found) else found
 
     def spread(self, found: BootstrapDistribution, *, moderated: bool = False) -> few_groups.Spread:
         """Degrees of freedom of the variance of replicates; see `few_groups.spread`."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from medaudit.core.arrays import BoolArray, Float64Array
-    from medaudit.stats.intervals import Difference
+    from medaudit.stats.intervals import Difference, Estimate
     from medaudit.stats.weighting import Indices, Resamples
 
 # With fewer groups that change than this, a difference of two shares is judged by their signs.
@@ -36,6 +36,11 @@ def constant(replicates: Float64Array) -> bool:
     """Whether the defined replicates are all the same number."""
     defined = replicates[np.isfinite(replicates)]
     return len(defined) > 0 and bool(np.ptp(defined) <= ROUNDING_SLACK)
+
+
+def pointlike(found: Estimate) -> bool:
+    """Whether an interval has no width: nearly all resamples agree, which is no certainty."""
+    return found.high - found.low <= ROUNDING_SLACK
 
 
 def degrees(supports: Sequence[Indices], replicates: ArrayLike, resamples: Resamples) -> float:

@@ -293,3 +293,29 @@ class TestDeciding:
         found = over(np.arange(90), replicates=4000).paired(*measures)
         assert 25 < found.n_deciding < 40
         assert caution(replace(found, of_shares=of_shares)) == said
+
+
+class TestNoWidth:
+    """One error in 200 groups: more than 97.5 % of the resamples of a tail's mean agree."""
+
+    @staticmethod
+    def rare(weights):
+        kept = weights[:, :1] > 3
+        return np.where(kept[:, 0], 0.5, 0.0)
+
+    def test_an_interval_without_width_is_none(self):
+        measure = Measure("m", self.rare, 1)
+        found = over(np.arange(200)).interval(measure)
+        assert (found.value, found.method) == (0.0, "none")
+        assert caution(found) == "no_interval"
+
+    def test_at_the_bound_of_a_measure_in_the_unit_it_is_that_of_a_share(self):
+        measure = Measure("m", self.rare, 1, interval_kind="bounded")
+        found = over(np.arange(200)).interval(measure)
+        assert (found.low, found.high) == pytest.approx((0, 0.0188), abs=1e-3)
+
+    def test_a_change_without_width_has_none(self):
+        bootstrap = over(np.arange(200))
+        constant = Measure("m", lambda weights: np.zeros(len(weights)), 1)
+        found = bootstrap.paired(Measure("m", self.rare, 1), constant)
+        assert np.isnan([found.low, found.high, found.p_value]).all()
