@@ -19,11 +19,25 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = tuple(PIPELINE["stages"])
 
 
-def start(repo, stage):
+# Read by Python at its start: whoever opens the parameters waits, till a signal comes.
+WAITS = """
+import sys, time
+
+def wait(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("params.yaml"):
+        time.sleep(60)
+
+sys.addaudithook(wait)
+"""
+
+
+def start(repo, stage, *, python_path=()):
+    known = environment()
+    paths = [*map(str, python_path), *filter(None, [known.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}"],
         cwd=repo.path,
-        env=environment(),
+        env={**known, "PYTHONPATH": os.pathsep.join(paths)},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -104,12 +118,12 @@ def assert_interrupted(repo, stage, process):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c_is_one_line(repo, stage):
+def test_ctrl_c_is_one_line(repo, stage, tmp_path):
     clear(repo, stage)
-    gate = repo.path / "params.yaml"
-    gate.unlink()
-    os.mkfifo(gate)  # the stage waits here: some are done before a signal could reach them
-    process = start(repo, stage)
+    # Some stages are done before a signal could reach them, so they are made to wait.
+    (tmp_path / "gate").mkdir()
+    (tmp_path / "gate/sitecustomize.py").write_text(WAITS, encoding="utf-8")
+    process = start(repo, stage, python_path=[tmp_path / "gate"])
     begun(process, stage)
     time.sleep(0.5)
     assert_interrupted(repo, stage, process)
