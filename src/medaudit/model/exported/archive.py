@@ -88,6 +88,10 @@ class _DamagedError(Exception):
     """No archive, or a damaged one."""
 
 
+# What zipfile and zlib raise about damaged archives.
+_ODD = (RuntimeError, ValueError, EOFError, OverflowError, LookupError)
+
+
 def read(path: Path, *, maker: str = "torch.export.save") -> Content:
     """Members of an archive by their names below its root, none of them compressed.
 
@@ -110,9 +114,6 @@ def read(path: Path, *, maker: str = "torch.export.save") -> Content:
         ) from None
     except _DamagedError as found:
         raise ModelError(f"{path}: not an archive of `{maker}`: {found}") from None
-
-
-_ODD = (NotImplementedError, RuntimeError, ValueError, EOFError, OverflowError, LookupError)
 
 
 def _check_members(infos: list[zipfile.ZipInfo], *, size: int) -> None:
