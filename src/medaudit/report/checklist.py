@@ -218,10 +218,8 @@ def seen(others: Sequence[Comparison]) -> str:
     open_ones = [each for each in others if each.verdict != WORSE]
     if not open_ones:
         return ""
-    least = comparisons.detectable(open_ones)
-    if not least:
-        return "what could have been seen in the others is unknown"
-    return f"in the others only losses above {least} could have been seen"
+    found = comparisons.could_be_seen(open_ones, ("loss", "losses"))
+    return f"in the others {found}" if found else "what could have been seen in them is unknown"
 
 
 def told(each: Comparison) -> str:

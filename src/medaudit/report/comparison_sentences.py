@@ -303,10 +303,8 @@ def _undecided(measures: Sequence[Measured], wording: Wording, critical: str) ->
 def _seen(held: Sequence[Comparison], wording: Wording) -> str:
     if not held:
         return ""
-    seen = comparisons.detectable(held)
-    if not seen:
-        return " (what could have been seen is unknown)"
-    return f" (only {wording.harm[1]} above {seen} could have been seen)"
+    seen = comparisons.could_be_seen(held, wording.harm)
+    return f" ({seen or 'what could have been seen is unknown'})"
 
 
 def _untested(measures: Sequence[Measured], critical: str) -> str:

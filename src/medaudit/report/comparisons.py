@@ -269,14 +269,24 @@ def by_harm(*measures: Sequence[Comparison]) -> list[str]:
     return sorted(ranks, key=lambda name: ranks[name])
 
 
-def detectable(changes: Sequence[Comparison]) -> str:
-    """Least harms that could have been seen, as a range over comparisons; empty if unknown."""
+def could_be_seen(changes: Sequence[Comparison], harm: tuple[str, str]) -> str:
+    """Least harms that could have been seen, as a range over comparisons; empty if unknown.
+
+    All measures that are compared lie in [0, 1], so no harm is as large as what some would need.
+
+    Args:
+        changes: comparisons of one measure.
+        harm: a harm as a noun, one and many.
+    """
     known = [each for each in changes if math.isfinite(each.detectable)]
-    if not known:
-        return ""
-    metric = known[0].metric
-    low, high = (amount(which(e.detectable for e in known), metric) for which in (min, max))
-    return low if low == high else f"{low.removesuffix(' points')} to {high}"
+    possible = [each.detectable for each in known if each.detectable < 1]
+    if not possible:
+        return f"no {harm[0]} could have been seen" if known else ""
+    low, high = (amount(which(possible), known[0].metric) for which in (min, max))
+    least = low if low == high else f"{low.removesuffix(' points')} to {high}"
+    none = len(known) - len(possible)
+    rest = f", and none in {none}" if none else ""
+    return f"only {harm[1]} above {least} could have been seen{rest}"
 
 
 def least_p(results: Results) -> float:

@@ -312,7 +312,7 @@ class Walk:
     def undecided(self, m, s):
         for name, low, high, unit in re.findall(
             rf"(?:of (sensitivity|specificity) )?\(only (?:falls|gaps) above ({NUM})"
-            rf"(?: to ({NUM}))?( points)? could have been seen\)",
+            rf"(?: to ({NUM}))?( points)? could have been seen(?:, and none in {NUM})?\)",
             s,
         ):
             metric = (
@@ -320,6 +320,7 @@ class Walk:
             )
             rows = self.members(metric)
             seen = rows[rows["verdict"] == "undecided"]["minimal_detectable"]
+            seen = seen[seen < 1]
             scale = 100 if unit else 1
             ask(equal(low, seen.min(), scale) and equal(high or low, seen.max(), scale), s, "power")
         counted = sum(

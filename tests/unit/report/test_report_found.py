@@ -33,6 +33,10 @@ def replaced(results, name, **columns):
     return dataclasses.replace(results, series={**results.series, "slice": tables})
 
 
+def told(results):
+    return " ".join(each["text"] for each in section(results)["blocks"] if each["kind"] == "text")
+
+
 class TestSection:
     def test_a_run_that_looked_for_nothing_has_none(self, found):
         assert section(found) is None
@@ -40,7 +44,7 @@ class TestSection:
         assert comparison_sentences.shortcut_alert(found) == ""
 
     def test_totals_stand_beside_what_could_have_been_seen(self, held):
-        text = " ".join(each["text"] for each in section(held)["blocks"] if each["kind"] == "text")
+        text = told(held)
         assert "Slices: 2 were found on calibration + validation" in text
         assert "1 is confirmed on test (gaps above 17 to 26 points, by slice," in text
         assert "of 3 pairs of property and class, 2 go together in training; 1 of these" in text
@@ -48,6 +52,17 @@ class TestSection:
         assert "Roles: 2 of 3 comparisons tell the roles apart: train against test" in text
         assert "In the other 1 no difference is shown; by itself an AUROC above 0.561" in text
         assert "Labels: 11 of 1,000 labels are flagged" in text
+
+    def test_no_gap_is_larger_than_100_points(self, held):
+        rows = held.table("slice", "discovered")
+        wide = [0.26, *[1.32] * (len(rows) - 1)]
+        some = replaced(held, "discovered", minimal_detectable=wide)
+        none = replaced(held, "discovered", minimal_detectable=1.32)
+        assert "(gaps above 26 points could have been seen, and none in 1)" in told(some)
+        assert "(no gap could have been seen)" in told(none)
+        tables = [each for each in section(none)["blocks"] if each["kind"] == "table"]
+        seen = {row[tables[0]["columns"].index("seen from")] for row in tables[0]["rows"]}
+        assert seen == {"none"}
 
     def test_what_was_not_measured_is_told_by_what_it_needs(self, found):
         table = pd.DataFrame(

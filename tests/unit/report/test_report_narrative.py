@@ -95,6 +95,25 @@ class TestFamilies:
         )
         assert "Undecided are 2 (only falls above 12 to 41 points could have been seen)" in words
 
+    @pytest.mark.parametrize(
+        ("detectable", "expected"),
+        [
+            (
+                (0.2, 0.87, 1.0, 1.32),
+                "only falls above 20 to 87 points could have been seen, and none in 2",
+            ),
+            (
+                (0.2, 1.32, math.nan),
+                "only falls above 20 points could have been seen, and none in 1",
+            ),
+            ((1.0, 1.32), "no fall could have been seen"),
+            ((math.nan,), "what could have been seen is unknown"),
+        ],
+    )
+    def test_nothing_larger_than_100_points_can_be_seen(self, detectable, expected):
+        words = said([condition("a", 0, "undecided", detectable=each) for each in detectable])
+        assert f" ({expected})" in words
+
     def test_what_has_no_interval_is_counted_apart(self):
         words = said([condition("a", -0.2, "worse"), Comparison(name="b", metric="x")])
         assert "falls in 1 of 1 condition." in words

@@ -133,7 +133,7 @@ def draw_changes(
             ends = [scale * each.low, scale * each.high]
             ax.plot(ends, [place] * 2, color=colour, linewidth=1.0, solid_capstyle="butt")
         face = colour if each.verdict in VERDICT_COLOURS else "white"
-        if math.isfinite(each.detectable):
+        if each.detectable < 1:  # no measure that is drawn can change by more
             seen = -each.direction * scale * each.detectable
             ax.plot(seen, place, "|", color=style.PALE, markersize=4, mew=0.8)
         ax.plot(scale * each.value, place, "o", color=colour, markersize=size, mfc=face, mew=0.8)

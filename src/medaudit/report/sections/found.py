@@ -40,6 +40,8 @@ SHOWN = 4
 LABELS = 10
 RATE = "accuracy"
 """Differences of shares of errors are told in points, as those of an accuracy are."""
+LARGEST = 1.0
+"""No gap between shares is as large."""
 SIDES = {"missed": "misses", "false_alarm": "false alarms"}
 
 
@@ -84,11 +86,13 @@ def discovered(results: Results) -> str:
 def could_be_seen(gaps: Sequence[float], *, by: str) -> str:
     """The gaps that would have been called with a power of 80 %, as a range."""
     known = [gap for gap in gaps if math.isfinite(gap)]
-    if not known:
-        return ""
-    low, high = (amount(which(known), RATE) for which in (min, max))
+    possible = [gap for gap in known if gap < LARGEST]
+    if not possible:
+        return " (no gap could have been seen)" if known else ""
+    low, high = (amount(which(possible), RATE) for which in (min, max))
     several = f"{low.removesuffix(' points')} to {high}, by {by},"
-    return f" (gaps above {low if low == high else several} could have been seen)"
+    rest = f", and none in {len(known) - len(possible)}" if len(possible) < len(known) else ""
+    return f" (gaps above {low if low == high else several} could have been seen{rest})"
 
 
 def shortcuts(results: Results) -> str:
@@ -217,6 +221,8 @@ def gap_of(row: dict[str, Any], prefix: str = "") -> str:
 
 def least_seen(value: object) -> str:
     """A gap that could have been seen, in points."""
+    if real(value) >= LARGEST:
+        return "none"
     return amount(real(value), RATE).removesuffix(" points") if real(value) >= 0 else ""
 
 
