@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 import yaml
 
+from medaudit.core import git
 from medaudit.core.errors import MedauditError, listed
 from medaudit.core.layout import PARAMS
 from medaudit.core.params import read_yaml
@@ -232,20 +232,16 @@ def _flat(texts: Mapping[str, str]) -> dict[str, Value]:
 def _shown(root: Path, rev: str, path: str) -> str:
     """A file as it stands in a commit."""
     try:
-        return _git(root, "show", f"{rev}:{path}")
+        return _git(root, "cat-file", "blob", f"{rev}:{path}")
     except CannotCompareError:
         raise CannotCompareError(f"no {path} in that commit; name one that holds results") from None
 
 
 def _git(root: Path, *words: str) -> str:
-    command = ["git", "-C", str(root), *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-    except FileNotFoundError:
-        raise CannotCompareError("git was not found; it holds the committed numbers") from None
-    if done.returncode:
-        raise CannotCompareError(done.stderr.strip() or f"git {words[0]} failed")
-    return done.stdout
+        return git.ask(root, *words)
+    except git.GitError as error:
+        raise CannotCompareError(str(error)) from None
 
 
 def _change(committed: Value, here: Value) -> str:

@@ -195,7 +195,7 @@ def report(
         results=found,
         params=params,
         checklist=questions(found),
-        commit=reproduction.commit(root, found.params),
+        commit=reproduction.code(root, found.params),
         source=source,
     )
     drawn = figures.draw_all(found, out / "figures")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from scipy import stats
 
+from medaudit.core import git
 from medaudit.core.errors import DataError
 from medaudit.core.findings import row_dicts
 from medaudit.core.layout import PROFILES
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 CODE = ("src", "stages", "dvc.yaml", "pyproject.toml", "report", ":!report/planted.csv")
 # What a run on other data has to change; its commands say how, those of the embedded data do not.
 CHOICE = ("params.yaml", "data.dvc")
+# Of code that audits predictions made elsewhere.
+LIBRARY = ("src", "pyproject.toml")
 EMBEDDED = Path("data/phantom")
 WORDS = "report."  # the section that changes no number
 
 
 @dataclass(frozen=True)
 class Commit:
-    """Where the code stood; empty `sha` outside of a git repository."""
+    """Where the code stood; empty `sha` of code that lies in no checkout."""
 
     sha: str
     dirty: bool
@@ -46,13 +48,31 @@ class Commit:
         return f"{self.sha[:12]}{' with uncommitted changes' if self.dirty else ''}"
 
 
+def code(root: Path, params: Mapping[str, Any]) -> Commit:
+    """The commit of the running code, whatever repository its results lie in.
+
+    Args:
+        root: of the run; where it is the checkout of the code, see `commit`.
+        params: of the run.
+    """
+    home = git.home()
+    if home is None:
+        return Commit("", dirty=False)
+    return commit(root, params) if root.resolve() == home else _commit(home, LIBRARY)
+
+
 def commit(root: Path, params: Mapping[str, Any]) -> Commit:
-    """The commit that is checked out, and whether something differs that `commands` do not say."""
-    sha = _git(root, "rev-parse", "HEAD")
+    """What is checked out at `root`, and whether something differs that `commands` do not say."""
     is_stated = "data" in params and not is_embedded(params)
-    watched = CODE if is_stated else (*CODE, *CHOICE)
-    changed = _git(root, "status", "--porcelain", "--", *watched) if sha else ""
-    return Commit(sha, bool(changed))
+    return _commit(root, CODE if is_stated else (*CODE, *CHOICE))
+
+
+def _commit(root: Path, watched: tuple[str, ...]) -> Commit:
+    try:
+        sha = git.ask(root, "rev-parse", "HEAD").strip()
+        return Commit(sha, bool(git.ask(root, "status", "--porcelain", "--", *watched)))
+    except git.GitError:  # no repository, or one without a commit
+        return Commit("", dirty=False)
 
 
 def is_embedded(params: Mapping[str, Any]) -> bool:
@@ -167,15 +187,6 @@ def _machine(facts: Mapping[str, Any]) -> str:
         f"{facts['processor']}, {facts['cores']} cores, {facts['system']}, "
         f"Python {facts['python']}{more}"
     )
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 SPREADS = PROFILES / "spread"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from medaudit.core import git as git_room
 from medaudit.report import reproduction
 from medaudit.report.blocks import Context, ReportParams
 from medaudit.report.reproduction import Commit
@@ -25,7 +26,9 @@ MACHINE = {"processor": "CPU", "cores": 2, "system": "Linux", "python": "3.11"}
 
 def git(folder, *words):
     author = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run(["git", *author, *words], cwd=folder, check=True, capture_output=True)
+    command = ["git", *author, *words]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def test_drawn_images_do_not_pass_for_photographs(found):
@@ -73,6 +76,24 @@ def test_what_the_commands_restore_is_no_uncommitted_change(repository):
     assert not reproduction.commit(repository, PROFILE).dirty
     (repository / "dvc.yaml").write_text("2")
     assert reproduction.commit(repository, PROFILE).dirty
+
+
+def test_the_code_is_that_of_its_own_checkout(repository, monkeypatch):
+    """Not that of the repository that the results lie in; a version where it was installed."""
+    other = repository / "results"
+    other.mkdir()
+    monkeypatch.setattr(git_room, "home", lambda: None)
+    assert reproduction.code(repository, PROFILE) == Commit("", dirty=False)
+    monkeypatch.setattr(git_room, "home", lambda: repository)
+    sha = reproduction.code(other, {}).sha
+    assert sha == reproduction.code(repository, PROFILE).sha == git(repository, "rev-parse", "HEAD")
+    # Parameters beside the code are not those of an audit elsewhere; code is.
+    (repository / "params.yaml").write_text("2")
+    assert reproduction.code(repository, EMBEDDED).dirty
+    assert not reproduction.code(other, {}).dirty
+    (repository / "src").mkdir()
+    (repository / "src/new.py").write_text("")
+    assert reproduction.code(other, {}).dirty
 
 
 def test_machines_are_those_of_the_stages_that_ran_here(found):
