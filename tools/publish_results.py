@@ -2,38 +2,80 @@
 
 python tools/publish_results.py PROFILE
 
+PROFILE is the name of a file in profiles/. What was published of it before is replaced by a whole
+folder or stays as it is.
+
 Refuses a report that shows images of the data set (`report.case_images` must be `withhold`):
 licences of medical data rarely allow it. Refuses too what nobody could make again: code that is in
 no commit, or a report of another commit than the one that is checked out.
 """
 
+import contextlib
 import json
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from medaudit.core.layout import STAGES
+from medaudit.core import git
+from medaudit.core.files import settle, staged
+from medaudit.core.layout import PROFILES, STAGES
 from medaudit.report import reproduction
+
+RESULTS = Path("docs/results")
 
 
 def main() -> None:
     """Copy metrics, charts, PDF and parameters, and write the page that describes them."""
-    name = sys.argv[1]
+    name = " ".join(sys.argv[1:])
+    reason = unknown(name)
+    if reason:
+        sys.exit(reason)
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     reason = refusal(params, root=Path())
     if reason:
         sys.exit(reason)
-    target = Path("docs/results") / name
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree("metrics", target / "metrics")
-    shutil.copytree("report/figures", target / "figures", ignore=shutil.ignore_patterns("*.png"))
-    shutil.copytree("plots", target / "plots")
-    shutil.copy2("report/report.pdf", target / "report.pdf")
-    shutil.copy2("params.yaml", target / "params.yaml")
-    (target / "README.md").write_text(page(name, params), encoding="utf-8")
+    with replacing(RESULTS / name) as folder:
+        fill(folder, name, params)
+
+
+def unknown(name: str) -> str:
+    """Why nothing is published under a name; empty where it is that of a profile."""
+    known = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    if name in known:
+        return ""
+    return f"expected the name of a profile ({', '.join(known)}), got {name!r}"
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of `folder` once all of it is there."""
+    if folder.is_symlink():
+        sys.exit(f"{folder}: a link; remove it, it is not followed")
+    with staged(folder) as part:
+        yield part
+        old = part.with_name(f"{part.name}.old")
+        if folder.exists():
+            folder.rename(old)
+        try:
+            settle(part, folder)
+        except BaseException:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def fill(folder: Path, name: str, params: dict) -> None:
+    """Copy into a folder what may be published of the last run."""
+    shutil.copytree("metrics", folder / "metrics")
+    shutil.copytree("report/figures", folder / "figures", ignore=shutil.ignore_patterns("*.png"))
+    shutil.copytree("plots", folder / "plots")
+    shutil.copy2("report/report.pdf", folder / "report.pdf")
+    shutil.copy2("params.yaml", folder / "params.yaml")
+    (folder / "README.md").write_text(page(name, params), encoding="utf-8")
 
 
 def refusal(params: dict, root: Path) -> str:
@@ -67,9 +109,7 @@ def page(name: str, params: dict) -> str:
     runs = {stage: read(Path("runtime") / f"{stage}.json") for stage in STAGES}
     machine = next(run["machine"] for run in runs.values() if run)
     versions = next(run["versions"] for run in runs.values() if run)
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    commit = git.ask(Path(), "rev-parse", "HEAD").strip()
     seconds = {stage: run.get("seconds") for stage, run in runs.items()}
     total = sum(value for value in seconds.values() if value)
     lines = [
