@@ -68,7 +68,8 @@ def value_words(column: str, value: str) -> str:
         return f"{noun(column)} unknown"
     if column == "touches_border" and value in TOUCHES:
         return TOUCHES[value]
-    return VALUES.get(column, f"{noun(column)} {{}}").format(value)
+    # A column that nobody foresaw may have braces in its name.
+    return VALUES[column].format(value) if column in VALUES else f"{noun(column)} {value}"
 
 
 def bin_words(
