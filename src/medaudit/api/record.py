@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from medaudit.audits import selective as selective_audit
 from medaudit.audits.properties import properties
 from medaudit.audits.stress import StressParams
 from medaudit.core import findings
-from medaudit.core.errors import DataError
+from medaudit.core.errors import DataError, ReportError, making
 from medaudit.core.files import new_folder, write_json
 from medaudit.core.findings import Findings
 from medaudit.core.layout import CALIBRATORS, CLEAN, OPERATING_POINTS, PARAMS, PREPARED, REPORT
@@ -123,10 +124,10 @@ class Plots:
 
     def _drawn(self, name: str) -> Figure:
         from medaudit.report import style
-        from medaudit.report.figures import FIGURES
+        from medaudit.report.figures import draw
 
         with style.styled():
-            figure = FIGURES[name](self.results)
+            figure = draw(name, self.results)
         if figure is None:
             raise DataError(f"nothing to draw for {name!r}; {NEEDS.get(name, 'no rows for it')}")
         return figure
@@ -269,19 +270,28 @@ class Audit:
 
         Raises:
             ParamsError: the folder holds something.
+            ReportError: a figure or page could not be made; the folder is whole but for report/.
         """
-        from medaudit.report import render
-
         with new_folder(Path(out)) as folder:
             self.write(folder)
-            render.report(
-                folder,
-                folder / REPORT,
-                stages=tuple(self.findings),
-                params=self.settings.report,
-                source=self.source,
-            )
+            failed = self._rendered(folder)
+        if failed is not None:
+            raise ReportError(f"{failed}; {out} lacks report/ alone; audit again elsewhere for it")
         return Path(out)
+
+    def _rendered(self, folder: Path) -> Exception | None:
+        """Write report/, or nothing of it, and say what went wrong: the numbers took longer."""
+        from medaudit.report import render
+
+        try:
+            with making("the report"):
+                stages, params = tuple(self.findings), self.settings.report
+                out = folder / REPORT
+                render.report(folder, out, stages=stages, params=params, source=self.source)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the numbers
+            shutil.rmtree(folder / REPORT, ignore_errors=True)
+            return error
+        return None
 
     def write(self, folder: Path) -> None:
         """Write all but the report, as the pipeline leaves it."""

@@ -68,7 +68,7 @@ class Request:
 
 
 def audit(request: Request) -> None:
-    """Read, join, audit and report; the folder appears whole or not at all."""
+    """Read, join, audit and report; the folder appears whole, without report/, or not at all."""
     check_free(request.out)
     settings = read_settings(request)
     clean, conditions, notes = read_tables(request)

@@ -1,9 +1,10 @@
 """Errors that reach the user as one line: what was expected, what came, and what to do."""
 
+import contextlib
 import difflib
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -42,6 +43,30 @@ class DataError(MedauditError):
 
 class ModelError(MedauditError):
     """A backbone or its weights cannot be used."""
+
+
+class ReportError(MedauditError):
+    """A figure or a page could not be made; what it would show has been written."""
+
+
+@contextlib.contextmanager
+def making(what: str) -> Iterator[None]:
+    """Name the figure or page in which something that nobody foresaw goes wrong.
+
+    Raises:
+        ReportError: instead of any error that names no file by itself.
+    """
+    try:
+        yield
+    except MedauditError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise ReportError(
+            f"{what} could not be made ({type(error).__name__}: {error}); "
+            "metrics/ and plots/ hold every number"
+        ) from error
 
 
 class UnknownNameError(MedauditError, ValueError):

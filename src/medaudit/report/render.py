@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typst
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from medaudit.core.errors import DataError
+from medaudit.core.errors import DataError, making
 from medaudit.core.files import atomic, write_json, write_text
 from medaudit.core.layout import CASES, CHECKLIST, MEASURING_STAGES
 from medaudit.report import checklist, figures, interval_warnings, narrative, reproduction
@@ -188,6 +188,9 @@ def report(
             the report leaves out, and says so, what rests on the others.
         params: title, and what may be shown.
         source: where the predictions came from, for the title block.
+
+    Raises:
+        ReportError: with the figure or page that could not be made.
     """
     everything = set(stages) == set(MEASURING_STAGES)
     found = read_results(root, only=None if everything else stages)
@@ -200,11 +203,13 @@ def report(
     )
     drawn = figures.draw_all(found, out / "figures")
     log.info("drew %d figures", len(drawn))
-    written = build(context, drawn=drawn)
     pictures = root / CASES
-    write_html(written, out / "report.html", figures=drawn, pictures=pictures)
+    with making("report.html"):
+        written = build(context, drawn=drawn)
+        write_html(written, out / "report.html", figures=drawn, pictures=pictures)
     try:
-        write_pdf(written, out / "report.pdf", figures=drawn, pictures=pictures)
+        with making("report.pdf"):
+            write_pdf(written, out / "report.pdf", figures=drawn, pictures=pictures)
     except DataError as error:
         if everything:
             raise

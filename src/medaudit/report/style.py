@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -41,6 +42,8 @@ ROLE_COLOURS = {
 }
 STYLE: Mapping[Any, Any] = {
     "font.family": ["DejaVu Sans"],
+    # Names come from files of users: a dollar sign is one.
+    "text.parse_math": False,
     "font.size": 7,
     "axes.titlesize": 7.5,
     "axes.titleweight": "bold",
@@ -93,7 +96,9 @@ def canvas(
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG, the same bytes for the same content."""
-    with atomic(path) as part:
+    with atomic(path) as part, warnings.catch_warnings():
+        # A box stands for a letter that the font lacks; the tables hold the name.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
 
 

@@ -10,11 +10,14 @@ import pytest
 import synthetic_results
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from medaudit.core import runner
 from medaudit.core.errors import DataError
+from medaudit.core.layout import MEASURING_STAGES
 from medaudit.report import checklist, comparisons, figures, render, results, style
 from medaudit.report.blocks import Context, ReportParams
 from medaudit.report.reproduction import Commit
 from medaudit.report.sections import stress
+from tests.pages import check
 
 COMMIT = Commit("0123456789abcdef", dirty=True)
 MEGABYTE = 2**20
@@ -137,6 +140,9 @@ class TestHtml:
         assert all(each.startswith(("data:", "#")) for each in addresses)
         assert "url(" not in page
         assert "<script" not in page
+
+    def test_a_policy_forbids_scripts_and_the_network(self, page):
+        check(page)
 
     def test_it_is_well_formed(self, page):
         open_tags = []
@@ -280,3 +286,35 @@ class TestEvidence:
 
     def test_leaks_are_found_in_the_manifest(self, found):
         assert found.groups_in_two_roles == ()
+
+
+@pytest.mark.parametrize(
+    ("what", "place", "name"),
+    [
+        ("the figure delta", figures.FIGURES, "delta"),
+        ("report.html", render, "render_html"),
+        ("report.pdf", render, "fitting"),
+    ],
+)
+def test_a_page_that_cannot_be_made_is_named_and_costs_no_number(
+    study, tmp_path, monkeypatch, what, place, name
+):
+    """So the report stage ends; DVC keeps what earlier stages wrote."""
+
+    def failing(*_args, **_kwargs):
+        raise ValueError("two\nlines")
+
+    patch = monkeypatch.setitem if isinstance(place, dict) else monkeypatch.setattr
+    patch(place, name, failing)
+    before = {path: path.read_bytes() for path in study.rglob("*.*") if path.is_file()}
+    params = ReportParams(title="A")
+
+    def stage():
+        render.report(study, tmp_path, stages=MEASURING_STAGES, params=params, source="here")
+
+    code, line = runner.outcome(stage)
+    assert code == 1
+    assert line == (
+        f"{what} could not be made (ValueError: two\\nlines); metrics/ and plots/ hold every number"
+    )
+    assert {path: path.read_bytes() for path in study.rglob("*.*") if path.is_file()} == before
