@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from medaudit.commands import verify
 from medaudit.core import git
 
 PROGRAMS = ("fsmonitor", "hook", "pager", "clean", "textconv", "diff", "transport", "editor")
@@ -190,4 +191,10 @@ def test_an_audit_inside_another_repository_asks_ours_alone(foreign):
     )
     assert done.stdout.startswith("Commit(sha=")
     assert commit not in done.stdout
+    assert marks(foreign) == []
+
+
+def test_verify_runs_nothing_of_the_repository_that_it_is_called_in(foreign):
+    for rev in ("HEAD", "HEAD~1"):
+        assert verify.verify(rev, brief=True, root=foreign) == verify.NO_COMPARISON
     assert marks(foreign) == []
