@@ -276,7 +276,8 @@ class Audit:
             self.write(folder)
             failed = self._rendered(folder)
         if failed is not None:
-            raise ReportError(f"{failed}; {out} lacks report/ alone; audit again elsewhere for it")
+            line = f"{failed}; {out} holds all but report/; audit into another folder"
+            raise ReportError(line) from failed
         return Path(out)
 
     def _rendered(self, folder: Path) -> Exception | None:

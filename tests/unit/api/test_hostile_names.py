@@ -152,7 +152,7 @@ class TestPagesThatCannotBeMade:
             plain.report(tmp_path / "out")
         line = str(caught.value)
         assert line.startswith(f"{what} could not be made (RuntimeError: planted); ")
-        assert f"{tmp_path / 'out'} lacks report/ alone" in line
+        assert f"{tmp_path / 'out'} holds all but report/" in line
         kept = {path.name: path for path in (tmp_path / "out").iterdir()}
         assert set(kept) == {path.name for path in usual.iterdir()} - {"report"}
         for path in usual.rglob("*.*"):

@@ -119,6 +119,8 @@ def test_edges_are_those_of_train_and_the_ends_those_of_test():
         ("touches_border", "yes", "lesion touches the border"),
         ("touches_border", "no", "lesion clear of the border"),
         ("scan_site", "B", "scan site B"),
+        ("{0} %s", "{1}", "{0} %s {1}"),
+        ("sex", "{x}", "{x} patients"),
         ("sex", "missing", "sex not recorded"),
         ("sex", "unknown", "sex unknown"),
         ("dataset", "missing", "source not recorded"),
