@@ -1,0 +1,4 @@
+"""What this project is installed from: lock files.
+
+python -m tools.supply_chain torch       the locks of torch and of what its CUDA build needs
+"""
