@@ -8,7 +8,7 @@ REV ?= HEAD
 SOURCES := src stages tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data repro verify test check lint types plots clean distclean
+.PHONY: help setup lock licences sbom advisories data repro verify test check lint types plots clean distclean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,17 @@ lock: $(READY)  ## write the lock files anew; UPGRADE=--upgrade takes the newest
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
 	    --generate-hashes --no-annotate --no-emit-package torch $(UPGRADE) pyproject.toml --output-file requirements.lock
 	@$(RUN) python -m tools.supply_chain torch
+
+licences: $(READY)  ## write docs/licences.md anew, from what is installed
+	@$(RUN) python -m tools.supply_chain licences
+
+sbom: $(READY)  ## write sbom.json: every locked package in CycloneDX form
+	@$(RUN) python -m tools.supply_chain sbom
+
+# --strict: else a package that the service does not know counts as one without weaknesses.
+advisories: $(READY)  ## ask for published weaknesses of the locked packages; needs the network
+	@cat requirements.lock requirements-torch.lock requirements-cuda.lock > $(VENV)/all.lock
+	@$(BIN)/uv tool run pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r $(VENV)/all.lock
 
 data: $(READY)  ## draw the embedded data set, unless data/ is there; never changes what lies there
 	@$(RUN) python -m tools.embedded_data

@@ -3,9 +3,9 @@
 import sys
 
 from tools import supply_chain
-from tools.supply_chain import locks
+from tools.supply_chain import licences, locks, sbom
 
-COMMANDS = {"torch": locks.write_torch}
+COMMANDS = {"torch": locks.write_torch, "licences": licences.write, "sbom": sbom.write}
 
 if __name__ == "__main__":
     command = COMMANDS.get(" ".join(sys.argv[1:]))
