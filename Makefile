@@ -79,4 +79,5 @@ clean:  ## remove what a run leaves aside (checkpoints, timings, caches of tools
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## as clean, and the environment
+	-$(RUN) dvc config --local --quiet --unset core.site_cache_dir
 	rm -rf $(VENV)

@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def everything(environment: Path, torch: list[str]) -> None:
-    """Install tools, packages, torch and this project."""
+    """Install tools, packages, torch and this project, and give DVC a folder of its own."""
     tools = environment / "tools.lock"
     chosen = [package.text() for package in locks.read(locks.MAIN) if package.name in TOOLS]
     tools.write_text("".join(chosen), encoding="utf-8")
@@ -54,6 +54,7 @@ def everything(environment: Path, torch: list[str]) -> None:
         install_torch()
     project = ["--no-deps", "--no-build-isolation", "--editable", str(locks.ROOT)]
     run([*PIP, *project], "this project could not be built")
+    own_dvc_folder(environment / "dvc")
 
 
 def install(lock: Path) -> None:
@@ -117,6 +118,19 @@ def wants_cuda() -> bool:
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True
     )
     return any(line.startswith(CUDA) and "extra" not in line for line in asked.stdout.splitlines())
+
+
+def own_dvc_folder(folder: Path) -> None:
+    """Let DVC keep what it remembers in a folder of this user.
+
+    Those are pickles, and by default they lie where every user of the machine may put others. A
+    folder inside the environment lasts as long as its DVC, which so never makes it anew, with the
+    rights that DVC gives.
+    """
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o700)
+    dvc = [sys.executable, "-m", "dvc", "config", "--local", "--quiet"]
+    run([*dvc, "core.site_cache_dir", str(folder)], "DVC cannot be given a folder of its own")
 
 
 if __name__ == "__main__":
