@@ -39,7 +39,7 @@ sbom: $(READY)  ## write sbom.json: every locked package in CycloneDX form
 # --strict: else a package that the service does not know counts as one without weaknesses.
 advisories: $(READY)  ## ask for published weaknesses of the locked packages; needs the network
 	@cat requirements.lock requirements-torch.lock requirements-cuda.lock > $(VENV)/all.lock
-	@$(BIN)/uv tool run pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r $(VENV)/all.lock
+	@$(BIN)/uv tool run pip-audit==2.10.1 --strict --require-hashes --disable-pip --progress-spinner off -r $(VENV)/all.lock
 
 data: $(READY)  ## draw the embedded data set, unless data/ is there; never changes what lies there
 	@$(RUN) python -m tools.embedded_data

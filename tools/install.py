@@ -9,6 +9,7 @@ since its CPU and CUDA builds share a version and only pip knows where this mach
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -74,7 +75,7 @@ def install(lock: Path) -> None:
     except OSError:
         run([*PIP, *LOCKED, str(lock)], reason)
         return
-    if done.returncode and "hash" in done.stderr.lower():
+    if done.returncode and re.search(r"hash mismatch|--require-hashes", done.stderr.lower()):
         raise InstallError(f"{done.stderr.strip()}\nsetup: {reason}")
     if done.returncode:
         run([*PIP, *LOCKED, str(lock)], reason)

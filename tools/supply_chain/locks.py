@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -73,7 +74,7 @@ def write_torch() -> None:
     (torch,) = parse(_compiled(pin, "--no-deps"))
     hashes = tuple(sorted({*torch.hashes, *cpu_hashes(torch.version)}))
     builds = Package(torch.name, torch.version, torch.marker, hashes)
-    more = [package for package in parse(_compiled(pin)) if package.name not in have]
+    more = [p for p in parse(_compiled(pin, before=CUDA)) if p.name not in have]
     TORCH.write_text(HEADER + builds.text(), encoding="utf-8")
     CUDA.write_text(HEADER + "".join(package.text() for package in more), encoding="utf-8")
 
@@ -86,7 +87,11 @@ def pinned_torch() -> str:
 
 
 def cpu_hashes(version: str) -> list[str]:
-    """The published SHA-256 of the CPU builds, which the registry does not hold."""
+    """The SHA-256 of the CPU builds, which are published apart from the registry.
+
+    Those of Linux for Python 3.11 to 3.14, as two unrelated public lock files give them; the first
+    was computed here as well. A build of the registry is the CPU build on all other systems.
+    """
     lines = CPU_BUILDS.read_text(encoding="utf-8").splitlines()
     found = [line.split()[0] for line in lines if f"  torch-{version}+cpu-" in line]
     if not found:
@@ -96,19 +101,25 @@ def cpu_hashes(version: str) -> list[str]:
     return found
 
 
-def _compiled(pin: str, *options: str) -> str:
-    """What uv locks for a pin, away from pyproject.toml, which describes torch's CPU build."""
+def _compiled(pin: str, *options: str, before: Path | None = None) -> str:
+    """What uv locks for a pin, away from pyproject.toml, which describes torch's CPU build.
+
+    Versions of the lock `before` are kept where they still fit.
+    """
     command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
     form = ["--generate-hashes", "--no-annotate", "--no-header", "--constraint", str(MAIN)]
     with tempfile.TemporaryDirectory() as folder:
+        lock = Path(folder) / "lock"
+        if before is not None and before.is_file():
+            shutil.copy(before, lock)
         done = subprocess.run(
-            [*command, *form, *options, "-"],
+            [*command, *form, *options, "--output-file", str(lock), "-"],
             cwd=folder,
             input=pin,
-            capture_output=True,
+            stderr=subprocess.PIPE,
             text=True,
             check=False,
         )
-    if done.returncode:
-        sys.exit(done.stderr.strip())
-    return done.stdout
+        if done.returncode:
+            sys.exit(done.stderr.strip())
+        return lock.read_text(encoding="utf-8")

@@ -186,3 +186,13 @@ def test_the_bill_of_materials_tells_who_needs_whom_and_no_time_or_place(bill):
     assert re.findall(r'"[^"]*://[^"]*"', bill) == [
         '"http://cyclonedx.org/schema/bom-1.6.schema.json"'
     ]
+
+
+def test_named_weaknesses_are_of_the_versions_that_are_locked():
+    """A version that moved on: look again whether its weakness did, then mend docs/security.md."""
+    page = (locks.ROOT / "docs/security.md").read_text(encoding="utf-8")
+    table = page.partition("| package | weakness |")[2].partition("\n\n")[0]
+    named = re.findall(r"(?m)^\| ([a-z][\w-]*) ([\d.]+) \|", table)
+    locked = {(p.name, p.version) for path in LOCKS for p in locks.read(path)}
+    assert {"diskcache", "torch"} <= {name for name, _ in named}
+    assert set(named) <= locked
