@@ -3,37 +3,43 @@ VENV := .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(BIN):$$PATH" DVC_NO_ANALYTICS=1
-PIP := $(BIN)/python -m pip install -qq --no-compile
-UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
-LOCKED := --no-deps --require-hashes -r requirements.lock
-TORCH := $(shell sed -n 's/^constraint.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+TORCH ?=
 REV ?= HEAD
 SOURCES := src stages tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data repro verify test check lint types plots clean distclean
+.PHONY: help setup lock licences sbom advisories data repro verify test check lint types plots clean distclean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## create .venv and install the pinned packages
 
-# Everything but torch is locked by hash. torch comes from wherever pip is told to take it (a CPU or
-# a CUDA build), so only its version is fixed. uv is fast; where it cannot be had, pip does the same.
-$(READY): pyproject.toml requirements.lock
+# Every package is taken by hash (tools/install.py). TORCH="torch==2.13.0" takes another build of torch than
+# those of requirements-torch.lock from wherever pip is told to look, without a hash.
+$(READY): pyproject.toml requirements.lock requirements-torch.lock requirements-cuda.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	@command -v git >/dev/null || { echo "git is needed and was not found"; exit 1; }
-	@echo "setup: .venv with the packages of requirements.lock and $(TORCH)"
+	@echo "setup: .venv with the packages of requirements.lock and $(or $(TORCH),requirements-torch.lock)"
 	@$(PYTHON) -m venv $(VENV)
-	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt
-	@$(PIP) --require-hashes -r $(VENV)/uv.txt && $(UV) $(LOCKED) || $(PIP) $(LOCKED)
-	@$(PIP) "$(TORCH)"
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m tools.install $(TORCH)
 	@touch $(READY)
 
-lock: $(READY)  ## write requirements.lock anew; UPGRADE=--upgrade takes the newest versions
+lock: $(READY)  ## write the lock files anew; UPGRADE=--upgrade takes the newest versions
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
 	    --generate-hashes --no-annotate --no-emit-package torch $(UPGRADE) pyproject.toml --output-file requirements.lock
+	@$(RUN) python -m tools.supply_chain torch
+
+licences: $(READY)  ## write docs/licences.md anew, from what is installed
+	@$(RUN) python -m tools.supply_chain licences
+
+sbom: $(READY)  ## write sbom.json: every locked package in CycloneDX form
+	@$(RUN) python -m tools.supply_chain sbom
+
+# --strict: else a package that the service does not know counts as one without weaknesses.
+advisories: $(READY)  ## ask for published weaknesses of the locked packages; needs the network
+	@cat requirements.lock requirements-torch.lock requirements-cuda.lock > $(VENV)/all.lock
+	@$(BIN)/uv tool run pip-audit==2.10.1 --strict --require-hashes --disable-pip --progress-spinner off -r $(VENV)/all.lock
 
 data: $(READY)  ## draw the embedded data set, unless data/ is there; never changes what lies there
 	@$(RUN) python -m tools.embedded_data
@@ -73,4 +79,5 @@ clean:  ## remove what a run leaves aside (checkpoints, timings, caches of tools
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## as clean, and the environment
+	-$(RUN) dvc config --local --quiet --unset core.site_cache_dir
 	rm -rf $(VENV)

@@ -38,6 +38,14 @@ def no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_folder_of_dvc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hundreds of repositories that live for a test are remembered nowhere else on the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("dvc")))
+        yield
+
+
 @pytest.fixture
 def make_table() -> TableMaker:
     """A table of random logits that carry `signal`; two samples a group, all four roles."""
