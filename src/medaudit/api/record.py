@@ -24,6 +24,7 @@ from medaudit.core.errors import DataError
 from medaudit.core.files import new_folder, write_json
 from medaudit.core.findings import Findings
 from medaudit.core.layout import CALIBRATORS, CLEAN, OPERATING_POINTS, PARAMS, PREPARED, REPORT
+from medaudit.core.privacy import Privacy
 from medaudit.data.external_outputs import copies
 from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables import manifest, operating_points, predictions
@@ -285,8 +286,9 @@ class Audit:
 
     def write(self, folder: Path) -> None:
         """Write all but the report, as the pipeline leaves it."""
+        privacy = Privacy.of_audit(folder, self.settings.report)
         for stage, found in self.findings.items():
-            findings.write(found, stage, root=folder)
+            findings.write(found, stage, root=folder, privacy=privacy)
         operating_points.write(self.points, folder / OPERATING_POINTS)
         rows = self.clean.rows.assign(target=list(self.clean.targets))
         manifest.write_manifest(rows, folder / PREPARED)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from medaudit.core.params import Section
+from medaudit.core.privacy import PrivacyParams
 from medaudit.stats.bootstrap import IntervalParams
 
 if TYPE_CHECKING:
@@ -115,17 +115,18 @@ METHODS = {
 Limit = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
 
 
-class ReportParams(Section):
+class ReportParams(PrivacyParams):
     """What the report is called and what it may show.
 
     Args:
         title: of the report.
+        privacy: what is said of patients; see `PrivacyParams`.
         case_images: `show`, or `withhold` for a copy that must not hold images of patients.
         expected: for each measure of the clean test role the range in which comparable studies
             lie; a value outside raises an alert.
     """
 
-    section: ClassVar[str] = "report"
+    model_config = ConfigDict(extra="forbid")
 
     title: str = Field("Audit of a medical image model", min_length=1)
     case_images: Literal["show", "withhold"] = "show"
