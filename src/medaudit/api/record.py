@@ -287,12 +287,12 @@ class Audit:
     def write(self, folder: Path) -> None:
         """Write all but the report, as the pipeline leaves it."""
         privacy = Privacy.of_audit(folder, self.settings.report)
+        manifest.write_preparation(self.facts, folder / PREPARED)
         for stage, found in self.findings.items():
             findings.write(found, stage, root=folder, privacy=privacy)
         operating_points.write(self.points, folder / OPERATING_POINTS)
         rows = self.clean.rows.assign(target=list(self.clean.targets))
         manifest.write_manifest(rows, folder / PREPARED)
-        manifest.write_preparation(self.facts, folder / PREPARED)
         predictions.write(self.clean, folder / CLEAN)
         fitted = {name: each.facts() for name, each in self.calibrators.items()}
         write_json(folder / CALIBRATORS, fitted)

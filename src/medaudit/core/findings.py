@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medaudit.core.files import atomic, read_json, write_json
-from medaudit.core.layout import METRICS, PLOTS, WHOLE
+from medaudit.core.layout import METRICS, PLOTS, PREPARED, WHOLE
 from medaudit.core.params import load
 from medaudit.core.privacy import Privacy, PrivacyParams, released
 
@@ -77,15 +77,35 @@ def write(
         privacy: the setting; that of `params.yaml` by default.
     """
     privacy = privacy or Privacy(load(PrivacyParams).privacy)
-    shown = released(findings.series, stage, privacy=privacy)
+    kept = _without_small_cells(findings, stage, root) if privacy.closed else findings
+    shown = released(kept.series, stage, privacy=privacy)
     for name, frame in findings.series.items():
         _write_table(frame, root / WHOLE / stage / f"{name}.csv")
     if privacy.pseudonyms:
         _write_table(privacy.table(), root / WHOLE / stage / "pseudonyms.csv")
-    scalars = {name: on_disk(value) for name, value in findings.scalars.items()}
+    scalars = {name: on_disk(value) for name, value in kept.scalars.items()}
     write_json(root / METRICS / f"{stage}.json", scalars)
     for name, frame in shown.items():
         _write_table(frame, root / PLOTS / stage / f"{name}.csv")
+
+
+def _without_small_cells(found: Findings, stage: str, root: Path) -> Findings:
+    from medaudit.core import small_cells  # late, as pandas
+
+    def whole(of: str, name: str) -> pd.DataFrame:
+        at_hand = found.series if of == stage else {}
+        return at_hand.get(name, read_table(of, name, root=root))
+
+    path = root / PREPARED / "schema.json"
+    critical = read_json(path, stage="prepare").get("critical_class") if path.exists() else None
+    counts = small_cells.class_counts(
+        whole("prepare", "class_counts"), whole("evaluate", "per_class")
+    )
+    known = small_cells.Known.of(counts, critical)
+    return Findings(
+        small_cells.scalars(stage, found.scalars, found.series, known),
+        small_cells.released(stage, found.series, known),
+    )
 
 
 def _write_table(frame: pd.DataFrame, path: Path) -> None:
