@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+COLUMN = "suppressed"
+WORD = "small cell"
+LEFT_OUT = "left out"
+
+
 @dataclass(frozen=True)
 class Rule:
     """What a table of `plots/` gives away, and what stays when a cell of it is small.
@@ -65,7 +70,7 @@ RULES: Mapping[tuple[str, str], tuple[Rule, ...]] = {
     ("train", "curves"): (Rule(stands=_LARGE),),
     ("evaluate", "metrics"): (Rule(keys=("metric",), sizes=_SIZES, rest=_REST, of="metric"),),
     ("evaluate", "per_class"): (
-        Rule(keys=("class", "metric"), sizes=_SIZES, rest=_REST, of="class"),
+        Rule(keys=("class", "metric", "threshold"), sizes=_SIZES, rest=_REST, of="class"),
     ),
     ("evaluate", "confusion"): (Rule(keys=("truth", "predicted"), of="truth"),),
     ("evaluate", "roc"): (Rule(of="class", curve=True),),

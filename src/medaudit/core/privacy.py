@@ -152,7 +152,7 @@ def released(
     tables: Mapping[str, pd.DataFrame],
     stage: str,
     *,
-    privacy: Privacy,  # noqa: ARG001
+    privacy: Privacy,
 ) -> dict[str, pd.DataFrame]:
     """The series of a stage as they may be passed on: with `plots/`, reports, and audits.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from medaudit.core.cell_rules import RULES, Rule, words
+from medaudit.core.cell_rules import COLUMN, LEFT_OUT, RULES, WORD, Rule, words
 from medaudit.core.complements import complemented, grid_hidden
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 LEAST = 5
-COLUMN = "suppressed"
-WORD = "small cell"
 # Measures that count the images without a class or label (as in `report.formatting.WITHOUT`).
 _WITHOUT = ("specificity", "false_alarms_per_100")
 
@@ -278,28 +276,33 @@ def _by_coverage(shown: pd.DataFrame, table: pd.DataFrame, _: Series, known: Kno
     return _emptied(shown, np.full(len(table), known.critical_hidden), columns)
 
 
-def _slices(shown: pd.DataFrame, table: pd.DataFrame, tables: Series, _: Known) -> pd.DataFrame:
-    """Slices of a column add up to the test role, and so do their positives."""
-    whole, positives = hidden_slices(tables)
-    of_output = table["output"].notna() if "output" in table else True
-    hidden = table["slice"].isin(whole) | (table["slice"].isin(positives) & of_output)
+def _slices(shown: pd.DataFrame, table: pd.DataFrame, tables: Series, known: Known) -> pd.DataFrame:
+    """Slices of a column add up to the test role, and so do their images with a class."""
+    whole, parts = hidden_slices(tables, known)
+    pairs = zip(table["slice"], table["output"], strict=True)
+    hidden = table["slice"].isin(whole) | np.array([pair in parts for pair in pairs])
     keys = {"column", "slice", "words", "metric", "output", "direction"}
     return _emptied(shown, np.asarray(hidden), [str(name) for name in table if name not in keys])
 
 
-def _refused(shown: pd.DataFrame, table: pd.DataFrame, tables: Series, _: Known) -> pd.DataFrame:
+def _refused(
+    shown: pd.DataFrame, table: pd.DataFrame, tables: Series, known: Known
+) -> pd.DataFrame:
     """Refused slices: their reasons hold the counts again."""
-    whole, positives = hidden_slices(tables)
+    whole, parts = hidden_slices(tables, known)
     hidden = table["slice"].isin(whole).to_numpy()
-    either = hidden | table["slice"].isin(positives).to_numpy()
+    either = hidden | np.array([(name, known.critical) in parts for name in table["slice"]])
     shown = _emptied(_emptied(shown, hidden, ["n"]), either, ["n_positive"])
-    return shown.assign(reason=shown["reason"].mask(either, WORD))
+    return shown.assign(reason=shown["reason"].mask(either, f"{LEFT_OUT}: {WORD}"))
 
 
-def _discovered(shown: pd.DataFrame, table: pd.DataFrame, tables: Series, _: Known) -> pd.DataFrame:
+def _discovered(
+    shown: pd.DataFrame, table: pd.DataFrame, tables: Series, known: Known
+) -> pd.DataFrame:
     """A rule on columns of which a slice is left out may be that slice."""
-    hidden = set().union(*hidden_slices(tables))
-    cut = _all_slices(tables)
+    whole, parts = hidden_slices(tables, known)
+    hidden = {*whole, *(name for name, _ in parts)}
+    cut = _sizes(tables)
     named = {part for each in cut["column"][cut["slice"].isin(hidden)] for part in _parts(each)}
     touched = [all(_on(part, named) for part in _parts(rule)) for rule in table["slice"]]
     return _emptied(
@@ -315,52 +318,58 @@ def _parts(crossed: str) -> list[str]:
     return str(crossed).split(" and ")
 
 
-def _all_slices(tables: Series) -> pd.DataFrame:
-    """Every slice, measured or refused: `column`, `slice`, `n`, `n_groups`, positives, negatives.
+def hidden_slices(
+    tables: Series, known: Known
+) -> tuple[frozenset[str], frozenset[tuple[str, str | None]]]:
+    """Slices of which nothing is told, and pairs (slice, class) of which nothing is."""
+    cut = _sizes(tables)
+    tiny = small(cut["n"]) | small(cut["n_groups"])
+    whole = frozenset(cut["slice"][_covered(cut, "n", tiny, tiny)])
+    measured = tables.get("slices", pd.DataFrame({"output": []}))
+    hidden: set[tuple[str, str | None]] = set()
+    for output in dict.fromkeys([known.critical, *measured["output"].dropna()]):
+        part = _with_and_without(tables, output, critical=output == known.critical)
+        inside = part["slice"].isin(whole).to_numpy()
+        few = np.logical_or.reduce([small(part[name]) for name in _PARTS])
+        gone = _covered(part, "positive", few | inside, few | (inside & small(part["positive"])))
+        hidden |= {(name, output) for name in part["slice"][gone]}
+    return whole, frozenset(hidden)
 
-    Counts that no table holds are NaN; `judged` are those whose positives a measure rests on.
-    """
-    measured = tables.get("slices", pd.DataFrame())
-    refused = tables.get("refused", pd.DataFrame())
-    parts = []
+
+def _sizes(tables: Series) -> pd.DataFrame:
+    """Every slice, measured or refused, with `column`, `n` and, where known, `n_groups`."""
+    columns = ["column", "slice", "n", "n_groups"]
+    parts = [
+        tables.get(name, pd.DataFrame()).reindex(columns=columns) for name in ("slices", "refused")
+    ]
+    found = pd.concat([part.astype({"n": float, "n_groups": float}) for part in parts])
+    return found.groupby(["column", "slice"], sort=False).first().reset_index()
+
+
+_PARTS = words("positive positive_groups negative negative_groups")
+
+
+def _with_and_without(tables: Series, output: str | None, *, critical: bool) -> pd.DataFrame:
+    """Images of every slice with a class and without it, and whether any measure rests on them."""
+    measured, refused = (tables.get(name, pd.DataFrame()) for name in ("slices", "refused"))
+    parts = [pd.DataFrame(columns=["column", "slice", "n", *_PARTS])]
     if not measured.empty:
-        parts.append(measured[["column", "slice", "n", "n_groups"]])
-        told = measured[measured["output"].notna() & measured["n_positive"].notna()]
+        told = measured[(measured["output"] == output) & measured["n_positive"].notna()]
         without = told["metric"].astype(str).str.endswith(_WITHOUT)
-        names = np.where(without, "negative", "positive")
-        for name in ("positive", "negative"):
-            rows = told[names == name][["column", "slice", "n_positive", "n_positive_groups"]]
-            rows = rows.set_axis(["column", "slice", name, f"{name}_groups"], axis=1)
-            parts.append(rows)
-    if not refused.empty:
-        parts.append(
-            refused[["column", "slice", "n", "n_positive"]].rename(
-                columns={"n_positive": "positive"}
-            )
-        )
-    if not parts:
-        return pd.DataFrame(columns=["column", "slice", *_COUNTS, "judged"])
-    judged = set() if measured.empty else set(told["slice"][~without])
-    found = pd.concat(parts).groupby(["column", "slice"], sort=False).first()
-    found = found.reindex(columns=list(_COUNTS)).astype(float)
-    found["judged"] = [each in judged for each in found.index.get_level_values("slice")]
+        for name, rows in (("positive", told[~without]), ("negative", told[without])):
+            counts = {"n_positive": name, "n_positive_groups": f"{name}_groups"}
+            parts.append(rows[["column", "slice", "n", *counts]].rename(columns=counts))
+    if critical and not refused.empty:
+        counts = {"n_positive": "positive"}
+        parts.append(refused[["column", "slice", "n", "n_positive"]].rename(columns=counts))
+    found = pd.concat(
+        [part.astype(dict.fromkeys(set(part) - {"column", "slice"}, float)) for part in parts]
+    )
+    found = found.groupby(["column", "slice"], sort=False).first().reset_index()
+    found["judged"] = found["positive_groups"].notna()
     found["positive"] = found["positive"].fillna(found["n"] - found["negative"])
     found["negative"] = found["negative"].fillna(found["n"] - found["positive"])
-    return found.reset_index()
-
-
-_COUNTS = words("n n_groups positive positive_groups negative negative_groups")
-
-
-def hidden_slices(tables: Series) -> tuple[frozenset[str], frozenset[str]]:
-    """Slices of which nothing is told, and those of which nothing with or without the class is."""
-    cut = _all_slices(tables)
-    tiny = small(cut["n"]) | small(cut["n_groups"])
-    parts = words("positive positive_groups negative negative_groups")
-    few = np.logical_or.reduce([small(cut[name]) for name in parts])
-    whole = _covered(cut, "n", tiny, tiny)
-    positives = _covered(cut, "positive", few | whole, few | (whole & small(cut["positive"])))
-    return frozenset(cut["slice"][whole]), frozenset(cut["slice"][positives])
+    return found
 
 
 def _covered(cut: pd.DataFrame, count: str, hidden: Mask, tiny: Mask) -> Mask:
@@ -370,7 +379,8 @@ def _covered(cut: pd.DataFrame, count: str, hidden: Mask, tiny: Mask) -> Mask:
     for rows in _together(cut[~crossed], ["column"]):
         at = np.flatnonzero(~crossed)[rows]
         # What no measure of the class rests on costs least to leave out.
-        order = np.lexsort((cut[count].to_numpy()[at], cut["judged"].to_numpy(dtype=bool)[at]))
+        judged = cut["judged"].to_numpy(dtype=bool)[at] if "judged" in cut else np.ones(len(at))
+        order = np.lexsort((cut[count].to_numpy()[at], judged))
         hidden[at] = complemented(cut[count].to_numpy()[at], hidden[at], order=order)
     gone = set(cut["slice"][hidden & ~crossed])
     for rows in _together(cut[crossed], ["column"]):
@@ -422,12 +432,12 @@ def scalars(stage: str, found: Scalars, tables: Series, known: Known) -> dict[st
     """The headline numbers of a stage; `WORD`, or no text, for what is left out."""
     gone = [f"{mode}_" for mode in known.names(tables)] if stage == "cases" else []
     if stage == "slice":
-        whole, positives = hidden_slices(tables)
+        whole, parts = hidden_slices(tables, known)
         gone += [
             name.removesuffix("_slice")
             for name, value in found.items()
             if name.endswith("_slice")
-            and (value in whole or ("critical" in name and value in positives))
+            and (value in whole or ("critical" in name and (value, known.critical) in parts))
         ]
     if found.get("recall_kept_worst_class") in known.classes:
         gone.append("recall_kept_worst_")

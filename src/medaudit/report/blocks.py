@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from medaudit.core.cell_rules import COLUMN, LEFT_OUT
 from medaudit.core.privacy import PrivacyParams
+from medaudit.report.formatting import count, real, word
 from medaudit.stats.bootstrap import IntervalParams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from medaudit.report.checklist import Checklist
     from medaudit.report.reproduction import Commit
     from medaudit.report.results import Results
 
 Block = dict[str, Any]
+
+
+def told(row: Mapping[str, Any], column: str, printed: Callable[[Any], str] = count) -> str:
+    """A number of a row as it is printed, or that it is left out as a small cell."""
+    absent = not math.isfinite(real(row.get(column)))
+    return LEFT_OUT if absent and word(row.get(COLUMN)) else printed(row.get(column))
 
 
 def section(title: str, *blocks: Block) -> Block:

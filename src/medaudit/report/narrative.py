@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE, MEAN, CalibrateParams
+from medaudit.core.cell_rules import COLUMN, LEFT_OUT
 from medaudit.report import comparison_sentences, comparisons, deferral_sentences, formatting
 from medaudit.report.comparison_sentences import SLICE
 from medaudit.report.figures.stress import was_cut
@@ -334,5 +335,7 @@ def calibrator_clause(results: Results, calibrator: str) -> str:
 
 def mode(row: Mapping[str, Any]) -> str:
     """A share of a mode with its interval."""
+    if isinstance(row.get(COLUMN), str) and not math.isfinite(real(row["share"])):
+        return LEFT_OUT
     ends = between(100 * real(row["share_low"]), 100 * real(row["share_high"]), 1)
     return f"{100 * real(row['share']):.1f} % ({ends})"

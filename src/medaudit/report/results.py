@@ -13,6 +13,7 @@ from medaudit.audits import slice_tests, slicing
 from medaudit.audits.calibrate import BASELINE
 from medaudit.audits.slicing import SliceParams
 from medaudit.core import findings
+from medaudit.core.cell_rules import WORD
 from medaudit.core.errors import DataError, listed, lookup
 from medaudit.core.files import read_json
 from medaudit.core.layout import (
@@ -221,7 +222,8 @@ class Results:
     def headline(self, stage: str, name: str) -> Number:
         """A headline number with its interval; undefined where the stage wrote none."""
         low, high = (real(self.scalar(stage, f"{name}_ci_{end}")) for end in ("low", "high"))
-        return Number(real(self.scalar(stage, name)), low, high)
+        left_out = self.scalar(stage, name) == WORD
+        return Number(real(self.scalar(stage, name)), low, high, left_out=left_out)
 
     def of_class(self, name: str, metric: str) -> Number:
         """A measure of one class or label on the clean test role."""

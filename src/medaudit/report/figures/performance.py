@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from medaudit.core.cell_rules import LEFT_OUT
 from medaudit.report import formatting, style
 from medaudit.report.formatting import MINUS
 from medaudit.tables.manifest import ROLES
@@ -39,15 +40,20 @@ def bars_height(n: int) -> float:
 
 
 def draw_class_counts(table: pd.DataFrame, ax: Axes) -> None:
-    """One bar per class; the number behind it is all images of the class."""
-    counts = table.pivot_table(index="class", columns="role", values="images", sort=False)
+    """One bar per class; the number behind it is all images of the class, where that is told."""
+    counts = table.pivot_table(
+        index="class", columns="role", values="images", sort=False, dropna=False
+    )
+    whole = counts.notna().all(axis=1)
+    counts = counts.fillna(0)
     left = counts.iloc[:, 0] * 0
     for role in [name for name in ROLES if name in counts]:
         colour = style.ROLE_COLOURS[role]
         ax.barh(counts.index, counts[role], left=left, color=colour, label=role, height=0.72)
         left = left + counts[role]
-    for place, total in enumerate(left):
-        ax.text(total, place, f" {int(total):,}", va="center", fontsize=6)
+    for place, (total, known) in enumerate(zip(left, whole, strict=True)):
+        words = f" {int(total):,}" if known else f" {LEFT_OUT}"
+        ax.text(total, place, words, va="center", fontsize=6)
     ax.set(xlabel="images", xlim=(0, left.max() * 1.16))
     ax.invert_yaxis()
     ax.grid(axis="x")
@@ -128,8 +134,13 @@ def per_class_figure(results: Results) -> Figure:
         draw_per_class(table[table["metric"] == name], ax, metric=name, critical=results.critical)
     counted = table[table["metric"] == metrics[0]]
     pairs = zip(counted["class"], counted["n_positive"], strict=True)
-    axes[0].set_yticks(range(len(counted)), [f"{name} ({int(n):,})" for name, n in pairs])
+    axes[0].set_yticks(range(len(counted)), [f"{name} ({behind(n)})" for name, n in pairs])
     return figure
+
+
+def behind(n: object) -> str:
+    """How many images, or that they are left out."""
+    return LEFT_OUT if formatting.whole(n) is None else formatting.count(n)
 
 
 def draw_per_class(table: pd.DataFrame, ax: Axes, *, metric: str, critical: str | None) -> None:
@@ -234,6 +245,10 @@ def draw_confusion(table: pd.DataFrame, ax: Axes, *, percent: bool) -> None:
     )
     totals = truths(table)
     ax.imshow(rates.to_numpy(dtype=np.float64), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    gone = style.left_out(table)
+    for truth, called in zip(gone["truth"], gone["predicted"], strict=True):
+        at = list(rates.columns).index(called), list(rates.index).index(truth)
+        ax.plot(at[0], at[1], "x", color=style.GREY, markersize=3, mew=0.6)
     for (i, j), rate in np.ndenumerate(rates.to_numpy(dtype=np.float64)):
         if rate >= SHOWN_RATE:
             shade = "white" if rate > 0.55 else "#222222"
@@ -241,17 +256,25 @@ def draw_confusion(table: pd.DataFrame, ax: Axes, *, percent: bool) -> None:
             size = 5.5 if percent else 6
             ax.text(j, i, words, ha="center", va="center", fontsize=size, color=shade)
     style.name_columns(ax, [str(name) for name in rates.columns])
-    ax.set_yticks(range(len(rates)), [f"{c} ({totals[str(c)]:,})" for c in rates.index])
-    ax.set(xlabel="called (percent)" if percent else "called", ylabel="truth (n)")
+    ax.set_yticks(range(len(rates)), [f"{c} ({behind(totals[str(c)])})" for c in rates.index])
+    crossed = "" if gone.empty else f"; \N{MULTIPLICATION SIGN}: {LEFT_OUT}"
+    ax.set(xlabel=f"called{' (percent)' if percent else ''}{crossed}", ylabel="truth (n)")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 
 
-def truths(table: pd.DataFrame) -> dict[str, int]:
-    """How many images hold every truth; a call of several labels stands in several columns."""
-    best = table.dropna(subset=["rate"]).sort_values("rate").groupby("truth").last()
+def truths(table: pd.DataFrame) -> dict[str, int | None]:
+    """How many images hold every truth; a call of several labels stands in several columns.
+
+    `None` where what is left out keeps it from being known.
+    """
+    best = table[table["rate"] > 0].sort_values("rate").groupby("truth").last()
     known = {str(name): round(row["count"] / row["rate"]) for name, row in best.iterrows()}
-    return {str(name): known.get(str(name), 0) for name in table["truth"].unique()}
+    hidden = set(style.left_out(table)["truth"])
+    return {
+        str(name): known.get(str(name), None if name in hidden else 0)
+        for name in table["truth"].unique()
+    }
 
 
 def threshold_figure(results: Results) -> Figure | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medaudit.report import comparisons, formatting
-from medaudit.report.blocks import Block, details, figure, table, text
+from medaudit.report.blocks import Block, details, figure, table, text, told
 from medaudit.report.blocks import section as part
 from medaudit.report.comparisons import EXPLORATORY, Comparison
 from medaudit.report.figures import stress
@@ -287,7 +287,7 @@ def left_out(results: Results) -> str:
 def refused(results: Results) -> list[Block]:
     """Slices that say nothing, with the reason."""
     rows = [
-        (str(row["slice"]), count(row["n"]), count(row["n_positive"]), str(row["reason"]))
+        (str(row["slice"]), told(row, "n"), told(row, "n_positive"), str(row["reason"]))
         for row in results.rows("slice", "refused")
     ]
     heads = ("slice", "n", "positives", "reason")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medaudit.report import formatting, narrative
-from medaudit.report.blocks import Block, details, figure, gallery, table, text
+from medaudit.report.blocks import Block, details, figure, gallery, table, text, told
 from medaudit.report.blocks import section as part
 from medaudit.report.formatting import count, real
 
@@ -127,7 +127,7 @@ def examples(row: dict[str, Any]) -> str:
 def explained(context: Context) -> Block:
     """What the modes are shares of, and what counts as right and as flagged."""
     results = context.results
-    total = sum(int(row["n"]) for row in results.rows("cases", "taxonomy"))
+    total = results.scalar("cases", "n")
     right = (
         "" if results.exclusive else f" Right is an image with no label called wrongly.{PRODUCT}"
     )
@@ -147,10 +147,10 @@ def modes(results: Results) -> Block:
         (
             formatting.words(str(row["mode"])),
             str(row["definition"]),
-            count(row["n"]),
-            count(row["n_groups"]),
+            told(row, "n"),
+            told(row, "n_groups"),
             narrative.mode(row),
-            *((count(row["n_critical"]), count(row["n_flagged"])) if critical else ()),
+            *((told(row, "n_critical"), told(row, "n_flagged")) if critical else ()),
         )
         for row in results.rows("cases", "taxonomy")
     ]
