@@ -76,6 +76,8 @@ RULES: Mapping[tuple[str, str], tuple[Rule, ...]] = {
     ("evaluate", "roc"): (Rule(of="class", curve=True),),
     ("evaluate", "precision_recall"): (Rule(of="class", curve=True),),
     ("evaluate", "threshold"): (Rule(of="class", curve=True),),
+    ("evaluate", "duplicates_across_roles"): (Rule(stands=_CASES),),
+    ("evaluate", "duplicates_in_test"): (Rule(stands=_CASES),),
     ("stress", "conditions"): (
         Rule(
             keys=words("condition corruption severity metric output direction"),
@@ -126,6 +128,7 @@ RULES: Mapping[tuple[str, str], tuple[Rule, ...]] = {
                 "missed_p_adjusted missed_minimal_detectable"
             ),
             sizes=("missed_n",),
+            of="class",
         ),
         Rule(
             only=words(
@@ -134,12 +137,14 @@ RULES: Mapping[tuple[str, str], tuple[Rule, ...]] = {
                 "false_alarm_minimal_detectable"
             ),
             sizes=("false_alarm_n",),
+            of="class",
         ),
     ),
     ("slice", "role_drift"): (
         Rule(keys=("comparison", "features"), sizes=words("n_first n_second n_groups")),
     ),
     ("slice", "label_issues"): (Rule(stands=_CASES),),
+    ("slice", "not_measured"): (Rule(stands="holds no number"),),
     ("calibrate", "summary"): (Rule(keys=("calibrator", "metric"), sizes=_SIZES),),
     ("calibrate", "events"): (
         Rule(keys=words("calibrator event metric"), sizes=_SIZES, rest=_REST, of="event"),

@@ -11,13 +11,21 @@ from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+
+from medaudit.core.cell_rules import words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
 
+LEAST = 5
 WIDTH = 3
+# Measures that count the images without a class or label (as in `report.formatting.WITHOUT`).
+_WITHOUT = ("specificity", "false_alarms_per_100")
 
 
 def complemented(counts: Any, hidden: Mask, *, order: Any = None) -> Mask:
@@ -145,3 +153,123 @@ def _path(
         nodes.append(before)
     nodes.reverse()
     return [(a[1], b[1]) if a[0] == 0 else (b[1], a[1]) for a, b in pairwise(nodes)]
+
+
+def small(counts: pd.Series[Any]) -> Mask:
+    """Which counts are small: 1 to 4."""
+    numbers = pd.to_numeric(counts, errors="coerce").to_numpy(dtype=float)
+    return np.asarray((numbers > 0) & (numbers < LEAST))
+
+
+def together(table: pd.DataFrame, columns: Sequence[str]) -> Iterable[NDArray[np.intp]]:
+    """Positions of rows that are alike in these columns."""
+    if not columns:
+        return [np.arange(len(table))]
+    found = table.groupby(list(columns), sort=False, dropna=False).indices.values()
+    return [np.asarray(rows, dtype=np.intp) for rows in found]
+
+
+def in_grid(
+    table: pd.DataFrame, rows: str, columns: str, count: str, hidden: Mask, tiny: Mask, free: Mask
+) -> Mask:
+    """`grid_hidden` of a table with a row for every cell."""
+    i, names = pd.factorize(table[rows])
+    j, heads = pd.factorize(table[columns])
+
+    def as_grid(values: Any) -> Any:
+        grid = np.zeros((len(names), len(heads)), dtype=values.dtype)
+        grid[i, j] = values
+        return grid
+
+    counts = table[count].fillna(0).to_numpy(dtype=np.int64)
+    found = grid_hidden(as_grid(counts), as_grid(hidden), primary=as_grid(tiny), free=as_grid(free))
+    return np.asarray(found[i, j])
+
+
+def halves(crossed: str) -> list[str]:
+    """The two halves of a crossed slice or column, or conditions of a rule."""
+    return str(crossed).split(" and ")
+
+
+def hidden_slices(
+    tables: Mapping[str, pd.DataFrame], critical: str | None
+) -> tuple[frozenset[str], frozenset[tuple[str, str | None]]]:
+    """Slices of which nothing is told, and pairs (slice, class) of which nothing is."""
+    cut = slice_sizes(tables)
+    tiny = small(cut["n"]) | small(cut["n_groups"])
+    whole = frozenset(cut["slice"][_covered(cut, "n", tiny, tiny)])
+    measured = tables.get("slices", pd.DataFrame({"output": []}))
+    hidden: set[tuple[str, str | None]] = set()
+    for output in dict.fromkeys([critical, *measured["output"].dropna()]):
+        part = _with_and_without(tables, output, critical=output == critical)
+        inside = part["slice"].isin(whole).to_numpy()
+        few = np.logical_or.reduce([small(part[name]) for name in _PARTS])
+        gone = _covered(part, "positive", few | inside, few | (inside & small(part["positive"])))
+        hidden |= {(name, output) for name in part["slice"][gone]}
+    return whole, frozenset(hidden)
+
+
+def slice_sizes(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Every slice, measured or refused, with `column`, `n` and, where known, `n_groups`."""
+    columns = ["column", "slice", "n", "n_groups"]
+    parts = [
+        tables.get(name, pd.DataFrame()).reindex(columns=columns) for name in ("slices", "refused")
+    ]
+    found = pd.concat([part.astype({"n": float, "n_groups": float}) for part in parts])
+    return found.groupby(["column", "slice"], sort=False).first().reset_index()
+
+
+_PARTS = words("positive positive_groups negative negative_groups")
+
+
+def _with_and_without(
+    tables: Mapping[str, pd.DataFrame], output: str | None, *, critical: bool
+) -> pd.DataFrame:
+    """Images of every slice with a class and without it, and whether any measure rests on them."""
+    measured, refused = (tables.get(name, pd.DataFrame()) for name in ("slices", "refused"))
+    parts = [pd.DataFrame(columns=["column", "slice", "n", *_PARTS])]
+    if not measured.empty:
+        told = measured[(measured["output"] == output) & measured["n_positive"].notna()]
+        without = told["metric"].astype(str).str.endswith(_WITHOUT)
+        for name, rows in (("positive", told[~without]), ("negative", told[without])):
+            counts = {"n_positive": name, "n_positive_groups": f"{name}_groups"}
+            parts.append(rows[["column", "slice", "n", *counts]].rename(columns=counts))
+    if critical and not refused.empty:
+        counts = {"n_positive": "positive"}
+        parts.append(refused[["column", "slice", "n", "n_positive"]].rename(columns=counts))
+    found = pd.concat(
+        [part.astype(dict.fromkeys(set(part) - {"column", "slice"}, float)) for part in parts]
+    )
+    found = found.groupby(["column", "slice"], sort=False).first().reset_index()
+    found["judged"] = found["positive_groups"].notna()
+    found["positive"] = found["positive"].fillna(found["n"] - found["negative"])
+    found["negative"] = found["negative"].fillna(found["n"] - found["positive"])
+    return found
+
+
+def _covered(cut: pd.DataFrame, count: str, hidden: Mask, tiny: Mask) -> Mask:
+    """Slices to leave out, column by column; of two crossed columns as in a grid."""
+    hidden = hidden.copy()
+    crossed = cut["column"].astype(str).str.contains(" and ", regex=False).to_numpy()
+    for rows in together(cut[~crossed], ["column"]):
+        at = np.flatnonzero(~crossed)[rows]
+        # What no measure of the class rests on costs least to leave out.
+        judged = cut["judged"].to_numpy(dtype=bool)[at] if "judged" in cut else np.ones(len(at))
+        order = np.lexsort((cut[count].to_numpy()[at], judged))
+        hidden[at] = complemented(cut[count].to_numpy()[at], hidden[at], order=order)
+    gone = set(cut["slice"][hidden & ~crossed])
+    for rows in together(cut[crossed], ["column"]):
+        at = np.flatnonzero(crossed)[rows]
+        part = cut.iloc[at].copy()
+        pairs = [halves(label) for label in part["slice"]]
+        inside = np.array([bool(gone & set(pair)) for pair in pairs])
+        if not (hidden[at] | inside).any():
+            continue
+        if any(len(pair) != 2 for pair in pairs) or part[count].isna().any():
+            hidden[at] = True
+            continue
+        part["one"], part["other"] = zip(*pairs, strict=True)
+        everything = np.ones(len(part), dtype=bool)
+        seeds = hidden[at] | inside
+        hidden[at] = in_grid(part, "one", "other", count, seeds, tiny[at], everything)
+    return hidden

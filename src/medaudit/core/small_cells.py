@@ -18,7 +18,16 @@ import numpy as np
 import pandas as pd
 
 from medaudit.core.cell_rules import COLUMN, LEFT_OUT, RULES, WORD, Rule, words
-from medaudit.core.complements import complemented, grid_hidden
+from medaudit.core.complements import (
+    LEAST,
+    complemented,
+    halves,
+    hidden_slices,
+    in_grid,
+    slice_sizes,
+    small,
+    together,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,10 +37,6 @@ if TYPE_CHECKING:
     Scalars = Mapping[str, float | int | str | None]
     Series = Mapping[str, pd.DataFrame]
     Mask = NDArray[np.bool_]
-
-LEAST = 5
-# Measures that count the images without a class or label (as in `report.formatting.WITHOUT`).
-_WITHOUT = ("specificity", "false_alarms_per_100")
 
 
 @dataclass(frozen=True)
@@ -131,12 +136,6 @@ def suppressed(
     return special(shown, table, tables, known) if special else shown
 
 
-def small(counts: pd.Series[Any]) -> Mask:
-    """Which counts are small: 1 to 4."""
-    numbers = pd.to_numeric(counts, errors="coerce").to_numpy(dtype=float)
-    return np.asarray((numbers > 0) & (numbers < LEAST))
-
-
 def _numbers(table: pd.DataFrame, rule: Rule) -> list[str]:
     if rule.only:
         return [column for column in rule.only if column in table]
@@ -156,17 +155,9 @@ def _own(table: pd.DataFrame, rule: Rule) -> Mask:
         if {part, whole} <= {*table}:
             hidden |= small(table[whole] - pd.to_numeric(table[part], errors="coerce"))
     if rule.adds_up is not None and hidden.any():
-        for rows in _together(table, rule.adds_up):
+        for rows in together(table, rule.adds_up):
             hidden[rows] = complemented(table[rule.total].to_numpy()[rows], hidden[rows])
     return hidden
-
-
-def _together(table: pd.DataFrame, columns: Sequence[str]) -> Iterable[NDArray[np.intp]]:
-    """Positions of rows that are alike in these columns."""
-    if not columns:
-        return [np.arange(len(table))]
-    found = table.groupby(list(columns), sort=False, dropna=False).indices.values()
-    return [np.asarray(rows, dtype=np.intp) for rows in found]
 
 
 def _lacking(table: pd.DataFrame, last: str | None) -> Mask:
@@ -211,12 +202,12 @@ def _class_counts(
 ) -> pd.DataFrame:
     """Classes of a role add up to it, and roles of a class to the class."""
     hidden = np.zeros(len(table), dtype=bool)
-    for rows in _together(table, ["role"]):
+    for rows in together(table, ["role"]):
         hidden[rows] = _lacking(table.iloc[rows], known.critical)
     tiny = small(table["images"]) | small(table["groups"])
     # Other tables tell the classes of the test role, and the critical class of the train role.
     told = (table["role"] == "test") | (table["class"] == known.critical)
-    hidden = _in_grid(table, "class", "role", "images", hidden, tiny, ~told.to_numpy())
+    hidden = in_grid(table, "class", "role", "images", hidden, tiny, ~told.to_numpy())
     return _emptied(shown, hidden, ["images", "groups"])
 
 
@@ -225,25 +216,8 @@ def _confusion(shown: pd.DataFrame, table: pd.DataFrame, _: Series, known: Known
     wrong = (table["truth"] != table["predicted"]).to_numpy()
     gone = table["truth"].isin(known.classes).to_numpy()
     tiny = small(table["count"]) & wrong & ~gone
-    hidden = _in_grid(table, "truth", "predicted", "count", tiny, tiny, wrong & ~gone)
+    hidden = in_grid(table, "truth", "predicted", "count", tiny, tiny, wrong & ~gone)
     return _emptied(shown, hidden, ["count", "rate"])
-
-
-def _in_grid(
-    table: pd.DataFrame, rows: str, columns: str, count: str, hidden: Mask, tiny: Mask, free: Mask
-) -> Mask:
-    """`grid_hidden` of a table with a row for every cell."""
-    i, names = pd.factorize(table[rows])
-    j, heads = pd.factorize(table[columns])
-
-    def as_grid(values: Any) -> Any:
-        grid = np.zeros((len(names), len(heads)), dtype=values.dtype)
-        grid[i, j] = values
-        return grid
-
-    counts = table[count].fillna(0).to_numpy(dtype=np.int64)
-    found = grid_hidden(as_grid(counts), as_grid(hidden), primary=as_grid(tiny), free=as_grid(free))
-    return np.asarray(found[i, j])
 
 
 def _predicted(shown: pd.DataFrame, table: pd.DataFrame, tables: Series, _: Known) -> pd.DataFrame:
@@ -251,7 +225,7 @@ def _predicted(shown: pd.DataFrame, table: pd.DataFrame, tables: Series, _: Know
     n = tables["conditions"]["n"].max() if "conditions" in tables else math.nan
     counts = (table["share"] * n).round()
     hidden = small(counts) | bool(np.isnan(n))
-    for rows in _together(table, ["condition"]):
+    for rows in together(table, ["condition"]):
         hidden[rows] = complemented(counts.to_numpy()[rows], hidden[rows])
     return _emptied(shown, hidden, ["share"])
 
@@ -262,7 +236,7 @@ def _risk_coverage(
     """Points of a curve that lie `LEAST` images or more from the one before, and from its ends."""
     n = float(tables["summary"]["n"].max()) if "summary" in tables else 1.0
     kept = np.zeros(len(table), dtype=bool)
-    for rows in _together(table, ["method"]):
+    for rows in together(table, ["method"]):
         images = (table["coverage"].to_numpy()[rows] * n).round()
         last = 0.0
         for row, at in zip(rows, images, strict=True):
@@ -278,9 +252,10 @@ def _by_coverage(shown: pd.DataFrame, table: pd.DataFrame, _: Series, known: Kno
 
 def _slices(shown: pd.DataFrame, table: pd.DataFrame, tables: Series, known: Known) -> pd.DataFrame:
     """Slices of a column add up to the test role, and so do their images with a class."""
-    whole, parts = hidden_slices(tables, known)
-    pairs = zip(table["slice"], table["output"], strict=True)
-    hidden = table["slice"].isin(whole) | np.array([pair in parts for pair in pairs])
+    whole, pairs = hidden_slices(tables, known.critical)
+    named = zip(table["slice"], table["output"], strict=True)
+    hidden = table["slice"].isin(whole) | np.array([pair in pairs for pair in named])
+    hidden |= table["output"].isin(known.classes)
     keys = {"column", "slice", "words", "metric", "output", "direction"}
     return _emptied(shown, np.asarray(hidden), [str(name) for name in table if name not in keys])
 
@@ -289,9 +264,10 @@ def _refused(
     shown: pd.DataFrame, table: pd.DataFrame, tables: Series, known: Known
 ) -> pd.DataFrame:
     """Refused slices: their reasons hold the counts again."""
-    whole, parts = hidden_slices(tables, known)
+    whole, pairs = hidden_slices(tables, known.critical)
     hidden = table["slice"].isin(whole).to_numpy()
-    either = hidden | np.array([(name, known.critical) in parts for name in table["slice"]])
+    few = [(name, known.critical) in pairs for name in table["slice"]]
+    either = hidden | np.array(few) | known.critical_hidden
     shown = _emptied(_emptied(shown, hidden, ["n"]), either, ["n_positive"])
     return shown.assign(reason=shown["reason"].mask(either, f"{LEFT_OUT}: {WORD}"))
 
@@ -300,113 +276,40 @@ def _discovered(
     shown: pd.DataFrame, table: pd.DataFrame, tables: Series, known: Known
 ) -> pd.DataFrame:
     """A rule on columns of which a slice is left out may be that slice."""
-    whole, parts = hidden_slices(tables, known)
-    hidden = {*whole, *(name for name, _ in parts)}
-    cut = _sizes(tables)
-    named = {part for each in cut["column"][cut["slice"].isin(hidden)] for part in _parts(each)}
-    touched = [all(_on(part, named) for part in _parts(rule)) for rule in table["slice"]]
-    return _emptied(
-        shown, np.array(touched, dtype=bool), _numbers(table, RULES["slice", "discovered"][0])
-    )
+    whole, pairs = hidden_slices(tables, known.critical)
+    hidden = {*whole, *(name for name, _ in pairs)}
+    cut = slice_sizes(tables)
+    named = {part for each in cut["column"][cut["slice"].isin(hidden)] for part in halves(each)}
+    touched = [all(_on(part, named) for part in halves(rule)) for rule in table["slice"]]
+    about = table["error"].astype(str).str.endswith(f" {known.critical}") & known.critical_hidden
+    gone = np.array(touched, dtype=bool) | about.to_numpy()
+    return _emptied(shown, gone, _numbers(table, RULES["slice", "discovered"][0]))
 
 
 def _on(part: str, columns: Iterable[str]) -> bool:
     return any(part.startswith((f"{column} ", f"{column}=")) for column in columns)
 
 
-def _parts(crossed: str) -> list[str]:
-    return str(crossed).split(" and ")
-
-
-def hidden_slices(
-    tables: Series, known: Known
-) -> tuple[frozenset[str], frozenset[tuple[str, str | None]]]:
-    """Slices of which nothing is told, and pairs (slice, class) of which nothing is."""
-    cut = _sizes(tables)
-    tiny = small(cut["n"]) | small(cut["n_groups"])
-    whole = frozenset(cut["slice"][_covered(cut, "n", tiny, tiny)])
-    measured = tables.get("slices", pd.DataFrame({"output": []}))
-    hidden: set[tuple[str, str | None]] = set()
-    for output in dict.fromkeys([known.critical, *measured["output"].dropna()]):
-        part = _with_and_without(tables, output, critical=output == known.critical)
-        inside = part["slice"].isin(whole).to_numpy()
-        few = np.logical_or.reduce([small(part[name]) for name in _PARTS])
-        gone = _covered(part, "positive", few | inside, few | (inside & small(part["positive"])))
-        hidden |= {(name, output) for name in part["slice"][gone]}
-    return whole, frozenset(hidden)
-
-
-def _sizes(tables: Series) -> pd.DataFrame:
-    """Every slice, measured or refused, with `column`, `n` and, where known, `n_groups`."""
-    columns = ["column", "slice", "n", "n_groups"]
-    parts = [
-        tables.get(name, pd.DataFrame()).reindex(columns=columns) for name in ("slices", "refused")
-    ]
-    found = pd.concat([part.astype({"n": float, "n_groups": float}) for part in parts])
-    return found.groupby(["column", "slice"], sort=False).first().reset_index()
-
-
-_PARTS = words("positive positive_groups negative negative_groups")
-
-
-def _with_and_without(tables: Series, output: str | None, *, critical: bool) -> pd.DataFrame:
-    """Images of every slice with a class and without it, and whether any measure rests on them."""
-    measured, refused = (tables.get(name, pd.DataFrame()) for name in ("slices", "refused"))
-    parts = [pd.DataFrame(columns=["column", "slice", "n", *_PARTS])]
-    if not measured.empty:
-        told = measured[(measured["output"] == output) & measured["n_positive"].notna()]
-        without = told["metric"].astype(str).str.endswith(_WITHOUT)
-        for name, rows in (("positive", told[~without]), ("negative", told[without])):
-            counts = {"n_positive": name, "n_positive_groups": f"{name}_groups"}
-            parts.append(rows[["column", "slice", "n", *counts]].rename(columns=counts))
-    if critical and not refused.empty:
-        counts = {"n_positive": "positive"}
-        parts.append(refused[["column", "slice", "n", "n_positive"]].rename(columns=counts))
-    found = pd.concat(
-        [part.astype(dict.fromkeys(set(part) - {"column", "slice"}, float)) for part in parts]
-    )
-    found = found.groupby(["column", "slice"], sort=False).first().reset_index()
-    found["judged"] = found["positive_groups"].notna()
-    found["positive"] = found["positive"].fillna(found["n"] - found["negative"])
-    found["negative"] = found["negative"].fillna(found["n"] - found["positive"])
-    return found
-
-
-def _covered(cut: pd.DataFrame, count: str, hidden: Mask, tiny: Mask) -> Mask:
-    """Slices to leave out, column by column; of two crossed columns as in a grid."""
-    hidden = hidden.copy()
-    crossed = cut["column"].astype(str).str.contains(" and ", regex=False).to_numpy()
-    for rows in _together(cut[~crossed], ["column"]):
-        at = np.flatnonzero(~crossed)[rows]
-        # What no measure of the class rests on costs least to leave out.
-        judged = cut["judged"].to_numpy(dtype=bool)[at] if "judged" in cut else np.ones(len(at))
-        order = np.lexsort((cut[count].to_numpy()[at], judged))
-        hidden[at] = complemented(cut[count].to_numpy()[at], hidden[at], order=order)
-    gone = set(cut["slice"][hidden & ~crossed])
-    for rows in _together(cut[crossed], ["column"]):
-        at = np.flatnonzero(crossed)[rows]
-        part = cut.iloc[at].copy()
-        pairs = [_parts(label) for label in part["slice"]]
-        inside = np.array([bool(gone & set(pair)) for pair in pairs])
-        if not (hidden[at] | inside).any():
-            continue
-        if any(len(pair) != 2 for pair in pairs) or part[count].isna().any():
-            hidden[at] = True
-            continue
-        part["one"], part["other"] = zip(*pairs, strict=True)
-        everything = np.ones(len(part), dtype=bool)
-        seeds = hidden[at] | inside
-        hidden[at] = _in_grid(part, "one", "other", count, seeds, tiny[at], everything)
-    return hidden
-
-
 def _failure_modes(
-    shown: pd.DataFrame, table: pd.DataFrame, _tables: Series, _: Known
+    shown: pd.DataFrame, table: pd.DataFrame, _: Series, known: Known
 ) -> pd.DataFrame:
     """Counts of images; those of pairs, comparisons and properties stand."""
+    shown = _without_counts(shown)
     things = (table["bucket"] == "evaluation") | table["mode"].isin(["shortcut", "hidden_copies"])
     hidden = (small(table["n"]) | small(table["n_of"])) & ~things.to_numpy()
+    hidden |= (table["mode"] == "kept_misses").to_numpy() & known.critical_hidden
     return _emptied(shown, hidden, _numbers(table, RULES["cases", "failure_modes"][0]))
+
+
+def _taxonomy(shown: pd.DataFrame, table: pd.DataFrame, _: Series, known: Known) -> pd.DataFrame:
+    hidden = np.full(len(table), known.critical_hidden)
+    return _emptied(_without_counts(shown), hidden, ["n_critical", "n_critical_flagged"])
+
+
+def _without_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Definitions without the cell of the confusion that some hold, `(31 of 144)`."""
+    plain = table["definition"].str.replace(r" \(\d+ of \d+\)", "", regex=True)
+    return table.assign(definition=plain)
 
 
 SPECIAL: Mapping[tuple[str, str], Callable[..., pd.DataFrame]] = {
@@ -419,6 +322,7 @@ SPECIAL: Mapping[tuple[str, str], Callable[..., pd.DataFrame]] = {
     ("slice", "discovered"): _discovered,
     ("selective", "risk_coverage"): _risk_coverage,
     ("selective", "by_coverage"): _by_coverage,
+    ("cases", "taxonomy"): _taxonomy,
     ("cases", "failure_modes"): _failure_modes,
 }
 
@@ -432,12 +336,12 @@ def scalars(stage: str, found: Scalars, tables: Series, known: Known) -> dict[st
     """The headline numbers of a stage; `WORD`, or no text, for what is left out."""
     gone = [f"{mode}_" for mode in known.names(tables)] if stage == "cases" else []
     if stage == "slice":
-        whole, parts = hidden_slices(tables, known)
+        whole, pairs = hidden_slices(tables, known.critical)
         gone += [
             name.removesuffix("_slice")
             for name, value in found.items()
             if name.endswith("_slice")
-            and (value in whole or ("critical" in name and (value, known.critical) in parts))
+            and (value in whole or ("critical" in name and (value, known.critical) in pairs))
         ]
     if found.get("recall_kept_worst_class") in known.classes:
         gone.append("recall_kept_worst_")

@@ -121,7 +121,8 @@ def critical_point(results: Results, test: str) -> tuple[str, ...]:
         results.measure(f"critical_{rate}") for rate in ("sensitivity", "specificity")
     )
     if not (found.defined and realised.defined):
-        return (f"On {test}, nothing is known of {results.critical} at the frozen threshold.",)
+        said = "left out as few images" if found.left_out else "not known"
+        return (f"On {test}, what {results.critical} is at the frozen threshold is {said}.",)
     both = (
         f"On {test}, sensitivity for {results.critical} is {estimate(found)} "
         f"({behind(found, 'sensitivity', results.critical)}) and specificity is "

@@ -102,7 +102,8 @@ def title(results: Results, event: str) -> str:
     """The event with its ECE before calibration, and the floor under it."""
     ece, p95 = ece_and_floor(results, event)
     floor = f"floor {plain(p95)}" if np.isfinite(p95) else ""
-    return f"{formatting.event(event)}\nECE {plain(ece.value)}\n{floor}".rstrip()
+    value = plain(ece.value) if ece.defined else ece.absent
+    return f"{formatting.event(event)}\nECE {value}\n{floor}".rstrip()
 
 
 def risk_coverage_figure(results: Results) -> Figure | None:

@@ -64,6 +64,6 @@ def draw_outcomes(table: pd.DataFrame, ax: Axes) -> None:
             ax.stairs(100 * part["share"], edges, color=style.BLUE, linewidth=1.3, label=outcome)
     gone = table[table["share"].isna()]
     for low, high in zip(gone["low"], gone["high"], strict=True):
-        ax.axvspan(low, high, ymax=0.02, color=style.GREY, linewidth=0, label=LEFT_OUT)
+        ax.axvspan(low, high, ymax=0.05, color=style.PALE, linewidth=0, label=LEFT_OUT)
     ax.margins(x=0)
     ax.set_ylim(0, None)

@@ -9,8 +9,9 @@ from medaudit.audits.discovery import CONFIRMED
 from medaudit.audits.properties import NOT_MEASURED
 from medaudit.audits.role_drift import DIFFER
 from medaudit.audits.shortcuts import ALARM, ASSOCIATED, NOTHING
+from medaudit.core.cell_rules import LEFT_OUT
 from medaudit.report import comparisons
-from medaudit.report.blocks import Block, details, table, text
+from medaudit.report.blocks import Block, details, table, text, told
 from medaudit.report.blocks import section as part
 from medaudit.report.comparison_sentences import listed
 from medaudit.report.formatting import (
@@ -231,8 +232,8 @@ def slice_table(rows: Records, *, of: int) -> Block:
             else "",
             gap_of(row),
             least_seen(row["minimal_detectable"]),
-            count(row["n"]),
-            str(row["verdict"]),
+            told(row, "n"),
+            word(row["verdict"]) or LEFT_OUT,
         )
         for row in rows
     ]
@@ -267,7 +268,7 @@ def shortcut_table(rows: Records, *, of: int) -> Block:
             if real(row["decodable"]) >= 0
             else "",
             *(gap_cell(row, side) for side in SIDES),
-            str(row["verdict"]),
+            word(row["verdict"]) or LEFT_OUT,
         )
         for row in rows
     ]
@@ -301,7 +302,7 @@ def drift_table(rows: Records, *, least: float) -> Block:
             plain(real(row["auroc"])),
             plain(real(row["chance_high"])),
             p_value(real(row["p_adjusted"]), least=least),
-            str(row["verdict"]),
+            word(row["verdict"]) or LEFT_OUT,
             word(row["leading"]) or word(row["caution"]),
         )
         for row in rows

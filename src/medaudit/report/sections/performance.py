@@ -120,8 +120,8 @@ def kept_rows(results: Results) -> str:
     roles = [row for row in steps if str(row["step"]).startswith("role ")]
     kept = sum(int(row["rows_out"]) for row in roles)
     each = ", ".join(f"{str(r['step'])[5:]} {count(r['rows_out'])}" for r in roles)
-    gaps = [(str(r["column"]), r["missing"] + r["unknown"]) for r in not_known(results)]
-    named = ", ".join(f"{name} {count(n)}" for name, n in gaps) or "none"
+    gaps = [{**r, "both": r["missing"] + r["unknown"]} for r in not_known(results)]
+    named = ", ".join(f"{row['column']} {told(row, 'both')}" for row in gaps) or "none"
     return (
         f"Rows read: {count(steps[0]['rows_in'])}; in a role: {count(kept)} ({each}). Values that "
         f"are not known: {named}."
@@ -146,7 +146,7 @@ def missing(results: Results) -> Block:
     """Columns with values that are not known; complete columns are only counted."""
     rows = results.rows("prepare", "missing")
     gaps = not_known(results)
-    body = [(str(row["column"]), count(row["missing"]), count(row["unknown"])) for row in gaps]
+    body = [(str(row["column"]), told(row, "missing"), told(row, "unknown")) for row in gaps]
     body.append((f"{len(rows) - len(gaps)} other columns", "0", "0"))
     return table("Values that are not known", ("column", "missing", "unknown"), body)
 

@@ -105,7 +105,7 @@ def share(row: dict[str, Any]) -> str:
     """Count, total and share with its interval, as far as there are."""
     n, n_of = real(row["n"]), real(row["n_of"])
     if not n >= 0:
-        return ""
+        return told(row, "n", lambda _: "")
     if not n_of > 0:
         return count(n)
     known = real(row["share_low"]) >= 0
