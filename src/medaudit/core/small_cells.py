@@ -183,7 +183,7 @@ def _emptied(table: pd.DataFrame, hidden: Mask, columns: Iterable[str]) -> pd.Da
     for column in columns:
         if column != COLUMN:
             shown[column] = _nullable(shown[column]).mask(hidden)
-    said = shown[COLUMN] if COLUMN in shown else pd.Series("", index=shown.index)
+    said = shown.get(COLUMN, pd.Series(None, index=shown.index, dtype="object"))
     return shown.assign(**{COLUMN: said.mask(hidden, WORD)})
 
 
