@@ -20,7 +20,7 @@ from medaudit.audits import selective as selective_audit
 from medaudit.audits.properties import properties
 from medaudit.audits.stress import StressParams
 from medaudit.core import findings
-from medaudit.core.errors import DataError
+from medaudit.core.errors import DataError, listed
 from medaudit.core.files import new_folder, write_json
 from medaudit.core.findings import Findings
 from medaudit.core.layout import CALIBRATORS, CLEAN, OPERATING_POINTS, PARAMS, PREPARED, REPORT
