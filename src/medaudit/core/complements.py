@@ -47,7 +47,9 @@ def _slack(numbers: NDArray[np.float64]) -> bool:
     return len(numbers) > 1 and numbers.sum() - len(numbers) >= WIDTH
 
 
-def grid_hidden(values: NDArray[np.int64], hidden: Mask, *, primary: Mask, free: Mask) -> Mask:
+def grid_hidden(
+    values: NDArray[np.int64], hidden: Mask, *, primary: Mask, free: Mask, turned: Mask
+) -> Mask:
     """Cells of a table with known totals of rows and columns to leave out.
 
     For every small cell a rectangle of cells is left out in which images can be moved around
@@ -59,30 +61,38 @@ def grid_hidden(values: NDArray[np.int64], hidden: Mask, *, primary: Mask, free:
         hidden: cells that are left out anyway.
         primary: small cells among them.
         free: cells that may be left out, too; the others are published elsewhere.
+        turned: totals among the cells, which lose where others of their line gain.
     """
     given = hidden | primary
     hidden = given.copy()
     able = (free | hidden) & (values > 0)
     for cell in map(tuple, np.argwhere(primary)):
-        if width(values, hidden & (values > 0), cell) >= WIDTH:
+        if width(values, hidden & (values > 0), cell, turned=turned) >= WIDTH:
             continue
-        corners = _cheapest(values, hidden, able, cell)
+        corners = _cheapest(values, hidden, able & ~turned, cell)
         if corners is None:
             hidden |= able
             break
         hidden[tuple(zip(*corners, strict=True))] = True
-    return _pruned(values, hidden, primary=primary, given=given)
+    return _pruned(values, hidden, primary=primary, given=given, turned=turned)
 
 
-def _pruned(values: NDArray[np.int64], hidden: Mask, *, primary: Mask, given: Mask) -> Mask:
+def _pruned(
+    values: NDArray[np.int64], hidden: Mask, *, primary: Mask, given: Mask, turned: Mask
+) -> Mask:
     """Without those that no small cell needs any more, the largest first."""
     start = hidden & (values > 0)
-    cells = {tuple(cell): width(values, start, tuple(cell)) for cell in np.argwhere(primary)}
+    cells = {
+        tuple(cell): width(values, start, tuple(cell), turned=turned)
+        for cell in np.argwhere(primary)
+    }
     extra = [tuple(cell) for cell in np.argwhere(hidden & ~given)]
     for cell in sorted(extra, key=lambda each: -int(values[each])):
         hidden[cell] = False
         there = hidden & (values > 0)
-        hidden[cell] = any(width(values, there, each) < least for each, least in cells.items())
+        hidden[cell] = any(
+            width(values, there, each, turned=turned) < least for each, least in cells.items()
+        )
     return hidden
 
 
@@ -102,7 +112,9 @@ def _cheapest(
     return min(found)[1] if found else None
 
 
-def width(values: NDArray[np.int64], hidden: Mask, cell: tuple[int, int]) -> int:
+def width(
+    values: NDArray[np.int64], hidden: Mask, cell: tuple[int, int], *, turned: Mask | None = None
+) -> int:
     """By how much a hidden cell may vary, with all totals as they are; `WIDTH` where by more.
 
     Every hidden cell holds one at least. What a cell gains, others of its row and column lose: the
@@ -110,32 +122,44 @@ def width(values: NDArray[np.int64], hidden: Mask, cell: tuple[int, int]) -> int
     """
     others = hidden.copy()
     others[cell] = False
-    gains = _flow(values, others, cell, losing_first=True, most=WIDTH)
+    turns = np.where(np.zeros_like(hidden) if turned is None else turned, -1, 1)
+    losing = -int(turns[cell])
+    gains = _flow(values, others, cell, turns=turns, sign=losing, most=WIDTH)
     most = min(WIDTH - gains, int(values[cell]) - 1)
-    return gains + _flow(values, others, cell, losing_first=False, most=most)
+    return gains + _flow(values, others, cell, turns=turns, sign=-losing, most=most)
 
 
 def _flow(
-    values: NDArray[np.int64], cells: Mask, ends: tuple[int, int], *, losing_first: bool, most: int
+    values: NDArray[np.int64],
+    cells: Mask,
+    ends: tuple[int, int],
+    *,
+    turns: NDArray[np.int64],
+    sign: int,
+    most: int,
 ) -> int:
     """The largest flow from a row to a column in steps of one, up to `most`."""
     moved = np.zeros_like(values)
-    sign = -1 if losing_first else 1
     for done in range(most):
-        path = _path(values + moved, cells, ends, sign=sign)
+        path = _path(values + moved, cells, ends, turns=turns, sign=sign)
         if path is None:
             return done
         for step, cell in enumerate(path):
-            moved[cell] += sign if step % 2 == 0 else -sign
+            moved[cell] += int(turns[cell]) * (sign if step % 2 == 0 else -sign)
     return max(most, 0)
 
 
 def _path(
-    values: NDArray[np.int64], cells: Mask, ends: tuple[int, int], *, sign: int
+    values: NDArray[np.int64],
+    cells: Mask,
+    ends: tuple[int, int],
+    *,
+    turns: NDArray[np.int64],
+    sign: int,
 ) -> list[tuple[int, int]] | None:
     """Cells that gain and lose one in turn, the first by `sign`, from a row to a column."""
     # Every hidden cell may gain; it may lose while it holds more than one.
-    able = {1: cells, -1: cells & (values > 1)}
+    able = {way: cells & ((turns == way) | (values > 1)) for way in (1, -1)}
     start, end = (0, ends[0]), (1, ends[1])
     came: dict[tuple[int, int], tuple[int, int] | None] = {start: None}
     queue = deque([start])
@@ -170,19 +194,30 @@ def together(table: pd.DataFrame, columns: Sequence[str]) -> Iterable[NDArray[np
 
 
 def in_grid(
-    table: pd.DataFrame, rows: str, columns: str, count: str, hidden: Mask, tiny: Mask, free: Mask
+    table: pd.DataFrame,
+    lines: tuple[str, str],
+    count: str,
+    *,
+    hidden: Mask,
+    tiny: Mask,
+    free: Mask,
+    turned: Mask | None = None,
 ) -> Mask:
-    """`grid_hidden` of a table with a row for every cell."""
-    i, names = pd.factorize(table[rows])
-    j, heads = pd.factorize(table[columns])
+    """`grid_hidden` of a table with a row for every cell; `lines` name its row and its column."""
+    (i, names), (j, heads) = (pd.factorize(table[name]) for name in lines)
 
     def as_grid(values: Any) -> Any:
         grid = np.zeros((len(names), len(heads)), dtype=values.dtype)
         grid[i, j] = values
         return grid
 
-    counts = table[count].fillna(0).to_numpy(dtype=np.int64)
-    found = grid_hidden(as_grid(counts), as_grid(hidden), primary=as_grid(tiny), free=as_grid(free))
+    found = grid_hidden(
+        as_grid(table[count].fillna(0).to_numpy(dtype=np.int64)),
+        as_grid(hidden),
+        primary=as_grid(tiny),
+        free=as_grid(free),
+        turned=as_grid(np.zeros(len(table), dtype=bool) if turned is None else turned),
+    )
     return np.asarray(found[i, j])
 
 
@@ -257,19 +292,43 @@ def _covered(cut: pd.DataFrame, count: str, hidden: Mask, tiny: Mask) -> Mask:
         judged = cut["judged"].to_numpy(dtype=bool)[at] if "judged" in cut else np.ones(len(at))
         order = np.lexsort((cut[count].to_numpy()[at], judged))
         hidden[at] = complemented(cut[count].to_numpy()[at], hidden[at], order=order)
-    gone = set(cut["slice"][hidden & ~crossed])
     for rows in together(cut[crossed], ["column"]):
         at = np.flatnonzero(crossed)[rows]
-        part = cut.iloc[at].copy()
-        pairs = [halves(label) for label in part["slice"]]
-        inside = np.array([bool(gone & set(pair)) for pair in pairs])
-        if not (hidden[at] | inside).any():
-            continue
-        if any(len(pair) != 2 for pair in pairs) or part[count].isna().any():
-            hidden[at] = True
-            continue
-        part["one"], part["other"] = zip(*pairs, strict=True)
-        everything = np.ones(len(part), dtype=bool)
-        seeds = hidden[at] | inside
-        hidden[at] = in_grid(part, "one", "other", count, seeds, tiny[at], everything)
+        hidden[at] = _crossed(cut, count, hidden, tiny, at)
     return hidden
+
+
+def _crossed(cut: pd.DataFrame, count: str, hidden: Mask, tiny: Mask, at: NDArray[np.intp]) -> Mask:
+    """Of two crossed columns: whose slices are the totals, told or left out."""
+    pairs = [halves(label) for label in cut["slice"].to_numpy()[at]]
+    gone = set(cut["slice"][hidden])
+    seeds = hidden[at] | np.array([bool(gone & set(pair)) for pair in pairs])
+    if not seeds.any():
+        return hidden[at]
+    if any(len(pair) != 2 for pair in pairs) or cut[count].iloc[at].isna().any():
+        return np.ones(len(at), dtype=bool)
+    ones, others = zip(*pairs, strict=True)
+    labels = cut["slice"].to_numpy()
+    sums = [i for i, label in enumerate(labels) if label in {*ones, *others}]
+    part = pd.DataFrame(
+        {
+            "one": [*ones, *(labels[i] if labels[i] in ones else _TOTAL for i in sums)],
+            "other": [*others, *(_TOTAL if labels[i] in ones else labels[i] for i in sums)],
+            "n": cut[count].to_numpy()[[*at, *sums]],
+        }
+    )
+    total = np.arange(len(part)) >= len(at)
+    given = np.concatenate([seeds, hidden[sums]])
+    found = in_grid(
+        part,
+        ("one", "other"),
+        "n",
+        hidden=given,
+        tiny=tiny[[*at, *sums]] & given,
+        free=~total,
+        turned=total,
+    )
+    return found[: len(at)]
+
+
+_TOTAL = ""

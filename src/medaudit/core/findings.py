@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medaudit.core.files import atomic, read_json, write_json
-from medaudit.core.layout import METRICS, PLOTS, PREPARED, WHOLE
+from medaudit.core.layout import METRICS, PLOTS, PREPARED, PSEUDONYMS, WHOLE
 from medaudit.core.params import load
 from medaudit.core.privacy import Privacy, PrivacyParams, released
 
@@ -78,11 +78,11 @@ def write(
     """
     privacy = privacy or Privacy(load(PrivacyParams).privacy)
     kept = _without_small_cells(findings, stage, root) if privacy.closed else findings
-    shown = released(kept.series, stage, privacy=privacy)
+    shown = released(kept.series, privacy=privacy)
     for name, frame in findings.series.items():
         _write_table(frame, root / WHOLE / stage / f"{name}.csv")
     if privacy.pseudonyms:
-        _write_table(privacy.table(), root / WHOLE / stage / "pseudonyms.csv")
+        _write_table(privacy.table(), root / WHOLE / stage / PSEUDONYMS.name)
     scalars = {name: on_disk(value) for name, value in kept.scalars.items()}
     write_json(root / METRICS / f"{stage}.json", scalars)
     for name, frame in shown.items():
@@ -106,6 +106,16 @@ def _without_small_cells(found: Findings, stage: str, root: Path) -> Findings:
         small_cells.scalars(stage, found.scalars, found.series, known),
         small_cells.released(stage, found.series, known),
     )
+
+
+def write_pseudonyms(privacy: Privacy, *, root: Path = Path()) -> None:
+    """Write whom every pseudonym of a run stands for: those of its stages, and these."""
+    import pandas as pd  # late, since this module is imported by everything
+
+    stages = sorted((root / WHOLE).glob(f"*/{PSEUDONYMS.name}"))
+    known = [privacy.table(), *(pd.read_csv(path, dtype=str) for path in stages)]
+    rows = pd.concat(known).drop_duplicates().sort_values("pseudonym")
+    _write_table(rows, root / PSEUDONYMS)
 
 
 def _write_table(frame: pd.DataFrame, path: Path) -> None:

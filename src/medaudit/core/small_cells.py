@@ -207,7 +207,9 @@ def _class_counts(
     tiny = small(table["images"]) | small(table["groups"])
     # Other tables tell the classes of the test role, and the critical class of the train role.
     told = (table["role"] == "test") | (table["class"] == known.critical)
-    hidden = in_grid(table, "class", "role", "images", hidden, tiny, ~told.to_numpy())
+    hidden = in_grid(
+        table, ("class", "role"), "images", hidden=hidden, tiny=tiny, free=~told.to_numpy()
+    )
     return _emptied(shown, hidden, ["images", "groups"])
 
 
@@ -216,7 +218,9 @@ def _confusion(shown: pd.DataFrame, table: pd.DataFrame, _: Series, known: Known
     wrong = (table["truth"] != table["predicted"]).to_numpy()
     gone = table["truth"].isin(known.classes).to_numpy()
     tiny = small(table["count"]) & wrong & ~gone
-    hidden = in_grid(table, "truth", "predicted", "count", tiny, tiny, wrong & ~gone)
+    hidden = in_grid(
+        table, ("truth", "predicted"), "count", hidden=tiny, tiny=tiny, free=wrong & ~gone
+    )
     return _emptied(shown, hidden, ["count", "rate"])
 
 
