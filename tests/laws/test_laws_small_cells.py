@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from medaudit.core.cell_rules import COLUMN
-from medaudit.core.complements import LEAST, WIDTH, width
+from medaudit.core.cell_rules import COLUMN, LEAST, WIDTH, width
 from medaudit.core.small_cells import Known, released, suppressed
 
 COUNTS = st.sampled_from([0, 0, 1, 1, 2, 3, 4, 5, 7, 12, 40, 300])

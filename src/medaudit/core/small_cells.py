@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from medaudit.core.cell_rules import COLUMN, LEFT_OUT, RULES, WORD, Rule, words
-from medaudit.core.complements import (
+from medaudit.core.cell_rules import (
+    COLUMN,
     LEAST,
+    LEFT_OUT,
+    RULES,
+    WORD,
+    Rule,
     complemented,
+    covered,
     halves,
-    hidden_slices,
     in_grid,
-    slice_sizes,
     small,
     together,
 )
@@ -128,7 +131,7 @@ def suppressed(
     shown = table
     for rule in rules:
         hidden = _own(table, rule)
-        if rule.of:
+        if rule.of in table:
             hidden |= known.hides(table[rule.of], tables)
         emptied = shown if rule.curve else _emptied(shown, hidden, _numbers(table, rule))
         shown = shown[~hidden] if rule.curve else emptied
@@ -138,24 +141,24 @@ def suppressed(
 
 def _numbers(table: pd.DataFrame, rule: Rule) -> list[str]:
     if rule.only:
-        return [column for column in rule.only if column in table]
-    return [str(column) for column in table if column not in rule.keys]
+        return [column for column in rule.only.split() if column in table]
+    return [str(column) for column in table if column not in rule.keys.split()]
 
 
 def _own(table: pd.DataFrame, rule: Rule) -> Mask:
     """Rows that are small by their own counts, with those that keep them from being computed."""
     hidden = np.zeros(len(table), dtype=bool)
-    for column in rule.sizes:
-        if column in table and not (column == "n_positive_groups" and "n_positive" in table):
+    sizes = set(rule.sizes.split()) & {*table}
+    for column in sizes:
+        if not (column == "n_positive_groups" and "n_positive" in table):
             hidden |= small(table[column])
-    if {"n_positive", "n_positive_groups"} <= {*rule.sizes} & {*table}:
+    if {"n_positive", "n_positive_groups"} <= sizes:
         # Of a mean over classes, this is the number of the smallest one; the mean is of all.
         hidden |= small(table["n_positive_groups"]) & table["n_positive"].notna().to_numpy()
-    for part, whole in rule.rest:
-        if {part, whole} <= {*table}:
-            hidden |= small(table[whole] - pd.to_numeric(table[part], errors="coerce"))
+    if rule.rest and {"n", "n_positive"} <= {*table}:
+        hidden |= small(table["n"] - pd.to_numeric(table["n_positive"], errors="coerce"))
     if rule.adds_up is not None and hidden.any():
-        for rows in together(table, rule.adds_up):
+        for rows in together(table, rule.adds_up.split()):
             hidden[rows] = complemented(table[rule.total].to_numpy()[rows], hidden[rows])
     return hidden
 
@@ -294,6 +297,64 @@ def _on(part: str, columns: Iterable[str]) -> bool:
     return any(part.startswith((f"{column} ", f"{column}=")) for column in columns)
 
 
+# Measures that count the images without a class or label (as in `report.formatting.WITHOUT`).
+_WITHOUT = ("specificity", "false_alarms_per_100")
+
+
+def hidden_slices(
+    tables: Series, critical: str | None
+) -> tuple[frozenset[str], frozenset[tuple[str, str | None]]]:
+    """Slices of which nothing is told, and pairs (slice, class) of which nothing is."""
+    cut = slice_sizes(tables)
+    tiny = small(cut["n"]) | small(cut["n_groups"])
+    whole = frozenset(cut["slice"][covered(cut, "n", tiny, tiny)])
+    measured = tables.get("slices", pd.DataFrame({"output": []}))
+    hidden: set[tuple[str, str | None]] = set()
+    for output in dict.fromkeys([critical, *measured["output"].dropna()]):
+        part = _with_and_without(tables, output, critical=output == critical)
+        inside = part["slice"].isin(whole).to_numpy()
+        few = np.logical_or.reduce([small(part[name]) for name in _PARTS])
+        gone = covered(part, "positive", few | inside, few | (inside & small(part["positive"])))
+        hidden |= {(name, output) for name in part["slice"][gone]}
+    return whole, frozenset(hidden)
+
+
+def slice_sizes(tables: Series) -> pd.DataFrame:
+    """Every slice, measured or refused, with `column`, `n` and, where known, `n_groups`."""
+    columns = ["column", "slice", "n", "n_groups"]
+    parts = [
+        tables.get(name, pd.DataFrame()).reindex(columns=columns) for name in ("slices", "refused")
+    ]
+    found = pd.concat([part.astype({"n": float, "n_groups": float}) for part in parts])
+    return found.groupby(["column", "slice"], sort=False).first().reset_index()
+
+
+_PARTS = ["positive", "positive_groups", "negative", "negative_groups"]
+
+
+def _with_and_without(tables: Series, output: str | None, *, critical: bool) -> pd.DataFrame:
+    """Images of every slice with a class and without it, and whether any measure rests on them."""
+    measured, refused = (tables.get(name, pd.DataFrame()) for name in ("slices", "refused"))
+    parts = [pd.DataFrame(columns=["column", "slice", "n", *_PARTS])]
+    if not measured.empty:
+        told = measured[(measured["output"] == output) & measured["n_positive"].notna()]
+        without = told["metric"].astype(str).str.endswith(_WITHOUT)
+        for name, rows in (("positive", told[~without]), ("negative", told[without])):
+            counts = {"n_positive": name, "n_positive_groups": f"{name}_groups"}
+            parts.append(rows[["column", "slice", "n", *counts]].rename(columns=counts))
+    if critical and not refused.empty:
+        counts = {"n_positive": "positive"}
+        parts.append(refused[["column", "slice", "n", "n_positive"]].rename(columns=counts))
+    found = pd.concat(
+        [part.astype(dict.fromkeys(set(part) - {"column", "slice"}, float)) for part in parts]
+    )
+    found = found.groupby(["column", "slice"], sort=False).first().reset_index()
+    found["judged"] = found["positive_groups"].notna()
+    found["positive"] = found["positive"].fillna(found["n"] - found["negative"])
+    found["negative"] = found["negative"].fillna(found["n"] - found["positive"])
+    return found
+
+
 def _failure_modes(
     shown: pd.DataFrame, table: pd.DataFrame, _: Series, known: Known
 ) -> pd.DataFrame:
@@ -333,7 +394,8 @@ SPECIAL: Mapping[tuple[str, str], Callable[..., pd.DataFrame]] = {
 
 # Headline numbers.
 
-_TOTALS = words("n n_critical n_groups n_images n_train n_validation n_calibration n_test")
+_ROLES = ("train", "validation", "calibration", "test")
+_TOTALS = ("n", "n_critical", "n_groups", "n_images", *(f"n_{role}" for role in _ROLES))
 
 
 def scalars(stage: str, found: Scalars, tables: Series, known: Known) -> dict[str, Any]:
