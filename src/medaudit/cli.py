@@ -1,5 +1,6 @@
 """The command line: set up data and parameters; the pipeline itself runs under `dvc repro`."""
 
+import difflib
 import logging
 import shutil
 import sys
@@ -10,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from medaudit.commands import profiles as profile_files
 from medaudit.core import runner
-from medaudit.core.errors import ParamsError
+from medaudit.core.errors import ParamsError, lookup
+from medaudit.core.files import atomic
+from medaudit.core.layout import PARAMS, PROFILES
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,19 +32,64 @@ class Kind(StrEnum):
     logits = "logits"
 
 
+class Privacy(StrEnum):
+    """What may be said of patients."""
+
+    open = "open"
+    pseudonymous = "pseudonymous"
+    aggregate = "aggregate"
+
+
 @app.command()
 def use(
     profile: Annotated[str, typer.Argument(help="Name of a file in profiles/, without .yaml.")],
     force: Annotated[bool, typer.Option(help="Overwrite hand edits of params.yaml.")] = False,
 ) -> None:
     """Make a profile the current parameters: copy profiles/PROFILE.yaml over params.yaml."""
-    _run(lambda: profile_files.choose(profile, force=force))
+    _run(lambda: _choose(profile, force=force))
 
 
 @app.command()
 def profiles() -> None:
     """List the profiles; the current one is marked."""
-    _run(profile_files.show)
+    _run(_show)
+
+
+def _choose(name: str, *, force: bool) -> None:
+    """Copy a profile over `params.yaml`, showing the difference.
+
+    Raises:
+        UnknownNameError: no such profile.
+        ParamsError: hand edits would be lost without `force`.
+    """
+    files = _known()
+    new = lookup("profile", name, files).read_text(encoding="utf-8")
+    old = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
+    edited = old and all(old != path.read_text(encoding="utf-8") for path in files.values())
+    if edited and not force:
+        raise ParamsError(
+            f"{PARAMS} was edited by hand and equals no profile; keep a copy, then: "
+            f"medaudit use {name} --force"
+        )
+    for line in difflib.unified_diff(old.splitlines(), new.splitlines(), "before", name, n=0):
+        typer.echo(line.rstrip("\n"))
+    with atomic(PARAMS) as part:
+        part.write_text(new, encoding="utf-8")
+    log.info("params.yaml is now profile %s; next: dvc repro", name)
+
+
+def _known() -> dict[str, Path]:
+    """Profile files by name, sorted."""
+    return {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
+
+
+def _show() -> None:
+    """Echo every profile with the first comment line of its file."""
+    current = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
+    for name, path in _known().items():
+        text = path.read_text(encoding="utf-8")
+        mark = "*" if text == current else " "
+        typer.echo(f"{mark} {name:<16} {text.splitlines()[0].lstrip('# ')}")
 
 
 @app.command()
@@ -122,6 +169,13 @@ def audit(
     discover: Annotated[
         bool, typer.Option(help="Look for slices and drift of roles that nobody named.")
     ] = True,
+    privacy: Annotated[
+        Privacy | None,
+        typer.Option(
+            help="What metrics/, plots/ and report/ may say of patients; else report.privacy of "
+            "--params, or pseudonymous. artifacts/ holds ids in any case."
+        ),
+    ] = None,
 ) -> None:
     """Audit predictions that were made elsewhere: no image and no model is needed.
 
@@ -154,6 +208,7 @@ def audit(
             params=params,
             title=title,
             discover=discover,
+            privacy=privacy.value if privacy else None,
         )
         audit_command.audit(request)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -21,10 +20,11 @@ from medaudit.audits import selective as selective_audit
 from medaudit.audits.properties import properties
 from medaudit.audits.stress import StressParams
 from medaudit.core import findings
-from medaudit.core.errors import DataError, ReportError, making
+from medaudit.core.errors import DataError, ReportError, listed
 from medaudit.core.files import new_folder, write_json
 from medaudit.core.findings import Findings
 from medaudit.core.layout import CALIBRATORS, CLEAN, OPERATING_POINTS, PARAMS, PREPARED, REPORT
+from medaudit.core.privacy import Privacy
 from medaudit.data.external_outputs import copies
 from medaudit.stats.bootstrap import Bootstrap
 from medaudit.tables import manifest, operating_points, predictions
@@ -272,40 +272,32 @@ class Audit:
             ParamsError: the folder holds something.
             ReportError: a figure or page could not be made; the folder is whole but for report/.
         """
+        from medaudit.report import render
+
         with new_folder(Path(out)) as folder:
-            self.write(folder)
-            failed = self._rendered(folder)
+            privacy, params = self.write(folder), self.settings.report
+            how = {"stages": tuple(self.findings), "params": params, "source": self.source}
+            failed = render.attempt(folder, folder / REPORT, privacy=privacy, **how)
+            findings.write_pseudonyms(privacy, root=folder)
         if failed is not None:
             line = f"{failed}; {out} holds all but report/; audit into another folder"
             raise ReportError(line) from failed
         return Path(out)
 
-    def _rendered(self, folder: Path) -> Exception | None:
-        """Write report/, or nothing of it, and say what went wrong: the numbers took longer."""
-        from medaudit.report import render
-
-        try:
-            with making("the report"):
-                stages, params = tuple(self.findings), self.settings.report
-                out = folder / REPORT
-                render.report(folder, out, stages=stages, params=params, source=self.source)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the numbers
-            shutil.rmtree(folder / REPORT, ignore_errors=True)
-            return error
-        return None
-
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> Privacy:
         """Write all but the report, as the pipeline leaves it."""
+        privacy = Privacy.of_audit(folder, self.settings.report)
+        manifest.write_preparation(self.facts, folder / PREPARED)
         for stage, found in self.findings.items():
-            findings.write(found, stage, root=folder)
+            findings.write(found, stage, root=folder, privacy=privacy)
         operating_points.write(self.points, folder / OPERATING_POINTS)
         rows = self.clean.rows.assign(target=list(self.clean.targets))
         manifest.write_manifest(rows, folder / PREPARED)
-        manifest.write_preparation(self.facts, folder / PREPARED)
         predictions.write(self.clean, folder / CLEAN)
         fitted = {name: each.facts() for name, each in self.calibrators.items()}
         write_json(folder / CALIBRATORS, fitted)
         self.settings.write(folder / PARAMS)
+        return privacy
 
     def __repr__(self) -> str:
         schema = self.clean.schema
@@ -365,6 +357,9 @@ def with_copies(found: Findings, clean: PredictionTable) -> tuple[Findings, tupl
     notes = twice.notes(int((clean.rows["role"] == "test").sum()))
     for note in notes:
         log.warning("%s", note)
+    named = [*twice.across_roles["test_id"], *twice.in_test["test_id"]]
+    if named:  # here alone: notes go into the report
+        log.warning("samples whose outputs stand twice: %s", listed(named))
     counts = {
         "n_duplicates_across_roles": len(twice.across_roles),
         "n_duplicates_in_test": len(twice.in_test),

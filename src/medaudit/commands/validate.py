@@ -13,6 +13,7 @@ from medaudit.commands.label_tables import LabelColumns
 from medaudit.core import findings
 from medaudit.core.errors import ParamsError, listed
 from medaudit.core.files import check_free, new_folder, write_json
+from medaudit.core.privacy import Privacy
 from medaudit.model.model_config import weights_digest
 from medaudit.report import render
 from medaudit.stats.bootstrap import Bootstrap
@@ -202,10 +203,10 @@ def read_table(request: Request, bundle: DeploymentBundle, sample_ids: Sequence[
     if not again:
         return found
     note = (
-        f"{len(again)} groups of {found.group} are known to the model or its thresholds "
-        f"({listed(again)}), which makes results look better than they are."
+        f"{len(again)} groups of {found.group} are known to the model or its thresholds, which "
+        f"makes results look better than they are."
     )
-    log.warning("%s", note)
+    log.warning("%s Known: %s", note, listed(again))
     return replace(found, notes=(*found.notes, note))
 
 
@@ -268,9 +269,10 @@ def write_suite(result: ValidationResult, folder: Path, *, params: Settings) -> 
     """Audit the images whose truth is known, and set the report."""
     bundle, labels = result.bundle, result.labels
     table = with_labels.table_of(result.inferred, labels, bundle, model_folder=result.request.model)
+    privacy = Privacy.of_audit(folder, params.report)
     for stage, found in with_labels.audits(table, labels, bundle, params):
         log.info("%s: done", stage)
-        findings.write(found, stage, root=folder)
+        findings.write(found, stage, root=folder, privacy=privacy)
     facts = with_labels.preparation(
         bundle, labels, dataset=result.name, notes=result.notes(len(table))
     )
@@ -283,5 +285,7 @@ def write_suite(result: ValidationResult, folder: Path, *, params: Settings) -> 
         folder / "report",
         stages=with_labels.STAGES,
         params=params.report,
+        privacy=privacy,
         source=f"{bundle.card.backbone}, trained on {bundle.preparation.dataset}",
     )
+    findings.write_pseudonyms(privacy, root=folder)

@@ -30,17 +30,18 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
     """A temporary sibling that replaces `path` when the block ends well and vanishes otherwise.
 
-    When it returns, content and name are on the disk: a power cut leaves the old file or the new
-    one. What killed runs have left of this very file is removed.
+    Only its owner can read it until then; `mode` says who can afterwards. When it returns, content
+    and name are on the disk: a power cut leaves the old file or the new one. What killed runs have
+    left of this very file is removed.
     """
     make_folder(path.parent)
     _remove_dead_files(path)
     with _own_file(path) as part:
         yield part
-        part.chmod(0o644)
+        part.chmod(mode)
         sync(part)
         part.replace(path)
         sync(path.parent)

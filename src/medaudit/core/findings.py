@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medaudit.core.files import atomic, read_json, write_json
-from medaudit.core.layout import METRICS, PLOTS
+from medaudit.core.layout import METRICS, PLOTS, PREPARED, PSEUDONYMS, WHOLE
+from medaudit.core.params import load
+from medaudit.core.privacy import Privacy, PrivacyParams, released
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,13 +61,66 @@ def row_dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def write(findings: Findings, stage: str, *, root: Path = Path()) -> None:
-    """Write `metrics/<stage>.json` and `plots/<stage>/<name>.csv` below `root`."""
-    scalars = {name: on_disk(value) for name, value in findings.scalars.items()}
-    write_json(root / METRICS / f"{stage}.json", scalars)
+def write(
+    findings: Findings, stage: str, *, root: Path = Path(), privacy: Privacy | None = None
+) -> None:
+    """Write what a stage found below `root`.
+
+    `metrics/<stage>.json`; `artifacts/whole/<stage>/<name>.csv`, the series as they are, with the
+    ids behind pseudonyms in `pseudonyms.csv`; and `plots/<stage>/<name>.csv`, the series as
+    `report.privacy` lets them be passed on.
+
+    Args:
+        findings: of the stage.
+        stage: its name.
+        root: of the run.
+        privacy: the setting; that of `params.yaml` by default.
+    """
+    privacy = privacy or Privacy(load(PrivacyParams).privacy)
+    kept = _without_small_cells(findings, stage, root) if privacy.closed else findings
+    shown = released(kept.series, privacy=privacy)
     for name, frame in findings.series.items():
-        with atomic(root / PLOTS / stage / f"{name}.csv") as part:
-            frame.round(DIGITS).to_csv(part, index=False, lineterminator="\n")
+        _write_table(frame, root / WHOLE / stage / f"{name}.csv")
+    if privacy.pseudonyms:
+        _write_table(privacy.table(), root / WHOLE / stage / PSEUDONYMS.name)
+    scalars = {name: on_disk(value) for name, value in kept.scalars.items()}
+    write_json(root / METRICS / f"{stage}.json", scalars)
+    for name, frame in shown.items():
+        _write_table(frame, root / PLOTS / stage / f"{name}.csv")
+
+
+def _without_small_cells(found: Findings, stage: str, root: Path) -> Findings:
+    from medaudit.core import small_cells  # late, as pandas
+
+    def whole(of: str, name: str) -> pd.DataFrame:
+        at_hand = found.series if of == stage else {}
+        return at_hand.get(name, read_table(of, name, root=root))
+
+    path = root / PREPARED / "schema.json"
+    critical = read_json(path, stage="prepare").get("critical_class") if path.exists() else None
+    counts = small_cells.class_counts(
+        whole("prepare", "class_counts"), whole("evaluate", "per_class")
+    )
+    known = small_cells.Known.of(counts, critical)
+    return Findings(
+        small_cells.scalars(stage, found.scalars, found.series, known),
+        small_cells.released(stage, found.series, known),
+    )
+
+
+def write_pseudonyms(privacy: Privacy, *, root: Path = Path()) -> None:
+    """Write whom every pseudonym of a run stands for: those of its stages, and these."""
+    import pandas as pd  # late, since this module is imported by everything
+
+    stages = sorted((root / WHOLE).glob(f"*/{PSEUDONYMS.name}"))
+    known = [privacy.table(), *(pd.read_csv(path, dtype=str) for path in stages)]
+    rows = pd.concat(known).drop_duplicates().sort_values("pseudonym")
+    _write_table(rows, root / PSEUDONYMS)
+
+
+def _write_table(frame: pd.DataFrame, path: Path) -> None:
+    with atomic(path) as part:
+        frame.round(DIGITS).to_csv(part, index=False, lineterminator="\n")
 
 
 def write_for_people(frame: pd.DataFrame, path: Path) -> None:
@@ -105,10 +160,10 @@ def read_scalars(stage: str, *, root: Path = Path()) -> dict[str, Scalar]:
 
 
 def read_table(stage: str, name: str, *, root: Path = Path()) -> pd.DataFrame:
-    """A series that a stage wrote; an empty table where it wrote none, or an empty one."""
+    """A series that a stage found, whole; an empty table where it found none, or an empty one."""
     import pandas as pd  # late, since this module is imported by everything
 
-    path = root / PLOTS / stage / f"{name}.csv"
+    path = root / WHOLE / stage / f"{name}.csv"
     try:
         # A class may be called "NA" or "None"; only an empty field is undefined.
         return pd.read_csv(path, keep_default_na=False, na_values=[""])

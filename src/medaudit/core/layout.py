@@ -52,6 +52,9 @@ OPERATING_POINTS = Path("artifacts/operating_points.json")
 CALIBRATORS = Path("artifacts/calibrators.json")
 DEFERRAL = Path("artifacts/deferral.json")
 CASES = Path("artifacts/cases")
+# The series of every stage as they were found, with ids; plots/ holds them as they are released.
+WHOLE = Path("artifacts/whole")
+PSEUDONYMS = Path("artifacts/pseudonyms.csv")  # whom they stand for
 SEALED = Path("artifacts/MANIFEST.sha256")  # digests of what is frozen for deployment
 
 METRICS = Path("metrics")
@@ -62,6 +65,9 @@ CHECKLIST = REPORT / "deployment_checklist.yaml"
 
 PARAMS = Path("params.yaml")
 PROFILES = Path("profiles")
+
+# Of the pseudonyms of a run; an audit of predictions keeps it below its artifacts/.
+PSEUDONYM_KEY = Path(".pseudonym_key")
 
 # Kept between runs and seen by neither git nor DVC: finished work by its content, and wall clocks.
 RESUME = Path(".resume")

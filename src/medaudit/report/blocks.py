@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from medaudit.core.params import Section
+from medaudit.core.cell_rules import COLUMN, LEFT_OUT
+from medaudit.core.privacy import PrivacyParams
+from medaudit.report.formatting import count, real, word
 from medaudit.stats.bootstrap import IntervalParams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from medaudit.report.checklist import Checklist
     from medaudit.report.reproduction import Commit
     from medaudit.report.results import Results
 
 Block = dict[str, Any]
+
+
+def told(row: Mapping[str, Any], column: str, printed: Callable[[Any], str] = count) -> str:
+    """A number of a row as it is printed, or that it is left out as a small cell."""
+    absent = not math.isfinite(real(row.get(column)))
+    return LEFT_OUT if absent and word(row.get(COLUMN)) else printed(row.get(column))
 
 
 def section(title: str, *blocks: Block) -> Block:
@@ -115,17 +124,18 @@ METHODS = {
 Limit = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
 
 
-class ReportParams(Section):
+class ReportParams(PrivacyParams):
     """What the report is called and what it may show.
 
     Args:
         title: of the report.
+        privacy: what is said of patients; see `PrivacyParams`.
         case_images: `show`, or `withhold` for a copy that must not hold images of patients.
         expected: for each measure of the clean test role the range in which comparable studies
             lie; a value outside raises an alert.
     """
 
-    section: ClassVar[str] = "report"
+    model_config = ConfigDict(extra="forbid")
 
     title: str = Field("Audit of a medical image model", min_length=1)
     case_images: Literal["show", "withhold"] = "show"
@@ -149,6 +159,13 @@ class Context:
     checklist: Checklist | None
     commit: Commit
     source: str
+
+    @property
+    def withheld(self) -> str:
+        """Why no image of the data is shown; empty where they are."""
+        if self.results.aggregate:
+            return "No image is shown: report.privacy is aggregate."
+        return "" if self.params.case_images == "show" else "Images are withheld in this copy."
 
     @property
     def level(self) -> str:

@@ -20,7 +20,6 @@ from medaudit.core.params import read_yaml
 from medaudit.report import comparisons, deferral_sentences, formatting, narrative
 from medaudit.report.comparisons import CONFIRMATORY, EXPLORATORY, WORSE, Comparison
 from medaudit.report.formatting import (
-    UNDEFINED,
     behind,
     between,
     count,
@@ -124,7 +123,7 @@ def at_least(item: Item, results: Results) -> Answer:
     found = results.measure(item.metric)
     if not found.defined:
         name = formatting.short(item.metric, results.critical or "a critical class")
-        return Answer("not measured", f"{name}: {UNDEFINED} here")
+        return Answer("not measured", f"{name}: {found.absent} here")
     rests_on = behind(found, item.metric, results.critical)
     basis = f"{estimate(found)}, {rests_on}; at least {item.bound:g} asked"
     return reaching(found, item.bound, basis)
@@ -303,11 +302,10 @@ def no_leak(_item: Item, results: Results) -> Answer:
 
 def labels_agree(_item: Item, results: Results) -> Answer:
     """No duplicate pair has two labels."""
-    table = results.table("prepare", "duplicates")
-    if table.empty:
+    n, pairs = results.duplicate_pairs("labels_differ"), results.duplicate_pairs()
+    if not pairs:
         return Answer("not measured", "no duplicate pairs were found")
-    n = int(table["labels_differ"].astype(bool).sum())
-    return counted_out(n == 0, f"{n} of {len(table)} duplicate pairs")
+    return counted_out(n == 0, f"{n} of {pairs} duplicate pairs")
 
 
 def enough_positives(item: Item, results: Results) -> Answer:

@@ -399,16 +399,21 @@ def shortcut_alert(results: Results) -> str:
     alarms = [r for r in results.rows("slice", "shortcuts") if r["verdict"] == ALARM]
     if not alarms:
         return ""
+    # Of a side that is left out as a small cell, nothing can be told.
+    alarms.sort(key=lambda each: all(math.isnan(real(each[f"{name}_gap"])) for name in SIDES))
     row, *others = alarms
     association = with_ends(row, "association")
     side = min(SIDES, key=lambda name: _or_one(row[f"{name}_p_adjusted"]))
+    named = f"{row['property']} goes with {row['class']} in training"
+    if math.isnan(real(row[f"{side}_gap"])):
+        return f"Shortcut alarm: {named}; the errors that follow it are left out as few images."
     gap = with_ends(row, f"{side}_gap")
     errors, speaks = SIDES[side]
     names = [f"{each['property']} for {each['class']}" for each in others[:MOST_ALARMS]]
     more = len(others) - len(names)
     rest = [*names, *([f"{count(more)} more"] if more else ())]
     return (
-        f"Shortcut alarm: {row['property']} goes with {row['class']} in training (AUROC "
+        f"Shortcut alarm: {named} (AUROC "
         f"{estimate(association)}), and {errors} follow it: "
         f"{share(real(row[f'{side}_inside']))} where it speaks {speaks} {row['class']} "
         f"(n={count(row[f'{side}_n'])} images {SIDE_HAS[side]} it), "

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from medaudit.core.cell_rules import COLUMN
 from medaudit.report import formatting
 from medaudit.report.formatting import Number, amount, number, real, whole, word
 
@@ -144,14 +145,15 @@ def of_conditions(results: Results, metric: str) -> list[Comparison]:
     return [
         _comparison(row, "delta", name=str(row["condition"]))
         for row in results.rows("stress", "conditions", metric=metric)
-        if row["severity"] > 0
+        if row["severity"] > 0 and not word(row.get(COLUMN))
     ]
 
 
 def of_slices(results: Results, metric: str) -> list[Comparison]:
     """Every slice against the rest of the test role in one measure."""
     rows = results.rows("slice", "slices", metric=metric)
-    return [_comparison(row, "gap", name=str(row["slice"])) for row in rows]
+    told = [row for row in rows if not word(row.get(COLUMN))]
+    return [_comparison(row, "gap", name=str(row["slice"])) for row in told]
 
 
 def verdict(row: Mapping[str, Any]) -> str:

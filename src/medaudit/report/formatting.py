@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from medaudit.core.cell_rules import COLUMN, LEFT_OUT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,7 +20,7 @@ WHOLE = 1e-6
 SHARP = 0.1
 """Below a tenth, points are printed with one decimal."""
 STUCK = "no interval, all alike"
-"""Stands for an interval of width 0: the cases behind it are all alike, which is no certainty."""
+"""Stands for a width of 0: the cases behind it are all alike, which is no certainty."""
 LEAST_P = 1 / 2001
 """The least p-value that 2,000 replicates resolve."""
 MARKS = {
@@ -44,6 +46,12 @@ class Number:
     n_groups: int | None = None
     n_positive: int | None = None
     caution: str = ""
+    left_out: bool = False
+
+    @property
+    def absent(self) -> str:
+        """What stands in place of a value that there is not."""
+        return LEFT_OUT if self.left_out else UNDEFINED
 
     @property
     def defined(self) -> bool:
@@ -118,13 +126,14 @@ def number(row: Mapping[str, Any], prefix: str = "") -> Number:
         n_groups=whole(row.get("n_groups")),
         n_positive=whole(row.get("n_positive")),
         caution=word(row.get("caution")),
+        left_out=bool(word(row.get(COLUMN))),
     )
 
 
 def with_ends(row: Mapping[str, Any], name: str) -> Number:
     """A number out of the columns `<name>`, `<name>_low` and `<name>_high`, and nothing else."""
     value, low, high = (real(row.get(f"{name}{end}")) for end in ("", "_low", "_high"))
-    return Number(value, low, high)
+    return Number(value, low, high, left_out=bool(word(row.get(COLUMN))))
 
 
 def change(row: Mapping[str, Any], value: str, *, name: str, ends: tuple[str, str]) -> Change:
@@ -141,6 +150,7 @@ def change(row: Mapping[str, Any], value: str, *, name: str, ends: tuple[str, st
         n_groups=whole(row.get("n_groups")),
         n_positive=whole(row.get("n_positive")),
         caution=word(row.get("change_caution", row.get("caution"))),
+        left_out=bool(word(row.get(COLUMN))),
         name=name,
         p_holm=real(row.get("p_holm")),
         direction=whole(row.get("direction")) or 1,
@@ -192,7 +202,7 @@ def between(low: float, high: float, digits: int = 3) -> str:
 def estimate(found: Number, digits: int = 3) -> str:
     """A value with its interval and the mark of its caution, or `undefined`."""
     if not found.defined:
-        return UNDEFINED
+        return found.absent
     if found.stuck:
         return f"{plain(found.value, digits)} ({STUCK}){found.mark}"
     return f"{plain(found.value, digits)} ({between(found.low, found.high, digits)}){found.mark}"
@@ -201,7 +211,7 @@ def estimate(found: Number, digits: int = 3) -> str:
 def difference(found: Number, digits: int = 3) -> str:
     """A signed value with its signed interval, or `undefined`."""
     if not found.defined:
-        return UNDEFINED
+        return found.absent
     if not math.isfinite(found.low):
         return f"{signed(found.value, digits)} (no interval){found.mark}"
     if found.stuck:
@@ -281,7 +291,7 @@ def share(value: float) -> str:
 def percent(found: Number) -> str:
     """A share with its interval as percent, and the mark of its caution."""
     if not found.defined:
-        return UNDEFINED
+        return found.absent
     ends = STUCK if found.stuck else between(100 * found.low, 100 * found.high, 1)
     return f"{100 * found.value:.1f} % ({ends}){found.mark}"
 
@@ -327,7 +337,7 @@ def changed(found: Number, metric: str) -> str:
     if not in_points(metric):
         return difference(found)
     if not found.defined:
-        return UNDEFINED
+        return found.absent
     low, high = (signed(100 * end, 0) for end in (found.low, found.high))
     ends = f"{low} to {high}" if math.isfinite(found.low) else "no interval"
     return f"{signed(100 * found.value, 0)} ({ends}){found.mark}"

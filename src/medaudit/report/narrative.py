@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE, MEAN, CalibrateParams
+from medaudit.core.cell_rules import COLUMN, LEFT_OUT
 from medaudit.report import comparison_sentences, comparisons, deferral_sentences, formatting
 from medaudit.report.comparison_sentences import SLICE
 from medaudit.report.figures.stress import was_cut
@@ -120,7 +121,8 @@ def critical_point(results: Results, test: str) -> tuple[str, ...]:
         results.measure(f"critical_{rate}") for rate in ("sensitivity", "specificity")
     )
     if not (found.defined and realised.defined):
-        return (f"On {test}, nothing is known of {results.critical} at the frozen threshold.",)
+        said = "left out as few images" if found.left_out else "not known"
+        return (f"On {test}, what {results.critical} is at the frozen threshold is {said}.",)
     both = (
         f"On {test}, sensitivity for {results.critical} is {estimate(found)} "
         f"({behind(found, 'sensitivity', results.critical)}) and specificity is "
@@ -334,5 +336,7 @@ def calibrator_clause(results: Results, calibrator: str) -> str:
 
 def mode(row: Mapping[str, Any]) -> str:
     """A share of a mode with its interval."""
+    if isinstance(row.get(COLUMN), str) and not math.isfinite(real(row["share"])):
+        return LEFT_OUT
     ends = between(100 * real(row["share_low"]), 100 * real(row["share_high"]), 1)
     return f"{100 * real(row['share']):.1f} % ({ends})"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from medaudit.core.cell_rules import COLUMN
 from medaudit.core.files import atomic
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    import pandas as pd
     from matplotlib.axes import Axes
 
 FULL, HALF = 6.85, 3.35
@@ -120,3 +122,13 @@ def blank(axes: Iterator[Axes] | Sequence[Axes]) -> None:
     """Hide axes that no panel needs."""
     for ax in axes:
         ax.set_axis_off()
+
+
+def say(ax: Axes, words: str) -> None:
+    """Words in the middle of axes on which nothing is drawn."""
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=GREY)
+
+
+def left_out(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table of which numbers were left out as small cells."""
+    return table[table[COLUMN].notna()] if COLUMN in table else table.iloc[:0]

@@ -165,7 +165,7 @@ def test_what_stages_leave_is_on_the_disk_when_they_end(disk, table, points):
     for ahead in (False, True):
         left = seen.left(names_ahead=ahead)
         assert {name: left.get(name) for name in real} == real
-    assert len(real) == 6
+    assert len(real) == 7
 
 
 def test_a_sync_that_fails_names_the_file(tmp_path, monkeypatch):

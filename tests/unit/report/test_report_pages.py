@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from medaudit.core import runner
 from medaudit.core.errors import DataError
 from medaudit.core.layout import MEASURING_STAGES
+from medaudit.core.privacy import Privacy
 from medaudit.report import checklist, comparisons, figures, render, results, style
 from medaudit.report.blocks import Context, ReportParams
 from medaudit.report.reproduction import Commit
@@ -310,7 +311,8 @@ def test_a_page_that_cannot_be_made_is_named_and_costs_no_number(
     params = ReportParams(title="A")
 
     def stage():
-        render.report(study, tmp_path, stages=MEASURING_STAGES, params=params, source="here")
+        how = {"params": params, "privacy": Privacy("open"), "source": "here"}
+        render.report(study, tmp_path, stages=MEASURING_STAGES, **how)
 
     code, line = runner.outcome(stage)
     assert code == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from medaudit.core.errors import making
 from medaudit.report import style
-from medaudit.report.figures import calibration_and_selection, performance, stress, taxonomy
+from medaudit.report.figures import calibration_and_selection, performance, stress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "delta": stress.delta_figure,
     "predicted": stress.predicted_figure,
     "slices": stress.slices_figure,
-    "outcome_statistics": taxonomy.outcome_statistics_figure,
+    "outcome_statistics": performance.outcome_statistics_figure,
     "reliability": calibration_and_selection.reliability_figure,
     "risk_coverage": calibration_and_selection.risk_coverage_figure,
 }

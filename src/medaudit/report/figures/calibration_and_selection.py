@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from medaudit.core.cell_rules import LEFT_OUT
 from medaudit.report import formatting, style
 from medaudit.report.formatting import Number, plain
 from medaudit.report.results import ece_and_floor, realised_deferral
@@ -46,7 +47,8 @@ def reliability_figure(results: Results) -> Figure | None:
         ax.set_ylabel("observed frequency")
     for ax in axes[max(0, len(events) - columns) : len(events)]:
         ax.set_xlabel("stated probability")
-    handles, names = axes[0].get_legend_handles_labels()
+    drawn = (ax.get_legend_handles_labels() for ax in axes)
+    handles, names = max(drawn, key=lambda found: len(found[1]))
     figure.legend(handles, names, loc="outside lower center", ncols=len(methods))
     return figure
 
@@ -58,6 +60,9 @@ def draw_reliability(table: pd.DataFrame, ax: Axes, *, colours: Mapping[str, str
     mass hold equally many cases, and bars would say nothing.
     """
     filled = table[table["count"] > 0]
+    if filled.empty:
+        style.say(ax, LEFT_OUT)
+        return
     end = reach(filled)
     ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.7, linestyle=":")
     draw_masses(filled[filled["stage"] == filled["stage"].iloc[0]], ax)
@@ -97,7 +102,8 @@ def title(results: Results, event: str) -> str:
     """The event with its ECE before calibration, and the floor under it."""
     ece, p95 = ece_and_floor(results, event)
     floor = f"floor {plain(p95)}" if np.isfinite(p95) else ""
-    return f"{formatting.event(event)}\nECE {plain(ece.value)}\n{floor}".rstrip()
+    value = plain(ece.value) if ece.defined else ece.absent
+    return f"{formatting.event(event)}\nECE {value}\n{floor}".rstrip()
 
 
 def risk_coverage_figure(results: Results) -> Figure | None:
@@ -135,6 +141,8 @@ def draw_curves(table: pd.DataFrame, ax: Axes, *, column: str, colours: Mapping[
 
 def draw_recall(table: pd.DataFrame, ax: Axes, *, critical: str | None) -> None:
     """Recall of the critical class among the kept."""
+    if len(style.left_out(table)) and table["critical_recall_kept"].isna().all():
+        style.say(ax, LEFT_OUT)
     ax.plot(table["asked"], table["critical_recall_kept"], color=style.RED)
     ax.set(xlabel="coverage", ylabel="recall among the kept", title=f"Recall of {critical}")
     ax.set(ylim=(0, 1.02))

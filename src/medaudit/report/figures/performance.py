@@ -1,4 +1,4 @@
-"""Figures of the data, of training and of the clean test role."""
+"""Figures of the data, of training, of the clean test role and of its errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from medaudit.core.cell_rules import LEFT_OUT
 from medaudit.report import formatting, style
 from medaudit.report.formatting import MINUS
 from medaudit.tables.manifest import ROLES
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
     from medaudit.report.results import Results
 
+UNITS = {
+    "brightness": "mean luma, share of white",
+    "contrast": "SD of the luma",
+    "sharpness": "variance of the Laplacian",
+    "lesion_area": "share of the image",
+}
+OUTCOMES_HEIGHT = 1.5
 FEW_EPOCHS = 3
 HIDDEN = ("epoch", "split", "loss", "learning_rate")
 
@@ -39,15 +47,20 @@ def bars_height(n: int) -> float:
 
 
 def draw_class_counts(table: pd.DataFrame, ax: Axes) -> None:
-    """One bar per class; the number behind it is all images of the class."""
-    counts = table.pivot_table(index="class", columns="role", values="images", sort=False)
+    """One bar per class; the number behind it is all images of the class, where that is told."""
+    counts = table.pivot_table(
+        index="class", columns="role", values="images", sort=False, dropna=False
+    )
+    whole = counts.notna().all(axis=1)
+    counts = counts.fillna(0)
     left = counts.iloc[:, 0] * 0
     for role in [name for name in ROLES if name in counts]:
         colour = style.ROLE_COLOURS[role]
         ax.barh(counts.index, counts[role], left=left, color=colour, label=role, height=0.72)
         left = left + counts[role]
-    for place, total in enumerate(left):
-        ax.text(total, place, f" {int(total):,}", va="center", fontsize=6)
+    for place, (total, known) in enumerate(zip(left, whole, strict=True)):
+        words = f" {int(total):,}" if known else f" {LEFT_OUT}"
+        ax.text(total, place, words, va="center", fontsize=6)
     ax.set(xlabel="images", xlim=(0, left.max() * 1.16))
     ax.invert_yaxis()
     ax.grid(axis="x")
@@ -128,8 +141,13 @@ def per_class_figure(results: Results) -> Figure:
         draw_per_class(table[table["metric"] == name], ax, metric=name, critical=results.critical)
     counted = table[table["metric"] == metrics[0]]
     pairs = zip(counted["class"], counted["n_positive"], strict=True)
-    axes[0].set_yticks(range(len(counted)), [f"{name} ({int(n):,})" for name, n in pairs])
+    axes[0].set_yticks(range(len(counted)), [f"{name} ({behind(n)})" for name, n in pairs])
     return figure
+
+
+def behind(n: object) -> str:
+    """How many images, or that they are left out."""
+    return LEFT_OUT if formatting.whole(n) is None else formatting.count(n)
 
 
 def draw_per_class(table: pd.DataFrame, ax: Axes, *, metric: str, critical: str | None) -> None:
@@ -234,6 +252,10 @@ def draw_confusion(table: pd.DataFrame, ax: Axes, *, percent: bool) -> None:
     )
     totals = truths(table)
     ax.imshow(rates.to_numpy(dtype=np.float64), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    gone = style.left_out(table)
+    for truth, called in zip(gone["truth"], gone["predicted"], strict=True):
+        at = list(rates.columns).index(called), list(rates.index).index(truth)
+        ax.plot(at[0], at[1], "x", color=style.GREY, markersize=3, mew=0.6)
     for (i, j), rate in np.ndenumerate(rates.to_numpy(dtype=np.float64)):
         if rate >= SHOWN_RATE:
             shade = "white" if rate > 0.55 else "#222222"
@@ -241,17 +263,25 @@ def draw_confusion(table: pd.DataFrame, ax: Axes, *, percent: bool) -> None:
             size = 5.5 if percent else 6
             ax.text(j, i, words, ha="center", va="center", fontsize=size, color=shade)
     style.name_columns(ax, [str(name) for name in rates.columns])
-    ax.set_yticks(range(len(rates)), [f"{c} ({totals[str(c)]:,})" for c in rates.index])
-    ax.set(xlabel="called (percent)" if percent else "called", ylabel="truth (n)")
+    ax.set_yticks(range(len(rates)), [f"{c} ({behind(totals[str(c)])})" for c in rates.index])
+    crossed = "" if gone.empty else f"; \N{MULTIPLICATION SIGN}: {LEFT_OUT}"
+    ax.set(xlabel=f"called{' (percent)' if percent else ''}{crossed}", ylabel="truth (n)")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 
 
-def truths(table: pd.DataFrame) -> dict[str, int]:
-    """How many images hold every truth; a call of several labels stands in several columns."""
-    best = table.dropna(subset=["rate"]).sort_values("rate").groupby("truth").last()
+def truths(table: pd.DataFrame) -> dict[str, int | None]:
+    """How many images hold every truth; a call of several labels stands in several columns.
+
+    `None` where what is left out keeps it from being known.
+    """
+    best = table[table["rate"] > 0].sort_values("rate").groupby("truth").last()
     known = {str(name): round(row["count"] / row["rate"]) for name, row in best.iterrows()}
-    return {str(name): known.get(str(name), 0) for name in table["truth"].unique()}
+    hidden = set(style.left_out(table)["truth"])
+    return {
+        str(name): known.get(str(name), None if name in hidden else 0)
+        for name in table["truth"].unique()
+    }
 
 
 def threshold_figure(results: Results) -> Figure | None:
@@ -309,3 +339,47 @@ def draw_threshold(table: pd.DataFrame, ax: Axes, *, target: float) -> None:
         ax.axvline(frozen, color="#222222", linewidth=0.9, linestyle="--", label=name)
     ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     ax.grid()
+
+
+def outcome_statistics_figure(results: Results) -> Figure | None:
+    """Histograms of image statistics of right and wrong calls, beside each other."""
+    found = results.table("cases", "outcome_statistics")
+    if found.empty:
+        return None
+    names = list(found["statistic"].unique())
+    figure, axes = style.canvas(style.FULL, OUTCOMES_HEIGHT, columns=len(names))
+    for ax, name in zip(axes, names, strict=True):
+        draw_outcomes(found[found["statistic"] == name], ax)
+        ax.set_title(formatting.words(name).capitalize())
+        ax.set_xlabel(UNITS.get(name, "value"))
+    axes[0].set_ylabel("calls, %")
+    named = [pair for ax in axes for pair in zip(*ax.get_legend_handles_labels(), strict=True)]
+    found_by = {word: handle for handle, word in reversed(named)}
+    words = list(dict.fromkeys(word for _, word in named))
+    handles = [found_by[word] for word in words]
+    words = [counted(found, outcome) for outcome in words]
+    figure.legend(handles, words, loc="outside upper right", ncols=len(words), columnspacing=1.0)
+    return figure
+
+
+def counted(found: pd.DataFrame, outcome: str) -> str:
+    """An outcome with its number of calls, where all histograms hold the same calls."""
+    if len(style.left_out(found)):
+        return outcome
+    n = found[found["outcome"] == outcome].groupby("statistic")["n"].sum().unique()
+    return f"{outcome} (n={int(n[0]):,})" if len(n) == 1 else outcome
+
+
+def draw_outcomes(table: pd.DataFrame, ax: Axes) -> None:
+    """Steps of the wrong calls over filled steps of the right ones."""
+    for outcome, part in table.groupby("outcome"):
+        edges = np.append(part["low"].to_numpy(), part["high"].to_numpy()[-1])
+        if outcome == "right":
+            ax.stairs(100 * part["share"], edges, fill=True, color=style.LIGHT, label=outcome)
+        else:
+            ax.stairs(100 * part["share"], edges, color=style.BLUE, linewidth=1.3, label=outcome)
+    gone = table[table["share"].isna()]
+    for low, high in zip(gone["low"], gone["high"], strict=True):
+        ax.axvspan(low, high, ymax=0.05, color=style.PALE, linewidth=0, label=LEFT_OUT)
+    ax.margins(x=0)
+    ax.set_ylim(0, None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from medaudit.core.cell_rules import LEFT_OUT
 from medaudit.report import comparisons, formatting, style
 from medaudit.report.comparisons import (
     BETTER,
@@ -323,13 +324,16 @@ def greatest(conditions: pd.DataFrame) -> list[str]:
 
 def draw_called(table: pd.DataFrame, ax: Axes, *, order: Sequence[str]) -> None:
     """Percent of the images for which every label is called; darker where more than elsewhere."""
-    wide = table.pivot_table(index="condition", columns="class", values="share", sort=False)
+    wide = table.pivot_table(
+        index="condition", columns="class", values="share", sort=False, dropna=False
+    )
     shares = wide.loc[list(order)].to_numpy(dtype=np.float64)
     # Each label on its own scale: rare ones would all be white beside a frequent one.
-    scaled = shares / np.maximum(shares.max(axis=0), SMALLEST)
+    scaled = shares / np.fmax(np.fmax.reduce(shares, axis=0), SMALLEST)
     ax.imshow(scaled, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
     for (i, j), share in np.ndenumerate(shares):
         words = f"{100 * share:.1f}" if share < 0.0995 else f"{100 * share:.0f}"
+        words = LEFT_OUT if math.isnan(share) else words
         ax.text(j, i, words, ha="center", va="center", fontsize=6, color="#222222")
     style.name_columns(ax, [str(name) for name in wide.columns])
     ax.set_yticks(range(len(order)), [formatting.condition(name) for name in order])
@@ -341,8 +345,12 @@ def draw_predicted(
     table: pd.DataFrame, ax: Axes, *, order: Sequence[str], colours: Mapping[str, str]
 ) -> None:
     """One bar per condition, split by the class that is called."""
-    wide = table.pivot_table(index="condition", columns="class", values="share", sort=False)
+    wide = table.pivot_table(
+        index="condition", columns="class", values="share", sort=False, dropna=False
+    )
     wide = wide.loc[list(order)]
+    gone = wide.isna().any(axis=1)
+    wide = wide.fillna(0.0)
     left = wide.iloc[:, 0] * 0
     for name, colour in colours.items():
         ax.barh(
@@ -356,6 +364,12 @@ def draw_predicted(
             linewidth=0.3,
         )
         left = left + wide[name]
+    if gone.any():
+        rest = (1 - left).where(gone, 0.0).clip(lower=0.0)
+        bars = ax.barh(range(len(wide)), rest, left=left, height=0.76, color="white")
+        bars.set_label(LEFT_OUT)
+        for bar in bars:
+            bar.set(edgecolor=style.GREY, hatch="////", linewidth=0.3)
     ax.set_yticks(range(len(wide)), [formatting.condition(name) for name in order])
     ax.set(xlabel="share of the test images called", xlim=(0, max(1.0, float(left.max()))))
     ax.invert_yaxis()

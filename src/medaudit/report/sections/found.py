@@ -9,8 +9,10 @@ from medaudit.audits.discovery import CONFIRMED
 from medaudit.audits.properties import NOT_MEASURED
 from medaudit.audits.role_drift import DIFFER
 from medaudit.audits.shortcuts import ALARM, ASSOCIATED, NOTHING
+from medaudit.core.cell_rules import LEFT_OUT
+from medaudit.core.privacy import parted
 from medaudit.report import comparisons
-from medaudit.report.blocks import Block, details, table, text
+from medaudit.report.blocks import Block, details, table, text, told
 from medaudit.report.blocks import section as part
 from medaudit.report.comparison_sentences import listed
 from medaudit.report.formatting import (
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
     from medaudit.report.results import Records, Results
 
 SERIES = ("discovered", "shortcuts", "role_drift", "label_issues", "not_measured")
+UNTOLD = (
+    "Which images these are is not told, since report.privacy is aggregate; "
+    "artifacts/whole/slice/label_issues.csv of the run lists them."
+)
 SHOWN = 4
 """Rows of a table outside of its fold."""
 LABELS = 10
@@ -160,9 +166,10 @@ def label_issues(results: Results) -> str:
     )
     if not checked or flagged is None:
         return ""
+    where = f" {UNTOLD}" if results.aggregate else ""
     return (
         f"Labels: {count(flagged)} of {counted(checked, 'label', 'labels')} are flagged as worth "
-        f"a look; most flagged images are hard rather than mislabelled."
+        f"a look; most flagged images are hard rather than mislabelled.{where}"
     )
 
 
@@ -180,7 +187,8 @@ def _folds(results: Results) -> list[Block]:
     drift, labels = (results.rows("slice", name) for name in ("role_drift", "label_issues"))
     least = comparisons.least_p(results)
     blocks = [
-        *([slice_table(found, of=len(found)), example_table(found)] if found else ()),
+        *([slice_table(found, of=len(found))] if found else ()),
+        *([example_table(found)] if any(word(row["sample_ids"]) for row in found) else ()),
         *([shortcut_table(pairs, of=len(pairs))] if pairs else ()),
         *([drift_table(drift, least=least)] if drift else ()),
         *([label_table(labels)] if labels else ()),
@@ -237,8 +245,8 @@ def slice_table(rows: Records, *, of: int) -> Block:
             else "",
             gap_of(row),
             least_seen(row["minimal_detectable"]),
-            count(row["n"]),
-            str(row["verdict"]),
+            told(row, "n"),
+            word(row["verdict"]) or LEFT_OUT,
         )
         for row in rows
     ]
@@ -255,7 +263,7 @@ def slice_table(rows: Records, *, of: int) -> Block:
 def example_table(rows: Records) -> Block:
     """Ids of errors inside of every slice."""
     cells = [
-        (str(row["slice"]), str(row["error"]), word(row["sample_ids"]).replace(" ", ", "))
+        (str(row["slice"]), str(row["error"]), ", ".join(parted(word(row["sample_ids"]))))
         for row in rows
         if word(row["sample_ids"])
     ]
@@ -273,7 +281,7 @@ def shortcut_table(rows: Records, *, of: int) -> Block:
             if real(row["decodable"]) >= 0
             else "",
             *(gap_cell(row, side) for side in SIDES),
-            str(row["verdict"]),
+            word(row["verdict"]) or LEFT_OUT,
         )
         for row in rows
     ]
@@ -307,7 +315,7 @@ def drift_table(rows: Records, *, least: float) -> Block:
             plain(real(row["auroc"])),
             plain(real(row["chance_high"])),
             p_value(real(row["p_adjusted"]), least=least),
-            str(row["verdict"]),
+            word(row["verdict"]) or LEFT_OUT,
             word(row["leading"]) or word(row["caution"]),
         )
         for row in rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from medaudit.audits.calibrate import BASELINE
 from medaudit.report import formatting, reproduction
-from medaudit.report.blocks import Block, bullets, details, figure, pair, stack, table, text
+from medaudit.report.blocks import Block, bullets, details, figure, pair, stack, table, text, told
 from medaudit.report.blocks import section as part
 from medaudit.report.figures import stress
 from medaudit.report.formatting import count, counted, estimate, number, plain, real, share
@@ -78,7 +78,8 @@ def images(results: Results) -> str:
         n, groups = (count(results.scalar("evaluate", name)) for name in ("n", "n_groups"))
         return f"The test role holds {n} images of {groups} groups (by {meaning})."
     n, groups = (count(results.scalar("prepare", name)) for name in ("n_images", "n_groups"))
-    imbalance = plain(real(results.scalar("prepare", "imbalance_ratio")), 1)
+    ratio = results.headline("prepare", "imbalance_ratio")
+    imbalance = plain(ratio.value, 1) if ratio.defined else f"({ratio.absent})"
     size, noun = results.preparation.image_size, results.nouns[0]
     return (
         f"{n} images of {groups} groups (a group is a {meaning}) were split into roles by group; "
@@ -107,7 +108,7 @@ def test_blocks(results: Results) -> list[Block]:
     if not results.exclusive:
         return []
     rows = [
-        (str(row["class"]), count(row["n_positive"]), share(real(row["prevalence"])))
+        (str(row["class"]), told(row, "n_positive"), told(row, "prevalence", share_of))
         for row in results.rows("evaluate", "per_class", metric="auroc")
     ]
     return [table("Classes of the test role", ("class", "images", "prevalence"), rows)]
@@ -119,8 +120,8 @@ def kept_rows(results: Results) -> str:
     roles = [row for row in steps if str(row["step"]).startswith("role ")]
     kept = sum(int(row["rows_out"]) for row in roles)
     each = ", ".join(f"{str(r['step'])[5:]} {count(r['rows_out'])}" for r in roles)
-    gaps = [(str(r["column"]), r["missing"] + r["unknown"]) for r in not_known(results)]
-    named = ", ".join(f"{name} {count(n)}" for name, n in gaps) or "none"
+    gaps = [{**r, "both": r["missing"] + r["unknown"]} for r in not_known(results)]
+    named = ", ".join(f"{row['column']} {told(row, 'both')}" for row in gaps) or "none"
     return (
         f"Rows read: {count(steps[0]['rows_in'])}; in a role: {count(kept)} ({each}). Values that "
         f"are not known: {named}."
@@ -145,25 +146,25 @@ def missing(results: Results) -> Block:
     """Columns with values that are not known; complete columns are only counted."""
     rows = results.rows("prepare", "missing")
     gaps = not_known(results)
-    body = [(str(row["column"]), count(row["missing"]), count(row["unknown"])) for row in gaps]
+    body = [(str(row["column"]), told(row, "missing"), told(row, "unknown")) for row in gaps]
     body.append((f"{len(rows) - len(gaps)} other columns", "0", "0"))
     return table("Values that are not known", ("column", "missing", "unknown"), body)
 
 
 def duplicates(results: Results) -> str:
     """How many duplicate pairs there are and what was done about them."""
-    found = results.table("prepare", "duplicates")
-    if found.empty:
+    n = results.duplicate_pairs()
+    if not n:
         return "No duplicate images were found."
-    across, differ = (int(found[c].astype(bool).sum()) for c in ("across_groups", "labels_differ"))
-    torn = int(found["across_roles"].astype(bool).sum()) if "across_roles" in found else 0
+    names = ("across_groups", "labels_differ", "across_roles")
+    across, differ, torn = (results.duplicate_pairs(each) for each in names)
     roles = (
         f"of these {torn} stand in two roles, as the given split has them"
         if torn
         else "merged into one group, so that no pair stands in two roles"
     )
     return (
-        f"Duplicate pairs found: {len(found)}; across groups: {across} ({roles}); with labels that "
+        f"Duplicate pairs found: {n}; across groups: {across} ({roles}); with labels that "
         f"differ: {differ}."
     )
 
@@ -171,7 +172,7 @@ def duplicates(results: Results) -> str:
 def counts(results: Results) -> Block:
     """Images (groups) of every class in every role."""
     cells = {
-        (row["class"], row["role"]): f"{count(row['images'])} ({count(row['groups'])})"
+        (row["class"], row["role"]): f"{told(row, 'images')} ({told(row, 'groups')})"
         for row in results.rows("prepare", "class_counts")
     }
     rows = [(name, *(cells.get((name, role), "0") for role in ROLES)) for name in results.classes]
@@ -278,8 +279,7 @@ def by_label(results: Results) -> Block:
     rows = [
         (
             name,
-            share(prevalence(results, name)),
-            count(results.of_class(name, "auroc").n_positive),
+            *how_often(results, name),
             *(estimate(results.of_class(name, metric), 2) for metric in BY_LABEL),
             *(calibration_cells(results, name) if calibrated else ()),
         )
@@ -294,10 +294,16 @@ def by_label(results: Results) -> Block:
     return table(caption, ("label", "prevalence", "n", *heads, *more), rows)
 
 
-def prevalence(results: Results, name: str) -> float:
-    """Share of the test images with a label."""
-    rows = results.rows("evaluate", "per_class", **{"class": name})
-    return real(rows[0]["prevalence"]) if rows else real(None)
+def how_often(results: Results, name: str) -> tuple[str, str]:
+    """Share and number of the test images with a label."""
+    rows = results.rows("evaluate", "per_class", **{"class": name, "metric": "auroc"})
+    row = rows[0] if rows else {}
+    return told(row, "prevalence", share_of), told(row, "n_positive")
+
+
+def share_of(value: object) -> str:
+    """A share as percent."""
+    return share(real(value))
 
 
 def calibration_cells(results: Results, name: str) -> tuple[str, str, str]:
@@ -314,7 +320,7 @@ def per_class(results: Results) -> Block:
     rows = [
         (
             str(row["class"]),
-            share(real(row["prevalence"])),
+            told(row, "prevalence", share_of),
             formatting.metric(str(row["metric"])),
             estimate(number(row)),
             count(number(row).rests_on),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medaudit.audits.selective import SelectiveParams
+from medaudit.core.cell_rules import COLUMN
 from medaudit.report import formatting
-from medaudit.report.blocks import Block, details, table, text
+from medaudit.report.blocks import Block, details, table, text, told
 from medaudit.report.formatting import (
     UNDEFINED,
     change,
@@ -134,7 +135,7 @@ def compared(row: Mapping[str, Any]) -> str:
 def classes(results: Results) -> Block:
     """Deferral and recall of every class."""
     rows = [
-        (str(row["class"]), *share_cells(row), count(row["n"]))
+        (str(row["class"]), *share_cells(row), told(row, "n"))
         for row in results.rows("selective", "per_class")
     ]
     return table("Deferral by class; n: its test images", ("class", *SHARE_HEADS, "n"), rows)
@@ -149,7 +150,7 @@ def share_cells(row: Mapping[str, Any]) -> list[str]:
 def part(row: Mapping[str, Any], name: str) -> Number:
     """The columns `name`, `name_low`, `name_high` as a number."""
     ends = {"low": row.get(f"{name}_low"), "high": row.get(f"{name}_high")}
-    return number({"value": row.get(name), **ends})
+    return number({"value": row.get(name), COLUMN: row.get(COLUMN), **ends})
 
 
 def every(results: Results) -> list[Block]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medaudit.report import comparisons, formatting
-from medaudit.report.blocks import Block, details, figure, table, text
+from medaudit.report import comparisons, formatting, style
+from medaudit.report.blocks import Block, details, figure, table, text, told
 from medaudit.report.blocks import section as part
 from medaudit.report.comparisons import EXPLORATORY, Comparison
 from medaudit.report.figures import stress
@@ -278,16 +278,19 @@ def gap_cells(each: Comparison | None) -> tuple[str, str, str]:
 def left_out(results: Results) -> str:
     """How many slices or measures say nothing."""
     n = len(results.rows("slice", "refused"))
+    gone = len(style.left_out(results.table("slice", "slices")))
+    were_gone = counted(gone, "measure of a slice is", "measures of slices are")
+    few = f" {were_gone} left out as small cells." if gone else ""
     if not n:
-        return "No slice was refused."
+        return f"No slice was refused.{few}"
     were = counted(n, "slice or measure of one was", "slices or measures of them were")
-    return f"{were} refused; plots/slice/refused.csv says why."
+    return f"{were} refused; plots/slice/refused.csv says why.{few}"
 
 
 def refused(results: Results) -> list[Block]:
     """Slices that say nothing, with the reason."""
     rows = [
-        (str(row["slice"]), count(row["n"]), count(row["n_positive"]), str(row["reason"]))
+        (str(row["slice"]), told(row, "n"), told(row, "n_positive"), str(row["reason"]))
         for row in results.rows("slice", "refused")
     ]
     heads = ("slice", "n", "positives", "reason")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medaudit.core.privacy import parted
 from medaudit.report import formatting, narrative
-from medaudit.report.blocks import Block, details, figure, gallery, table, text
+from medaudit.report.blocks import Block, details, figure, gallery, table, text, told
 from medaudit.report.blocks import section as part
 from medaudit.report.formatting import count, real
 
@@ -105,7 +106,7 @@ def share(row: dict[str, Any]) -> str:
     """Count, total and share with its interval, as far as there are."""
     n, n_of = real(row["n"]), real(row["n_of"])
     if not n >= 0:
-        return ""
+        return told(row, "n", lambda _: "")
     if not n_of > 0:
         return count(n)
     known = real(row["share_low"]) >= 0
@@ -121,13 +122,13 @@ def percents(value: object) -> str:
 def examples(row: dict[str, Any]) -> str:
     """Ids of examples, if there are any."""
     found = row["example_ids"]
-    return str(found).replace(" ", ", ") if isinstance(found, str) else ""
+    return ", ".join(parted(found)) if isinstance(found, str) else ""
 
 
 def explained(context: Context) -> Block:
     """What the modes are shares of, and what counts as right and as flagged."""
     results = context.results
-    total = sum(int(row["n"]) for row in results.rows("cases", "taxonomy"))
+    total = results.scalar("cases", "n")
     right = (
         "" if results.exclusive else f" Right is an image with no label called wrongly.{PRODUCT}"
     )
@@ -147,10 +148,10 @@ def modes(results: Results) -> Block:
         (
             formatting.words(str(row["mode"])),
             str(row["definition"]),
-            count(row["n"]),
-            count(row["n_groups"]),
+            told(row, "n"),
+            told(row, "n_groups"),
             narrative.mode(row),
-            *((count(row["n_critical"]), count(row["n_flagged"])) if critical else ()),
+            *((told(row, "n_critical"), told(row, "n_flagged")) if critical else ()),
         )
         for row in results.rows("cases", "taxonomy")
     ]
@@ -169,7 +170,7 @@ def galleries(context: Context) -> Iterator[Block]:
     found = context.results.case_study.get("galleries", [])
     if not found:
         return
-    if context.params.case_images == "withhold":
+    if context.withheld:
         yield text("Images of examples are withheld in this copy.")
         return
     strips = [
