@@ -5,6 +5,7 @@ from pathlib import Path
 from medaudit.core import findings, frozen, runner
 from medaudit.core.layout import MEASURING_STAGES, PLANTED_TABLE, REPORT
 from medaudit.core.params import load
+from medaudit.core.privacy import Privacy
 from medaudit.report import render
 from medaudit.report.blocks import ReportParams
 from medaudit.report.results import read_results
@@ -15,8 +16,13 @@ SOURCE = "made by this pipeline"
 
 def main() -> None:
     """Read what the stages found and write the report."""
-    render.report(Path(), REPORT, stages=MEASURING_STAGES, params=load(ReportParams), source=SOURCE)
+    params = load(ReportParams)
+    privacy = Privacy(params.privacy)
+    render.report(
+        Path(), REPORT, stages=MEASURING_STAGES, params=params, privacy=privacy, source=SOURCE
+    )
     findings.write_for_people(planted.table(read_results()), PLANTED_TABLE)
+    findings.write_pseudonyms(privacy)
     frozen.seal()
 
 

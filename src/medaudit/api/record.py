@@ -20,7 +20,7 @@ from medaudit.audits import selective as selective_audit
 from medaudit.audits.properties import properties
 from medaudit.audits.stress import StressParams
 from medaudit.core import findings
-from medaudit.core.errors import DataError
+from medaudit.core.errors import DataError, listed
 from medaudit.core.files import new_folder, write_json
 from medaudit.core.findings import Findings
 from medaudit.core.layout import CALIBRATORS, CLEAN, OPERATING_POINTS, PARAMS, PREPARED, REPORT
@@ -274,17 +274,19 @@ class Audit:
         from medaudit.report import render
 
         with new_folder(Path(out)) as folder:
-            self.write(folder)
+            privacy = self.write(folder)
             render.report(
                 folder,
                 folder / REPORT,
                 stages=tuple(self.findings),
                 params=self.settings.report,
+                privacy=privacy,
                 source=self.source,
             )
+            findings.write_pseudonyms(privacy, root=folder)
         return Path(out)
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> Privacy:
         """Write all but the report, as the pipeline leaves it."""
         privacy = Privacy.of_audit(folder, self.settings.report)
         for stage, found in self.findings.items():
@@ -297,6 +299,7 @@ class Audit:
         fitted = {name: each.facts() for name, each in self.calibrators.items()}
         write_json(folder / CALIBRATORS, fitted)
         self.settings.write(folder / PARAMS)
+        return privacy
 
     def __repr__(self) -> str:
         schema = self.clean.schema
@@ -356,6 +359,9 @@ def with_copies(found: Findings, clean: PredictionTable) -> tuple[Findings, tupl
     notes = twice.notes(int((clean.rows["role"] == "test").sum()))
     for note in notes:
         log.warning("%s", note)
+    named = [*twice.across_roles["test_id"], *twice.in_test["test_id"]]
+    if named:  # here alone: notes go into the report
+        log.warning("samples whose outputs stand twice: %s", listed(named))
     counts = {
         "n_duplicates_across_roles": len(twice.across_roles),
         "n_duplicates_in_test": len(twice.in_test),

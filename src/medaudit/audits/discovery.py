@@ -25,6 +25,7 @@ from medaudit.audits.properties import (
     properties,
 )
 from medaudit.core.findings import Findings, Scalar
+from medaudit.core.privacy import joined
 from medaudit.stats.weighting import ratio
 
 if TYPE_CHECKING:
@@ -408,7 +409,7 @@ def _row(
         "found_on": frozen.found_on,
         **{name: getattr(each, name) for name in FOUND},
         **measured,
-        "sample_ids": " ".join(examples(test, wrong)),
+        "sample_ids": joined(examples(test, wrong)),
     }
 
 

@@ -90,7 +90,7 @@ class World:
 
     Args:
         truth: the content of `planted.json`.
-        series: the tables of plots/, by stage and file stem.
+        series: the tables of the stages, whole, by stage and file stem.
         manifest: `sample_id`, `group_id`, `role`, `target`, and the columns of slices.
         slices: how slices were cut.
         critical: index of the class that must not be missed, or `None`.
@@ -122,7 +122,7 @@ def read_world(root: Path, series: Series, params: Mapping[str, Any]) -> World |
 
     Args:
         root: folder that holds `artifacts`.
-        series: the tables of plots/, by stage and file stem.
+        series: the tables of the stages, whole, by stage and file stem.
         params: all of params.yaml.
     """
     if not (root / PLANTED).exists():

@@ -18,10 +18,11 @@ from medaudit.core import findings
 from medaudit.core.files import read_json
 from medaudit.core.findings import row_dicts
 from medaudit.core.layout import DEFERRAL
+from medaudit.core.privacy import joined
 from medaudit.stats.intervals import wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from medaudit.cases.case_study import CaseStudyData
@@ -85,7 +86,7 @@ class FailureMode:
             "share_low": self.ends[0],
             "share_high": self.ends[1],
             "stage": self.stage,
-            "example_ids": " ".join(self.example_ids),
+            "example_ids": joined(self.example_ids),
         }
 
 
@@ -121,22 +122,14 @@ def data_modes(study: CaseStudyData) -> Iterator[FailureMode]:
             study,
             "data",
             "doubtful_label",
-            f"errors whose label a classifier on embeddings contradicts; most such images are "
-            f"hard, and some mislabelled{doubts(study, most_confident(test, doubtful, EXAMPLES))}",
+            "errors whose label a classifier on embeddings contradicts; most such images are "
+            "hard, and some mislabelled",
             (doubtful, wrong, errors),
             stage="slice",
         )
     yield unlike_training(study, wrong, errors)
     yield weak_slices(study)
     yield copies()
-
-
-def doubts(study: CaseStudyData, ids: Sequence[str]) -> str:
-    """Which label some images were given, and which is suggested."""
-    table = study.context.label_issues.astype({"sample_id": str}).drop_duplicates("sample_id")
-    rows = row_dicts(table.set_index("sample_id", drop=False).loc[list(ids)])
-    each = [f"{r['sample_id']} was given {r['given']}, suggested {r['suggested']}" for r in rows]
-    return f"; {' and '.join(each)}" if each else ""
 
 
 def unlike_training(study: CaseStudyData, wrong: BoolArray, errors: str) -> FailureMode:

@@ -10,6 +10,7 @@ from medaudit.cases.taxonomy import most_confident
 from medaudit.core import findings
 from medaudit.core.files import write_json
 from medaudit.core.findings import row_dicts
+from medaudit.core.privacy import parted
 from medaudit.pixels.interventions import QUESTIONS
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def examples(study: CaseStudyData) -> Iterator[Gallery]:
     pairs = [
         (name, str(row["mode"]).replace("_", " "))
         for row in row_dicts(study.taxonomy)
-        for name in str(row["example_ids"]).split()
+        for name in parted(str(row["example_ids"]))
     ]
     if pairs:
         ids, captions = zip(*pairs, strict=True)
@@ -154,7 +155,7 @@ def discovered(table: pd.DataFrame) -> Iterator[Gallery]:
         return
     confirmed = table[table["verdict"] == "confirmed"].head(MOST_DISCOVERED)
     for number, row in enumerate(row_dicts(confirmed), start=1):
-        ids = tuple(str(row["sample_ids"]).split()[:IN_A_GALLERY])
+        ids = tuple(parted(str(row["sample_ids"]))[:IN_A_GALLERY])
         if ids:
             title = f"Discovered and confirmed, {row['error']}: {row['slice']}"
             yield Gallery(f"discovered_{number}", title, ids, ("",) * len(ids))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from medaudit.core.privacy import joined
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,7 +56,7 @@ def taxonomy(conditions: Conditions, bootstrap: Bootstrap, *, confident: float) 
                 "n_flagged": int((mode.members & test.flagged).sum()),
                 "n_critical_flagged": int((mode.members & test.flagged & test.critical).sum()),
                 "definition": mode.definition,
-                "example_ids": " ".join(most_confident(test, mode.members, EXAMPLES)),
+                "example_ids": joined(most_confident(test, mode.members, EXAMPLES)),
             }
         )
     return pd.DataFrame(rows)

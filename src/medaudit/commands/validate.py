@@ -203,10 +203,10 @@ def read_table(request: Request, bundle: DeploymentBundle, sample_ids: Sequence[
     if not again:
         return found
     note = (
-        f"{len(again)} groups of {found.group} are known to the model or its thresholds "
-        f"({listed(again)}), which makes results look better than they are."
+        f"{len(again)} groups of {found.group} are known to the model or its thresholds, which "
+        f"makes results look better than they are."
     )
-    log.warning("%s", note)
+    log.warning("%s Known: %s", note, listed(again))
     return replace(found, notes=(*found.notes, note))
 
 
@@ -285,5 +285,7 @@ def write_suite(result: ValidationResult, folder: Path, *, params: Settings) -> 
         folder / "report",
         stages=with_labels.STAGES,
         params=params.report,
+        privacy=privacy,
         source=f"{bundle.card.backbone}, trained on {bundle.preparation.dataset}",
     )
+    findings.write_pseudonyms(privacy, root=folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medaudit.core.files import atomic, read_json, write_json
-from medaudit.core.layout import METRICS, PLOTS, WHOLE
+from medaudit.core.layout import METRICS, PLOTS, PSEUDONYMS, WHOLE
 from medaudit.core.params import load
 from medaudit.core.privacy import Privacy, PrivacyParams, released
 
@@ -77,15 +77,25 @@ def write(
         privacy: the setting; that of `params.yaml` by default.
     """
     privacy = privacy or Privacy(load(PrivacyParams).privacy)
-    shown = released(findings.series, stage, privacy=privacy)
+    shown = released(findings.series, privacy=privacy)
     for name, frame in findings.series.items():
         _write_table(frame, root / WHOLE / stage / f"{name}.csv")
     if privacy.pseudonyms:
-        _write_table(privacy.table(), root / WHOLE / stage / "pseudonyms.csv")
+        _write_table(privacy.table(), root / WHOLE / stage / PSEUDONYMS.name)
     scalars = {name: on_disk(value) for name, value in findings.scalars.items()}
     write_json(root / METRICS / f"{stage}.json", scalars)
     for name, frame in shown.items():
         _write_table(frame, root / PLOTS / stage / f"{name}.csv")
+
+
+def write_pseudonyms(privacy: Privacy, *, root: Path = Path()) -> None:
+    """Write whom every pseudonym of a run stands for: those of its stages, and these."""
+    import pandas as pd  # late, since this module is imported by everything
+
+    stages = sorted((root / WHOLE).glob(f"*/{PSEUDONYMS.name}"))
+    known = [privacy.table(), *(pd.read_csv(path, dtype=str) for path in stages)]
+    rows = pd.concat(known).drop_duplicates().sort_values("pseudonym")
+    _write_table(rows, root / PSEUDONYMS)
 
 
 def _write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -54,6 +54,7 @@ DEFERRAL = Path("artifacts/deferral.json")
 CASES = Path("artifacts/cases")
 # The series of every stage as they were found, with ids; plots/ holds them as they are released.
 WHOLE = Path("artifacts/whole")
+PSEUDONYMS = Path("artifacts/pseudonyms.csv")  # whom they stand for
 SEALED = Path("artifacts/MANIFEST.sha256")  # digests of what is frozen for deployment
 
 METRICS = Path("metrics")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medaudit.core.findings import Findings
+from medaudit.core.privacy import joined
 from medaudit.tables.manifest import COLUMNS, ROLES, targets
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Ledger:
                 e.rows_in,
                 e.rows_out,
                 e.rows_in - e.rows_out,
-                " ".join(e.example_ids),
+                joined(e.example_ids),
             )
             for e in self.entries
         ]
@@ -133,7 +134,9 @@ def audit(
         "class_counts": counts,
         "missing": missing,
         "ledger": ledger.table(),
-        "duplicates": duplicates.assign(pair=duplicates["first"] + " " + duplicates["second"]),
+        "duplicates": duplicates.assign(
+            pair=[*map(joined, zip(duplicates["first"], duplicates["second"], strict=True))]
+        ),
     }
     return Findings(scalars, series)
 

@@ -284,15 +284,14 @@ class Copies:
             found.append(
                 f"DUPLICATES: {len(self.across_roles)} of {n_test} test samples have the very "
                 f"outputs of samples of other groups that froze their thresholds "
-                f"({listed(self.across_roles['test_id'].tolist())}). They are most likely the same "
-                f"images, so results look better than they are; give both the same group, or leave "
-                f"one out."
+                f"(duplicates_across_roles.csv names them). They are most likely the same images, "
+                f"so results look better than they are; give both the same group, or leave one out."
             )
         if len(self.in_test):
             found.append(
                 f"{len(self.in_test)} of {n_test} test samples have the very outputs of test "
-                f"samples of other groups ({listed(self.in_test['test_id'].tolist())}). If they "
-                f"are the same images, intervals are too narrow."
+                f"samples of other groups (duplicates_in_test.csv names them). If they are the "
+                f"same images, intervals are too narrow."
             )
         return tuple(found)
 

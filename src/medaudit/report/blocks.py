@@ -152,6 +152,13 @@ class Context:
     source: str
 
     @property
+    def withheld(self) -> str:
+        """Why no image of the data is shown; empty where they are."""
+        if self.results.aggregate:
+            return "No image is shown: report.privacy is aggregate."
+        return "" if self.params.case_images == "show" else "Images are withheld in this copy."
+
+    @property
     def level(self) -> str:
         """Level of all intervals, in words."""
         section = self.results.params.get("intervals") or {}

@@ -305,11 +305,10 @@ def no_leak(_item: Item, results: Results) -> Answer:
 
 def labels_agree(_item: Item, results: Results) -> Answer:
     """No duplicate pair has two labels."""
-    table = results.table("prepare", "duplicates")
-    if table.empty:
+    n, pairs = results.duplicate_pairs("labels_differ"), results.duplicate_pairs()
+    if not pairs:
         return Answer("not measured", "no duplicate pairs were found")
-    n = int(table["labels_differ"].astype(bool).sum())
-    return counted_out(n == 0, f"{n} of {len(table)} duplicate pairs")
+    return counted_out(n == 0, f"{n} of {pairs} duplicate pairs")
 
 
 def enough_positives(item: Item, results: Results) -> Answer:

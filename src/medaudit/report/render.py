@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from medaudit.core.errors import DataError
 from medaudit.core.files import atomic, write_json, write_text
 from medaudit.core.layout import CASES, CHECKLIST, MEASURING_STAGES
+from medaudit.core.privacy import AGGREGATE, OPEN, PSEUDONYMOUS
 from medaudit.report import checklist, figures, interval_warnings, narrative, reproduction
 from medaudit.report.blocks import Context, ReportParams, pruned
 from medaudit.report.interval_warnings import explained, footnotes
@@ -27,6 +28,7 @@ from medaudit.report.sections import SECTIONS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from medaudit.core.privacy import Privacy
     from medaudit.report.blocks import Block
     from medaudit.report.checklist import Checklist
     from medaudit.report.results import Results
@@ -149,6 +151,14 @@ def build(context: Context, *, drawn: Collection[str]) -> dict[str, Any]:
     }
 
 
+PATIENTS: dict[str, str] = {
+    OPEN: "",
+    PSEUDONYMOUS: "named by pseudonyms, rare facts and small counts left out (docs/privacy.md)",
+    AGGREGATE: "counts alone, nothing of a single image, small counts left out (docs/privacy.md)",
+}
+"""What is said of patients, by `report.privacy`; where nothing is kept back there is no need."""
+
+
 def facts(context: Context) -> list[list[str]]:
     """The title block: data, model, task, code, and where the predictions came from."""
     results = context.results
@@ -159,6 +169,7 @@ def facts(context: Context) -> list[list[str]]:
         ["Task", results.preparation.schema.task],
         ["Predictions", context.source],
         ["Code", context.commit.words if sha else f"medaudit {version('medaudit')}"],
+        ["Patients", PATIENTS[results.privacy]],
     ]
     return [[name, value] for name, value in found if value]
 
@@ -177,7 +188,13 @@ log = logging.getLogger(__name__)
 
 
 def report(
-    root: Path, out: Path, *, stages: tuple[str, ...], params: ReportParams, source: str
+    root: Path,
+    out: Path,
+    *,
+    stages: tuple[str, ...],
+    params: ReportParams,
+    privacy: Privacy,
+    source: str,
 ) -> None:
     """Read what stages found and write `report.html`, `report.pdf` and `figures/`.
 
@@ -187,10 +204,11 @@ def report(
         stages: whose findings there are. If they are all, everything must be there; otherwise
             the report leaves out, and says so, what rests on the others.
         params: title, and what may be shown.
+        privacy: what may be said of patients, with the pseudonyms of the run.
         source: where the predictions came from, for the title block.
     """
     everything = set(stages) == set(MEASURING_STAGES)
-    found = read_results(root, only=None if everything else stages)
+    found = read_results(root, only=None if everything else stages, privacy=privacy)
     context = Context(
         results=found,
         params=params,

@@ -24,9 +24,11 @@ from medaudit.core.layout import (
     PARAMS,
     PLOTS,
     PREPARED,
+    PSEUDONYM_KEY,
 )
 from medaudit.core.params import parse, read_yaml
-from medaudit.report.formatting import Change, Number, change, number, real
+from medaudit.core.privacy import AGGREGATE, Privacy, PrivacyParams, released_cases
+from medaudit.report.formatting import Change, Number, change, number, real, whole
 from medaudit.tables import manifest, operating_points, predictions, tasks
 from medaudit.tables.scoring import ScoredPredictions
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from medaudit.core.findings import Scalar
+    from medaudit.core.privacy import Mode
     from medaudit.tables.manifest import Preparation
     from medaudit.tables.operating_points import OperatingPoints
 
@@ -141,6 +144,7 @@ class Results:
         runtime: what every stage that ran here noted about its machine.
         errors_inside: ids of the test images that are wrong inside a slice, by slice, measure and
             output; empty where the predictions are not at hand.
+        privacy: what may be said of patients, `report.privacy`.
     """
 
     root: Path
@@ -156,6 +160,7 @@ class Results:
     groups_in_two_roles: tuple[str, ...]
     runtime: Mapping[str, Mapping[str, Any]]
     errors_inside: Mapping[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
+    privacy: Mode = "aggregate"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -181,6 +186,11 @@ class Results:
     def complete(self) -> bool:
         """Whether every stage is there."""
         return set(self.stages) == set(MEASURING_STAGES)
+
+    @property
+    def aggregate(self) -> bool:
+        """Whether single images are not spoken of."""
+        return self.privacy == AGGREGATE
 
     @property
     def cases(self) -> Records:
@@ -227,21 +237,34 @@ class Results:
         """A measure of one class or label on the clean test role."""
         return self.number("evaluate", "per_class", **{"class": name, "metric": metric})
 
+    def duplicate_pairs(self, which: str = "") -> int:
+        """How many: all, those `across_groups` or `across_roles`, or where `labels_differ`."""
+        # Not their rows: which images are copies is not always told.
+        name = f"n_duplicate_pairs_{which}" if which else "n_duplicate_pairs"
+        return whole(self.scalar("prepare", name)) or 0
+
     def scalar(self, stage: str, name: str) -> Scalar:
         """A headline number, or `None`."""
         return self.scalars.get(stage, {}).get(name)
 
 
-def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) -> Results:
+def read_results(
+    root: Path = Path(),
+    *,
+    only: tuple[str, ...] | None = None,
+    privacy: Privacy | None = None,
+) -> Results:
     """Read what the stages found; an error names the stage to run where something is missing.
 
     Args:
         root: folder that holds `metrics`, `plots` and `artifacts`.
         only: the stages that there are, for predictions made elsewhere; all of them by default.
+        privacy: what may be said of patients; by default what `params.yaml` of the run says.
     """
     stages = MEASURING_STAGES if only is None else _in_order(only)
     card = read_json(root / MODEL_CARD, stage="train") if "train" in stages else {}
     params = _params(root, strict=only is None)
+    privacy = privacy or Privacy(_asked(params), root / PSEUDONYM_KEY)
     series = {stage: read_series(stage, root) for stage in stages}
     return Results(
         root=root,
@@ -253,10 +276,11 @@ def read_results(root: Path = Path(), *, only: tuple[str, ...] | None = None) ->
         params=params,
         scalars={stage: findings.read_scalars(stage, root=root) for stage in stages},
         series=series,
-        case_study=_dossier(root) if "cases" in stages else {},
+        case_study=_dossier(root, privacy) if "cases" in stages else {},
         groups_in_two_roles=_leaks(root, strict="prepare" in stages),
         runtime=_runtime(root, stages),
         errors_inside=_errors_inside(root, series.get("slice", {}), params),
+        privacy=privacy.mode,
     )
 
 
@@ -304,8 +328,14 @@ def _params(root: Path, *, strict: bool) -> dict[str, Any]:
     return read_yaml(path) if strict or path.exists() else {}
 
 
-def _dossier(root: Path) -> dict[str, Any]:
-    return read_json(root / CASES / "cases.json", stage="cases", keys=["cases"])
+def _asked(params: Mapping[str, Any]) -> Mode:
+    return parse(PrivacyParams, {PrivacyParams.section: {}, **params}, source=PARAMS).privacy
+
+
+def _dossier(root: Path, privacy: Privacy) -> dict[str, Any]:
+    found = read_json(root / CASES / "cases.json", stage="cases", keys=["cases"])
+    rows = manifest.read_manifest(root / PREPARED) if privacy.pseudonyms else pd.DataFrame()
+    return released_cases(found, rows, privacy=privacy)
 
 
 def _leaks(root: Path, *, strict: bool) -> tuple[str, ...]:

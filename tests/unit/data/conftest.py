@@ -66,7 +66,9 @@ def workplace(tmp_path: Path, ham: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
         settings = {"image_size": 32, **prepare}
         lines = [f"  {key}: {value}" for key, value in settings.items()]
         data = f"data:\n  dataset: ham10000\n  root: {ham}\n"
-        (tmp_path / "params.yaml").write_text(data + "prepare:\n" + "\n".join(lines) + "\n")
+        (tmp_path / "params.yaml").write_text(
+            data + "prepare:\n" + "\n".join(lines) + "\nreport: {privacy: open}\n"
+        )
         monkeypatch.chdir(tmp_path)
         return tmp_path
 
@@ -89,7 +91,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     """Chdir into a folder with a params.yaml of these `data` and `prepare` sections."""
 
     def setup(data: dict[str, Any], **prepare: Any) -> Path:
-        content = {"data": data, "prepare": {"image_size": 32, **prepare}}
+        content = {
+            "data": data,
+            "prepare": {"image_size": 32, **prepare},
+            "report": {"privacy": "open"},
+        }
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
         monkeypatch.chdir(tmp_path)
         return tmp_path

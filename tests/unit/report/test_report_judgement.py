@@ -210,7 +210,8 @@ class TestChecklist:
         assert judged(0.91, 0.901, 0.92, (0.94, 0.96)) == "met"
 
     def test_where_no_pair_is_a_duplicate_no_label_was_compared(self, found):
-        none = with_table(found, "prepare", "duplicates", pd.DataFrame())
+        scalars = {**found.scalars, "prepare": {"n_duplicate_pairs": 0}}
+        none = dataclasses.replace(found, scalars=scalars)
         assert answer(none, "labels_agree").status == "not measured"
 
     @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import synthetic_results
 
 from medaudit.core.errors import DataError, UnknownNameError
+from medaudit.core.privacy import Privacy
 from medaudit.report import figures, interval_warnings, narrative, render, results
 from medaudit.report.blocks import Context, ReportParams
 from medaudit.report.reproduction import Commit
@@ -152,7 +153,14 @@ class TestElsewhere:
 
     def test_both_files_are_written(self, elsewhere, tmp_path):
         params = ReportParams(title="Test")
-        render.report(elsewhere, tmp_path, stages=AUDITED, params=params, source=SOURCE)
+        render.report(
+            elsewhere,
+            tmp_path,
+            stages=AUDITED,
+            params=params,
+            privacy=Privacy("open"),
+            source=SOURCE,
+        )
         assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
         assert SOURCE in (tmp_path / "report.html").read_text()
 

@@ -22,6 +22,7 @@ PARAMS = {
         "mixup": 0.2,
         "warmup_epochs": 0.5,
     },
+    "report": {"privacy": "open"},
 }
 OUTPUTS = ("artifacts", "metrics", "plots")
 

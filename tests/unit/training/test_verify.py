@@ -163,7 +163,11 @@ def test_the_stage_writes_model_card_and_metrics(
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts/prepared").symlink_to(multilabel_folder)
     params = {"backbone": "test_resnet", "epochs": 0, "learning_rate": 0.1, "weights": str(weights)}
-    sections = {"compute": {"threads": 1, "device": "cpu"}, "train": params}
+    sections = {
+        "compute": {"threads": 1, "device": "cpu"},
+        "train": params,
+        "report": {"privacy": "open"},
+    }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(sections))
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     subprocess.run(

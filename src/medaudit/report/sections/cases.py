@@ -29,6 +29,10 @@ FOCUS = {
     "cam_true_energy": "of that of the truth",
 }
 HIGHEST = 3
+UNTOLD = (
+    "Single images are not spoken of here, since report.privacy is aggregate. The explained cases, "
+    "with images and evidence, stand in artifacts/cases and artifacts/whole/cases of the run."
+)
 BETWEEN, NOTHING = " + ", "(none)"
 """How several labels of one image are joined, and what stands where there is none."""
 
@@ -38,9 +42,11 @@ def section(context: Context) -> Block | None:
     results = context.results
     if "cases" not in results.stages:
         return None
+    if results.aggregate:
+        return part("Cases", text(UNTOLD))
     found = results.cases
-    withheld = context.params.case_images == "withhold"
-    note = " Images are withheld in this copy." if withheld else ""
+    withheld = bool(context.withheld)
+    note = f" {context.withheld}" if withheld else ""
     controls = results.case_study.get("n_controls", {})
     against = " and ".join(f"{n} {kind}" for kind, n in controls.items())
     return part(

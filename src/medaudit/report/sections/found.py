@@ -9,6 +9,7 @@ from medaudit.audits.discovery import CONFIRMED
 from medaudit.audits.properties import NOT_MEASURED
 from medaudit.audits.role_drift import DIFFER
 from medaudit.audits.shortcuts import ALARM, ASSOCIATED, NOTHING
+from medaudit.core.privacy import parted
 from medaudit.report import comparisons
 from medaudit.report.blocks import Block, details, table, text
 from medaudit.report.blocks import section as part
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from medaudit.report.results import Records, Results
 
 SERIES = ("discovered", "shortcuts", "role_drift", "label_issues", "not_measured")
+UNTOLD = (
+    "Which images these are is not told, since report.privacy is aggregate; "
+    "artifacts/whole/slice/label_issues.csv of the run lists them."
+)
 SHOWN = 4
 """Rows of a table outside of its fold."""
 LABELS = 10
@@ -156,9 +161,10 @@ def label_issues(results: Results) -> str:
     )
     if not checked or flagged is None:
         return ""
+    where = f" {UNTOLD}" if results.aggregate else ""
     return (
         f"Labels: {count(flagged)} of {counted(checked, 'label', 'labels')} are flagged as worth "
-        f"a look; most flagged images are hard rather than mislabelled."
+        f"a look; most flagged images are hard rather than mislabelled.{where}"
     )
 
 
@@ -176,7 +182,8 @@ def _folds(results: Results) -> list[Block]:
     drift, labels = (results.rows("slice", name) for name in ("role_drift", "label_issues"))
     least = comparisons.least_p(results)
     blocks = [
-        *([slice_table(found, of=len(found)), example_table(found)] if found else ()),
+        *([slice_table(found, of=len(found))] if found else ()),
+        *([example_table(found)] if any(word(row["sample_ids"]) for row in found) else ()),
         *([shortcut_table(pairs, of=len(pairs))] if pairs else ()),
         *([drift_table(drift, least=least)] if drift else ()),
         *([label_table(labels)] if labels else ()),
@@ -249,7 +256,7 @@ def slice_table(rows: Records, *, of: int) -> Block:
 def example_table(rows: Records) -> Block:
     """Ids of errors inside of every slice."""
     cells = [
-        (str(row["slice"]), str(row["error"]), word(row["sample_ids"]).replace(" ", ", "))
+        (str(row["slice"]), str(row["error"]), ", ".join(parted(word(row["sample_ids"]))))
         for row in rows
         if word(row["sample_ids"])
     ]

@@ -152,18 +152,18 @@ def missing(results: Results) -> Block:
 
 def duplicates(results: Results) -> str:
     """How many duplicate pairs there are and what was done about them."""
-    found = results.table("prepare", "duplicates")
-    if found.empty:
+    n = results.duplicate_pairs()
+    if not n:
         return "No duplicate images were found."
-    across, differ = (int(found[c].astype(bool).sum()) for c in ("across_groups", "labels_differ"))
-    torn = int(found["across_roles"].astype(bool).sum()) if "across_roles" in found else 0
+    names = ("across_groups", "labels_differ", "across_roles")
+    across, differ, torn = (results.duplicate_pairs(each) for each in names)
     roles = (
         f"of these {torn} stand in two roles, as the given split has them"
         if torn
         else "merged into one group, so that no pair stands in two roles"
     )
     return (
-        f"Duplicate pairs found: {len(found)}; across groups: {across} ({roles}); with labels that "
+        f"Duplicate pairs found: {n}; across groups: {across} ({roles}); with labels that "
         f"differ: {differ}."
     )
 

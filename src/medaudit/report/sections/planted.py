@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from medaudit.audits import planted
+from medaudit.core import findings
 from medaudit.core.findings import row_dicts
+from medaudit.core.layout import PLANTED
 from medaudit.report.blocks import Block, text
 from medaudit.report.blocks import section as part
 from medaudit.report.blocks import table as listing
@@ -23,9 +25,14 @@ NOTHING = pd.DataFrame(columns=[*planted.COLUMNS])
 
 def table(results: Results) -> pd.DataFrame:
     """A row per audit of every plant and per unplanted call; empty where nothing was planted."""
-    if not results.complete:
+    if not results.complete or not (results.root / PLANTED).exists():
         return NOTHING
-    world = planted.read_world(results.root, results.series, results.params)
+    # Plants name samples, which plots/ may not.
+    whole = {
+        stage: {name: findings.read_table(stage, name, root=results.root) for name in tables}
+        for stage, tables in results.series.items()
+    }
+    world = planted.read_world(results.root, whole, results.params)
     return NOTHING if world is None else planted.compare(world)
 
 

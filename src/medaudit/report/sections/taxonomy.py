@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medaudit.core.privacy import parted
 from medaudit.report import formatting, narrative
 from medaudit.report.blocks import Block, details, figure, gallery, table, text
 from medaudit.report.blocks import section as part
@@ -121,7 +122,7 @@ def percents(value: object) -> str:
 def examples(row: dict[str, Any]) -> str:
     """Ids of examples, if there are any."""
     found = row["example_ids"]
-    return str(found).replace(" ", ", ") if isinstance(found, str) else ""
+    return ", ".join(parted(found)) if isinstance(found, str) else ""
 
 
 def explained(context: Context) -> Block:
@@ -169,7 +170,7 @@ def galleries(context: Context) -> Iterator[Block]:
     found = context.results.case_study.get("galleries", [])
     if not found:
         return
-    if context.params.case_images == "withhold":
+    if context.withheld:
         yield text("Images of examples are withheld in this copy.")
         return
     strips = [
