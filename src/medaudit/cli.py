@@ -30,6 +30,14 @@ class Kind(StrEnum):
     logits = "logits"
 
 
+class Privacy(StrEnum):
+    """What may be said of patients."""
+
+    open = "open"
+    pseudonymous = "pseudonymous"
+    aggregate = "aggregate"
+
+
 @app.command()
 def use(
     profile: Annotated[str, typer.Argument(help="Name of a file in profiles/, without .yaml.")],
@@ -122,6 +130,13 @@ def audit(
     discover: Annotated[
         bool, typer.Option(help="Look for slices and drift of roles that nobody named.")
     ] = True,
+    privacy: Annotated[
+        Privacy | None,
+        typer.Option(
+            help="What metrics/, plots/ and report/ may say of patients; else report.privacy of "
+            "--params, or pseudonymous. artifacts/ holds ids in any case."
+        ),
+    ] = None,
 ) -> None:
     """Audit predictions that were made elsewhere: no image and no model is needed.
 
@@ -154,6 +169,7 @@ def audit(
             params=params,
             title=title,
             discover=discover,
+            privacy=privacy.value if privacy else None,
         )
         audit_command.audit(request)
 

@@ -40,6 +40,7 @@ def audit(
     params: Path | str | Mapping[str, Any] | None = None,
     title: str | None = None,
     discover: bool = True,
+    privacy: str | None = None,
 ) -> Audit:
     """Audit predictions of n samples for k classes or labels, made by any model.
 
@@ -75,6 +76,8 @@ def audit(
         title: of the report.
         discover: whether to look for slices, and for drift between roles, that nobody named, in
             the columns of `slices` and `quantiles`.
+        privacy: what may be said of patients in files that `report` writes below metrics/, plots/
+            and report/: `open`, `pseudonymous` (the default) or `aggregate`; docs/privacy.md.
 
     Raises:
         MedauditError: what was expected, what came instead, and for which samples.
@@ -97,15 +100,15 @@ def audit(
         conditions=conditions or {},
         split=Split(calibration, seed),
     )
-    return _audited(read_arrays(inputs), params=params, title=title, discover=discover)
+    said = {"title": title, "discover": discover, "privacy": privacy}
+    return _audited(read_arrays(inputs), params=params, said=said)
 
 
 def _audited(
     tables: ArrayTables,
     *,
     params: Path | str | Mapping[str, Any] | None,
-    title: str | None,
-    discover: bool,
+    said: Mapping[str, Any],
 ) -> Audit:
     schema, columns = tables.clean.schema, tables.columns
     asked = Asked(
@@ -113,9 +116,8 @@ def _audited(
         critical=schema.critical_class,
         slices=columns.slices,
         quantiles=tables.quantiles,
-        title=title,
         roles_given=columns.role is not None,
-        discover=discover,
+        **said,
     )
     content, source = read_sections(params)
     facts = Preparation(

@@ -52,6 +52,7 @@ class Asked:
         title: of the report.
         roles_given: whether somebody said who calibrates and who is tested; drawn otherwise.
         discover: whether to look for slices and drift of roles that nobody named.
+        privacy: what may be said of patients; what the file says if `None`.
     """
 
     task: str
@@ -61,6 +62,13 @@ class Asked:
     title: str | None
     roles_given: bool = False
     discover: bool = True
+    privacy: str | None = None
+
+    @property
+    def report(self) -> dict[str, str]:
+        """What is said of the section `report`."""
+        told = {"title": self.title, "privacy": self.privacy}
+        return {name: value for name, value in told.items() if value}
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class Settings:
             ParamsError: unknown sections or keys, or values that cannot be.
         """
         refuse_unknown(content, source=source)
+        content = {**content, "report": {**(content.get("report") or {}), **asked.report}}
         found = {
             model.section: parse(model, {model.section: content.get(model.section)}, source=source)
             for model in SECTIONS
@@ -97,8 +106,6 @@ class Settings:
         if "calibrate" not in content and not tasks.get(asked.task).exclusive:
             every = tuple(calibrators.CALIBRATORS)
             found["calibrate"] = found["calibrate"].model_copy(update={"methods": every})
-        if asked.title:
-            found["report"] = found["report"].model_copy(update={"title": asked.title})
         margin = stress_margin(content.get("stress") or {}, source=source)
         return Settings(
             **found,  # type: ignore[arg-type]

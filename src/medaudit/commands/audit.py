@@ -46,6 +46,7 @@ class Request:
         params: parameter file whose audit sections are used; defaults without one.
         title: of the report.
         discover: whether to look for slices and drift of roles that nobody named.
+        privacy: what may be said of patients; else that of `params`, or `pseudonymous`.
     """
 
     predictions: Path
@@ -65,6 +66,7 @@ class Request:
     params: Path | None = None
     title: str | None = None
     discover: bool = True
+    privacy: str | None = None
 
 
 def audit(request: Request) -> None:
@@ -95,6 +97,7 @@ def read_settings(request: Request) -> Settings:
         title=request.title,
         roles_given=request.metadata.role is not None,
         discover=request.discover,
+        privacy=request.privacy,
     )
     content, _ = read_sections(request.params)
     return Settings.of(content, asked, source=request.params or request.out)

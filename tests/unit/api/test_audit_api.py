@@ -80,7 +80,8 @@ def done(known):
 
 
 class TestFindings:
-    def test_they_are_those_of_the_command(self, known, done, tmp_path):
+    def test_they_are_those_of_the_command(self, known, done, tmp_path, monkeypatch):
+        monkeypatch.setenv("MEDAUDIT_PSEUDONYM_KEY", "the same key for both")
         for name in ("clean", "blur", "truth", "metadata"):
             known[name].to_csv(tmp_path / f"{name}.csv")
         (tmp_path / "params.yaml").write_text(str(PARAMS).replace("'", ""))
