@@ -16,7 +16,7 @@ KEY = "a key that everybody may know"
 ISSUES = pd.DataFrame({"rank": [1, 2], "sample_id": ["s1", "s2"], "given": ["mel", "nv"]})
 PAIRS = pd.DataFrame({"first": ["s1", "s3"], "second": ["s2", "s4"], "distance": [2.0, 3.0]})
 MODES = pd.DataFrame({"mode": ["miss", "alarm"], "n": [2, 0], "example_ids": ["s1 s2", None]})
-TABLES = {"issues": ISSUES, "pairs": PAIRS, "modes": MODES}
+TABLES = {"label_issues": ISSUES, "duplicates": PAIRS, "modes": MODES}
 
 
 @pytest.fixture(autouse=True)
@@ -97,23 +97,23 @@ class TestTables:
         run = Privacy()
         shown = privacy.released(TABLES, privacy=run)
         assert not {"s1", "s2", "s3", "s4"} & set().union(*map(words, shown.values()))
-        assert shown["issues"]["sample_id"].tolist() == [run.name("s1"), run.name("s2")]
-        assert shown["issues"]["given"].tolist() == ["mel", "nv"]
+        assert shown["label_issues"]["sample_id"].tolist() == [run.name("s1"), run.name("s2")]
+        assert shown["label_issues"]["given"].tolist() == ["mel", "nv"]
         assert parted(shown["modes"]["example_ids"][0]) == [run.name("s1"), run.name("s2")]
         assert shown["modes"]["example_ids"].isna().tolist() == [False, True]
         assert ISSUES["sample_id"].tolist() == ["s1", "s2"]
 
     def test_the_order_of_rows_does_not_tell_who_is_who(self):
         many = pd.DataFrame({"first": [f"s{i}" for i in range(20)], "distance": range(20)})
-        shown = privacy.released({"pairs": many}, privacy=Privacy())["pairs"]
+        shown = privacy.released({"duplicates": many}, privacy=Privacy())["duplicates"]
         assert shown["first"].is_monotonic_increasing
         assert not shown["distance"].is_monotonic_increasing
 
     def test_aggregates_speak_of_no_single_image(self):
         shown = privacy.released(TABLES, privacy=Privacy("aggregate"))
-        assert shown["issues"].empty
-        assert list(shown["issues"]) == list(ISSUES)
-        assert shown["pairs"].empty
+        assert shown["label_issues"].empty
+        assert list(shown["label_issues"]) == list(ISSUES)
+        assert shown["duplicates"].empty
         assert shown["modes"]["n"].tolist() == [2, 0]
         assert set(shown["modes"]["example_ids"]) == {""}
 
@@ -127,11 +127,11 @@ class TestTables:
     def test_what_was_found_stands_whole_among_the_artefacts(self, tmp_path):
         run = Privacy()
         findings.write(Findings({"n": 2}, TABLES), "slice", root=tmp_path, privacy=run)
-        whole = findings.read_table("slice", "issues", root=tmp_path)
+        whole = findings.read_table("slice", "label_issues", root=tmp_path)
         pd.testing.assert_frame_equal(whole, ISSUES)
         told = pd.read_csv(tmp_path / "artifacts/whole/slice/pseudonyms.csv")
         assert dict(told.to_numpy().tolist()) == run.given
-        shown = (tmp_path / "plots/slice/issues.csv").read_text()
+        shown = (tmp_path / "plots/slice/label_issues.csv").read_text()
         assert run.name("s1") in shown
         assert "s1" not in shown
 
@@ -142,7 +142,7 @@ class TestTables:
         path = tmp_path / "params.yaml"
         path.write_text("report: {title: t, privacy: aggregate}")
         findings.write(Findings({}, TABLES), "slice")
-        assert len(pd.read_csv(tmp_path / "plots/slice/issues.csv")) == 0
+        assert len(pd.read_csv(tmp_path / "plots/slice/label_issues.csv")) == 0
         path.write_text("report: {privacy: anonymous}")
         with pytest.raises(ParamsError, match=r"report.privacy.*'open', 'pseudonymous' or 'agg"):
             findings.write(Findings({}, TABLES), "stress")
