@@ -44,7 +44,9 @@ def read_state(path: Path) -> State:
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     try:
-        content = torch.load(_checked(path), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of odd protocols; it reads them or not
+            content = torch.load(_checked(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
             f"{path}: holds Python objects besides tensors, which could run code when read; "

@@ -43,9 +43,9 @@ def mutated(content: bytes, seed: int) -> bytes:
     rng = np.random.default_rng(seed)
     held = bytearray(content)
     for _ in range(int(rng.integers(1, 5))):
-        at, n = int(rng.integers(len(held))), int(rng.integers(1, 40))
+        at, n = int(rng.integers(max(len(held), 1))), int(rng.integers(1, 40))
         how = int(rng.integers(7))
-        if how < 2:
+        if how < 2 and held:
             held[at] ^= 1 << int(rng.integers(8))
         elif how == 2:
             held[at : at + n] = rng.integers(0, 256, n).astype(np.uint8).tobytes()
