@@ -48,6 +48,7 @@ def test_a_run_that_was_killed_over_and_over_leaves_the_bytes_of_one_that_was_no
     for name in (".resume", "artifacts", "metrics", "plots", "runtime"):
         shutil.rmtree(repo.path / name)
     struck = drive(repo, kills=KILLS, seconds=seconds, seed=1)
+    sys.stdout.write(f"struck: {struck}\n")  # read by `python -m tests.fuzz`
     assert sum(struck.values()) == KILLS
     found = everything(repo.path)
     assert sorted(found) == sorted(whole)

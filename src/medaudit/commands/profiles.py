@@ -27,7 +27,7 @@ def choose(name: str, *, force: bool) -> None:
     """
     files = known()
     new = lookup("profile", name, files).read_text(encoding="utf-8")
-    old = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
+    old = _current()
     edited = old and all(old != path.read_text(encoding="utf-8") for path in files.values())
     if edited and not force:
         raise ParamsError(
@@ -48,8 +48,13 @@ def known() -> dict[str, Path]:
 
 def show() -> None:
     """Echo every profile with the first comment line of its file."""
-    current = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
+    current = _current()
     for name, path in known().items():
         text = path.read_text(encoding="utf-8")
         mark = "*" if text == current else " "
         typer.echo(f"{mark} {name:<16} {text.splitlines()[0].lstrip('# ')}")
+
+
+def _current() -> str:
+    """What `params.yaml` says now, to be shown and compared; bytes of no text are escaped."""
+    return PARAMS.read_text(encoding="utf-8", errors="backslashreplace") if PARAMS.exists() else ""

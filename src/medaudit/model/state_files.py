@@ -46,7 +46,7 @@ def read_state(path: Path) -> State:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of odd protocols; it reads them or not
-            content = torch.load(_checked(path), map_location="cpu", weights_only=True)
+            content = torch.load(checked(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
             f"{path}: holds Python objects besides tensors, which could run code when read; "
@@ -82,7 +82,7 @@ def _is_plain(value: Tensor) -> bool:
     return dense and value.device.type == "cpu" and type(value) in {Tensor, torch.nn.Parameter}
 
 
-def _checked(path: Path) -> io.BytesIO:
+def checked(path: Path) -> io.BytesIO:
     """A file of `torch.save` whose pickles were looked at; an archive is built anew.
 
     Raises:
