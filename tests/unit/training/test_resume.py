@@ -1,12 +1,16 @@
 import contextlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from medaudit.core import keys
 from medaudit.core.errors import DataError
+from medaudit.training import checkpoint
+from tests.unit.model.test_state_files import archived, doubled
 
 
 def fail_in(root: Path, key: str) -> Path:
@@ -99,3 +103,13 @@ def test_a_second_process_waits(tmp_path: Path) -> None:
     with keys.store("train", "a" * 64, root=tmp_path) as folder:
         assert (folder / "done").exists()
     assert first.wait() == 0
+
+
+def test_a_checkpoint_that_would_not_end_is_left_behind(tmp_path: Path) -> None:
+    path = archived(tmp_path / "c.pt", doubled(60))
+    model = torch.nn.Linear(2, 2)
+    begun = time.process_time()
+    found = checkpoint.restore(path, model=model, optimizer=torch.optim.SGD(model.parameters()))
+    assert time.process_time() - begun < 5
+    assert found == checkpoint.Progress()
+    assert not path.exists()
