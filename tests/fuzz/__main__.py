@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import os
 import re
 import subprocess
@@ -89,6 +90,7 @@ def tried(args: argparse.Namespace, top: Path) -> Iterator[Result]:
     """What came of everything, one after the other, with a bar."""
     every = inputs(drawn=args.inputs, bits=args.bits, seed=args.seed)
     only = [each for each in every if args.only in each.reader]
+    gc.freeze()  # what a forked process does not look at, it does not copy
     for each in tqdm(only, desc="inputs", unit="input", disable=args.quiet):
         yield attempt(each, top / "room")
     if not args.only:
