@@ -86,7 +86,7 @@ def mutated_inside(content: bytes, seed: int) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(held, "w") as target:
         names = source.namelist()
         texts = [name for name in names if name.endswith(("model.json", "data.pkl"))]
-        hit = texts[0] if seed % 2 else names[seed % len(names)]
+        hit = texts[0] if texts and seed % 2 else names[seed % len(names)]
         for name in names:
             member = source.read(name)
             target.writestr(name, mutated(member, seed) if name == hit and member else member)

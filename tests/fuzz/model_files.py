@@ -18,6 +18,7 @@ import torch
 from damage import mutated, mutated_inside
 from readers import Reader, put
 
+from medaudit.model import predictions
 from medaudit.model.exported import model as exported_model
 from medaudit.model.state_files import read_state
 from medaudit.training import checkpoint
@@ -49,6 +50,7 @@ def every() -> Iterator[Reader]:
         whole = _whole(top)
         attacks = {"m.pt2": _archives(top), "m.onnx": _graphs(top)}
     yield from _states(whole)
+    yield from _at_hand()
     for name, known in attacks.items():
         draw = _damaged(name, whole[name], inside=name == "m.pt2")
         own = {"whole": _puts(name, whole[name]), **known}
@@ -95,6 +97,26 @@ def _states(whole: dict[str, bytes]) -> Iterator[Reader]:
         lambda *_: True,
         {"whole": _puts("m.pt", whole["m.pt"]), **_pickles("m.pt")},
         _damaged("m.pt", whole["m.pt"], inside=True),
+    )
+
+
+def kept_predictions() -> bytes:
+    """What the stages keep of a condition, to go on where they were interrupted."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "clean-0.npz"
+        predictions._write(predictions.Kept(np.full((1, 3, 2), 0.5, np.float32), None, {}), path)
+        return path.read_bytes()
+
+
+def _at_hand() -> Iterator[Reader]:
+    """Damaged ones are said in the log, and predicted again."""
+    whole, name = kept_predictions(), "clean-0.npz"
+    damaged = {str(seed): _puts(name, mutated(whole, seed)) for seed in range(60)}
+    yield Reader(
+        "kept predictions",
+        lambda top: predictions._at_hand(top / name),
+        lambda _, found: found is None or bool((found.logits == 0.5).all()),
+        {"whole": _puts(name, whole), **damaged},
     )
 
 
