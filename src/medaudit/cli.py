@@ -64,7 +64,7 @@ def _choose(name: str, *, force: bool) -> None:
     """
     files = _known()
     new = lookup("profile", name, files).read_text(encoding="utf-8")
-    old = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
+    old = _current()
     edited = old and all(old != path.read_text(encoding="utf-8") for path in files.values())
     if edited and not force:
         raise ParamsError(
@@ -78,6 +78,11 @@ def _choose(name: str, *, force: bool) -> None:
     log.info("params.yaml is now profile %s; next: dvc repro", name)
 
 
+def _current() -> str:
+    """What `params.yaml` says now, to be shown and compared; bytes of no text are escaped."""
+    return PARAMS.read_text(encoding="utf-8", errors="backslashreplace") if PARAMS.exists() else ""
+
+
 def _known() -> dict[str, Path]:
     """Profile files by name, sorted."""
     return {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
@@ -85,7 +90,7 @@ def _known() -> dict[str, Path]:
 
 def _show() -> None:
     """Echo every profile with the first comment line of its file."""
-    current = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
+    current = _current()
     for name, path in _known().items():
         text = path.read_text(encoding="utf-8")
         mark = "*" if text == current else " "

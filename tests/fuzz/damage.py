@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from decimal import Decimal
 from typing import Any
 
@@ -55,6 +56,48 @@ def damaged(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
                 extreme = draw(st.sampled_from((b"\x00", b"\xff", b"\x7f", b"\x80")))
                 content[place : place + min(length, 8)] = extreme * min(length, 8)
     return bytes(content)
+
+
+def mutated(content: bytes, seed: int) -> bytes:
+    """A few bytes changed, cut out, doubled, or a digit changed, so that a text stays one."""
+    rng = np.random.default_rng(seed)
+    held = bytearray(content)
+    for _ in range(int(rng.integers(1, 5))):
+        at, n = int(rng.integers(max(len(held), 1))), int(rng.integers(1, 40))
+        how = int(rng.integers(7))
+        if how < 2 and held:
+            held[at] ^= 1 << int(rng.integers(8))
+        elif how == 2:
+            held[at : at + n] = rng.integers(0, 256, n).astype(np.uint8).tobytes()
+        elif how == 3:
+            del held[at : at + n]
+        elif how == 4:
+            held[at:at] = held[at : at + n]
+        elif how == 5:
+            held[at : at + 8] = b"\xff" * int(rng.integers(1, 9))
+        else:
+            _swap_digits(held, at, rng)
+    return bytes(held) or b"\0"
+
+
+def mutated_inside(content: bytes, seed: int) -> bytes:
+    """An archive of which one member is changed, so that its checksum is right."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(held, "w") as target:
+        names = source.namelist()
+        texts = [name for name in names if name.endswith(("model.json", "data.pkl"))]
+        hit = texts[0] if texts and seed % 2 else names[seed % len(names)]
+        for name in names:
+            member = source.read(name)
+            target.writestr(name, mutated(member, seed) if name == hit and member else member)
+    return held.getvalue()
+
+
+def _swap_digits(held: bytearray, at: int, rng: np.random.Generator) -> None:
+    """Another digit for the next one, so that texts stay texts."""
+    digits = [i for i in range(at, min(at + 4000, len(held))) if 48 <= held[i] <= 57]
+    if digits:
+        held[digits[0]] = 48 + int(rng.integers(10))
 
 
 def images() -> dict[str, bytes]:

@@ -133,7 +133,7 @@ def test_tables_are_read_as_they_were_written(room, rows, delimiter, packed):
     )
     if line is None and width > 1:
         kept = [
-            [cell.replace("\r\n", "\n").strip() for cell in row]
+            [cell.replace("\r\n", "\n").replace("\r", "\n").strip() for cell in row]
             for row in full
             if any(c.strip() for c in row)
         ]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medaudit.core.errors import DataError, listed
+from medaudit.core.findings import read_csv
 from medaudit.metrics import classification
 from medaudit.stats import bootstrap as bootstrap_module
 from medaudit.stats.bootstrap import BootstrapDistribution, mean_distribution
@@ -131,7 +132,16 @@ def baseline_errors(baseline: pd.DataFrame, conditions: Sequence[Condition]) -> 
             f"stress.baseline_model: expected the columns of plots/stress/conditions.csv, "
             f"without {listed(missing)}"
         )
-    known = baseline[baseline["metric"] == ERROR].set_index(["corruption", "severity"])["value"]
+    of_errors = baseline[baseline["metric"] == ERROR]
+    values = pd.to_numeric(of_errors["value"], errors="coerce").astype(float)
+    doubled = of_errors.duplicated(["corruption", "severity"])
+    if doubled.any() or not values.between(0, 1).all():
+        raise DataError(
+            f"stress.baseline_model: expected one {ERROR} in [0, 1] for every condition, got "
+            f"others in {int((doubled | ~values.between(0, 1)).sum())} rows; name the table that "
+            f"the stress stage wrote"
+        )
+    known = of_errors.assign(value=values).set_index(["corruption", "severity"])["value"]
     asked = [("clean", 0)] + [(each.corruption, each.severity) for each in conditions]
     absent = [f"{name}-{severity}" for name, severity in asked if (name, severity) not in known]
     if absent:
@@ -146,10 +156,14 @@ def read_baseline(path: Path | None) -> pd.DataFrame | None:
     """`conditions.csv` of the baseline model, if one is named."""
     if path is None:
         return None
+    expected = "expected plots/stress/conditions.csv of another run"
     try:
-        return pd.read_csv(path)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(
-            f"stress.baseline_model: {path} is no readable table "
-            f"({type(error).__name__}); expected plots/stress/conditions.csv of another run"
-        ) from None
+        found = read_csv(path, mend="name another file")
+        if len(found.columns):
+            return found
+        reason = f"{path}: empty"
+    except DataError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{path}: {(error.strerror or type(error).__name__).lower()}"
+    raise DataError(f"stress.baseline_model is no readable table: {reason}; {expected}")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-import yaml
 
 from medaudit.core import git
-from medaudit.core.errors import MedauditError, listed
+from medaudit.core.errors import DataError, MedauditError, listed
+from medaudit.core.files import parse_json, read_json
 from medaudit.core.layout import PARAMS
-from medaudit.core.params import read_yaml
+from medaudit.core.params import parse_yaml, read_yaml
 from medaudit.report import reproduction
 from medaudit.stats.hypothesis_tests import benjamini_hochberg
 
@@ -198,13 +197,14 @@ def _check_commit(root: Path, rev: str) -> None:
 
 def _check_same_question(root: Path, rev: str) -> None:
     """Refuse to compare runs of other parameters or other data."""
-    params = yaml.safe_load(_shown(root, rev, str(PARAMS)))
+    params = parse_yaml(_shown(root, rev, str(PARAMS)), f"{rev}:{PARAMS}")
     apart = reproduction.unlike(params, read_yaml(root / PARAMS), free=FREE)
     if apart:
         odd = [f"{n} was {_word(old)}, is {_word(new)}" for n, (old, new) in apart.items()]
         raise CannotCompareError(f"parameters differ: {listed(odd)}; `git diff {rev} params.yaml`")
     path = root / DATA
-    if path.exists() and path.read_text(encoding="utf-8") != _shown(root, rev, DATA):
+    here = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+    if here is not None and here != _shown(root, rev, DATA):
         raise CannotCompareError(f"the data differ: {DATA} is not that of {rev}")
 
 
@@ -213,7 +213,9 @@ def _committed(root: Path, rev: str) -> dict[str, Value]:
     names = _git(root, "ls-tree", "--name-only", rev, f"{METRICS}/").split()
     if not names:
         raise CannotCompareError(f"no {METRICS}/ in that commit; name one that holds results")
-    return _flat({Path(name).stem: _shown(root, rev, name) for name in names})
+    held = {name: _shown(root, rev, name).encode() for name in names}
+    maker = f"the stages of {rev}"
+    return _flat({Path(n).stem: parse_json(each, n, maker=maker) for n, each in held.items()})
 
 
 def _here(root: Path, stages: Iterable[str]) -> dict[str, Value]:
@@ -222,11 +224,15 @@ def _here(root: Path, stages: Iterable[str]) -> dict[str, Value]:
     lacking = [str(path.relative_to(root)) for path in paths.values() if not path.exists()]
     if lacking:
         raise CannotCompareError(f"this run has no {listed(lacking)}; run `dvc repro`")
-    return _flat({stage: path.read_text(encoding="utf-8") for stage, path in paths.items()})
+    return _flat({stage: read_json(path, stage=stage) for stage, path in paths.items()})
 
 
-def _flat(texts: Mapping[str, str]) -> dict[str, Value]:
-    return {f"{s}.{name}": v for s, text in texts.items() for name, v in json.loads(text).items()}
+def _flat(scalars: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
+    found = {f"{stage}.{name}": v for stage, held in scalars.items() for name, v in held.items()}
+    odd = [name for name, v in found.items() if isinstance(v, list | dict | bool)]
+    if odd:
+        raise DataError(f"{METRICS}/: expected numbers and words, got others in {listed(odd)}")
+    return found
 
 
 def _shown(root: Path, rev: str, path: str) -> str:

@@ -210,10 +210,29 @@ def read_json(path: Path, *, stage: str | None = None, keys: Iterable[str] = ())
     """
     maker = f"the {stage} stage" if stage else "the stage that writes it"
     try:
-        text = read_bytes(path, most=MOST_JSON).decode("utf-8")
-        content = json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_number)
+        content = parse_json(read_bytes(path, most=MOST_JSON), path, maker=maker)
     except FileNotFoundError:
         raise DataError(f"{path}: not found; run {maker} first") from None
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise DataError(f"{path}: lacks the keys {listed(missing)}; run {maker} again")
+    return content
+
+
+def parse_json(held: bytes, path: Path | str, *, maker: str) -> dict[str, Any]:
+    """The JSON object in the bytes of a file, which need not lie on the disk.
+
+    Args:
+        held: UTF-8 text.
+        path: for errors.
+        maker: what to run again where they are damaged.
+
+    Raises:
+        DataError: not JSON, or not an object.
+    """
+    try:
+        text = held.decode("utf-8")
+        content = json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_number)
     except RecursionError:
         raise DataError(f"{path}: nested too deeply; run {maker} again") from None
     except ValueError as error:  # no JSON, or no UTF-8
@@ -221,9 +240,6 @@ def read_json(path: Path, *, stage: str | None = None, keys: Iterable[str] = ())
     if not isinstance(content, dict):
         got = type(content).__name__
         raise DataError(f"{path}: expected a JSON object, got {got}; run {maker} again")
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise DataError(f"{path}: lacks the keys {listed(missing)}; run {maker} again")
     return content
 
 

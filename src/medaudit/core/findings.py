@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medaudit.core.files import atomic, read_json, write_json
+from medaudit.core.errors import DataError
+from medaudit.core.files import atomic, read_bytes, read_json, write_json
 from medaudit.core.layout import METRICS, PLOTS, PREPARED, PSEUDONYMS, WHOLE
 from medaudit.core.params import load
 from medaudit.core.privacy import Privacy, PrivacyParams, released
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
 
 Scalar = float | int | str | None
 DIGITS = 6
+MOST_BYTES = 256 << 20  # of a table that a run left
 # What spreadsheets take for the beginning of a formula, in narrow and wide characters.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -138,20 +143,12 @@ def write_for_people(frame: pd.DataFrame, path: Path) -> None:
 def as_cell(value: Any) -> Any:
     """The value, with an apostrophe in front of a text that a spreadsheet would compute.
 
-    >>> as_cell("=1+1"), as_cell("-0.5"), as_cell("mel")
-    ("'=1+1", '-0.5', 'mel')
+    >>> as_cell("=1+1"), as_cell("-0.5"), as_cell("-inf"), as_cell("mel")
+    ("'=1+1", '-0.5', "'-inf", 'mel')
     """
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def read_scalars(stage: str, *, root: Path = Path()) -> dict[str, Scalar]:
@@ -163,9 +160,31 @@ def read_table(stage: str, name: str, *, root: Path = Path()) -> pd.DataFrame:
     """A series that a stage found, whole; an empty table where it found none, or an empty one."""
     import pandas as pd  # late, since this module is imported by everything
 
-    path = root / WHOLE / stage / f"{name}.csv"
     try:
-        # A class may be called "NA" or "None"; only an empty field is undefined.
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return read_csv(root / WHOLE / stage / f"{name}.csv", mend=f"run the {stage} stage again")
+    except FileNotFoundError:
         return pd.DataFrame()
+
+
+def read_csv(path: Path, *, mend: str) -> pd.DataFrame:
+    """A table that a run left; empty where the file is. Only an empty cell is undefined.
+
+    Args:
+        path: of the file.
+        mend: what to do about a damaged one.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        DataError: no table of UTF-8 text, or larger than a run makes one.
+    """
+    import pandas as pd
+
+    held = io.BytesIO(read_bytes(path, most=MOST_BYTES))
+    try:
+        # A class may be called "NA" or "None".
+        return pd.read_csv(held, keep_default_na=False, na_values=[""], low_memory=False)
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (ValueError, ArithmeticError) as error:  # what pandas raises for damaged text
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: not a readable table ({reason}); {mend}") from None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from medaudit.core.errors import DataError
 from medaudit.core.files import digest, make_folder, read_json, write_json
 from medaudit.core.layout import RESUME
 
@@ -305,7 +306,7 @@ def entries(kind: str, *, user: str, names: Collection[str], root: Path = RESUME
     make_folder(folder)
     with _held(root / f"{kind}.lock"):
         record = folder / RECORD
-        used = read_json(record) if record.exists() else {}
+        used = _users(record) if record.exists() else {}
         # Noted before the work, so that nobody else removes what an interruption leaves behind.
         write_json(record, used | {user: sorted({*used.get(user, []), *names})})
         yield folder
@@ -315,6 +316,15 @@ def entries(kind: str, *, user: str, names: Collection[str], root: Path = RESUME
         for file in folder.iterdir():
             if file.name not in kept:
                 file.unlink()
+
+
+def _users(record: Path) -> dict[str, list[str]]:
+    """Who uses which finished files."""
+    found = read_json(record)
+    for names in found.values():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{record}: expected lists of file names; remove {record.parent}")
+    return found
 
 
 @contextlib.contextmanager

@@ -102,16 +102,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         text = read_bytes(path, most=MOST_BYTES).decode("utf-8-sig")
-        content = yaml.load(text, _PlainLoader)  # noqa: S506  a safe loader that refuses more
     except FileNotFoundError:
         raise ParamsError(f"{path}: not found; run from the root of the repository") from None
     except DataError as error:
         raise ParamsError(str(error)) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from None
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, source: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML text; errors name its source."""
+    try:
+        content = yaml.load(text, _PlainLoader)  # noqa: S506  a safe loader that refuses more
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ParamsError(
-            f"{path}: expected sections such as `train:`, got {type(content).__name__}"
+            f"{source}: expected sections such as `train:`, got {type(content).__name__}"
         )
     return content
 

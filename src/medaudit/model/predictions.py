@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import zipfile
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -257,8 +256,8 @@ def _at_hand(path: Path) -> Kept | None:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as found:
             features = found.get("features")
             kept = Kept(found["logits"], features, json.loads(str(found["facts"])))
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
-        log.warning("%s: damaged (%s); predicting again", path, error)
+    except Exception as error:  # noqa: BLE001  what numpy and zipfile raise at damaged bytes
+        log.warning("%s: damaged (%s: %s); predicting again", path, type(error).__name__, error)
         return None
     log.info("%s: predictions are at hand", path.stem.rpartition("-")[0])  # without the key
     return kept

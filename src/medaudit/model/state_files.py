@@ -44,7 +44,9 @@ def read_state(path: Path) -> State:
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     try:
-        content = torch.load(_checked(path), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of odd protocols; it reads them or not
+            content = torch.load(checked(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
             f"{path}: holds Python objects besides tensors, which could run code when read; "
@@ -80,7 +82,7 @@ def _is_plain(value: Tensor) -> bool:
     return dense and value.device.type == "cpu" and type(value) in {Tensor, torch.nn.Parameter}
 
 
-def _checked(path: Path) -> io.BytesIO:
+def checked(path: Path) -> io.BytesIO:
     """A file of `torch.save` whose pickles were looked at; an archive is built anew.
 
     Raises:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from scipy import stats
 
 from medaudit.core import git
 from medaudit.core.errors import DataError
-from medaudit.core.findings import row_dicts
+from medaudit.core.findings import read_csv, row_dicts
 from medaudit.core.layout import PROFILES
 from medaudit.core.params import read_yaml
 
@@ -260,16 +259,20 @@ def unlike(
 def read(path: Path) -> Spread:
     """A spread from its CSV file."""
     try:
-        rows = pd.read_csv(path)
+        rows = read_csv(path, mend="restore it from git")
     except FileNotFoundError:
         raise DataError(f"{path}: missing beside {path.stem}.yaml; restore it from git") from None
     lacking = [name for name in COLUMNS if name not in rows]
     if lacking or rows.empty:
         raise DataError(f"{path}: expected rows with {', '.join(COLUMNS)}; restore it from git")
-    numbers = {
-        f"{row['stage']}.{row['metric']}": Variation(
-            int(row["seeds"]), *(float(row[name]) for name in ("mean", "sd", "low", "high"))
-        )
-        for row in row_dicts(rows)
-    }
+    measures = ("mean", "sd", "low", "high")
+    try:
+        numbers = {
+            f"{row['stage']}.{row['metric']}": Variation(
+                int(row["seeds"]), *(float(row[name]) for name in measures)
+            )
+            for row in row_dicts(rows)
+        }
+    except (ValueError, ArithmeticError) as error:
+        raise DataError(f"{path}: expected numbers ({error}); restore it from git") from None
     return Spread(max(each.seeds for each in numbers.values()), numbers)

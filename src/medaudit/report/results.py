@@ -108,16 +108,7 @@ def read_series(stage: str, root: Path) -> dict[str, pd.DataFrame]:
 
 
 def _csv(path: Path, *, stage: str) -> pd.DataFrame:
-    # A class or a site may be called "NA" or "None"; only an empty field is undefined.
-    try:
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise DataError(
-            f"{path}: not a readable table ({' '.join(str(error).split())}); "
-            f"run the {stage} stage again (`dvc repro -f -s {stage}`)"
-        ) from None
+    return findings.read_csv(path, mend=f"run the {stage} stage again (`dvc repro -f -s {stage}`)")
 
 
 MODEL_CARD = MODEL / "model.json"

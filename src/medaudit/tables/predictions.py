@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medaudit.core.errors import DataError, listed
-from medaudit.core.files import atomic, digest
+from medaudit.core.files import atomic, digest, plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,8 +48,9 @@ def read_parquet(path: Path, *, what: str, absent: str, mend: str) -> pa.Table:
         mend: what to do about a damaged one.
     """
     try:
-        # Opened here, since the path of a folder or of a remote file would be understood, too.
-        with path.open("rb") as handle:
+        # Not by its path, since that of a folder or of a remote file would be understood, too; and
+        # not as a file of Python, which Arrow's threads may still hold when an error has ended it.
+        with pa.OSFile(str(plain_file(path))) as handle:
             packed = pq.read_table(handle, page_checksum_verification=True)
         held = (packed.schema.metadata or {}).get(_DIGEST)
         whole = held == _content_digest(packed)

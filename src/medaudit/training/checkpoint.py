@@ -8,6 +8,7 @@ import logging
 import math
 import pickle
 import struct
+import warnings
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from scmrepo.exceptions import SCMError
 from medaudit.core.errors import ModelError
 from medaudit.core.files import atomic, sync_tree
 from medaudit.core.findings import Findings, Scalar
+from medaudit.model import state_files
 from medaudit.model.network import AuditModel
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ _UNREADABLE = (
     AttributeError,
     AssertionError,
     struct.error,
+    MemoryError,
+    ModelError,
 )
 
 log = logging.getLogger(__name__)
@@ -131,7 +135,10 @@ def restore(
 
 
 def _read(path: Path) -> tuple[State, Progress]:
-    content: State = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of odd protocols, in a damaged file
+        held = state_files.checked(path)
+        content: State = torch.load(held, map_location="cpu", weights_only=True)
     epoch, score, best = content["best"]
     history = [EpochRecord(**record) for record in content["history"]]
     progress = Progress(history=history, best_epoch=epoch, best_score=score, best_state=best)

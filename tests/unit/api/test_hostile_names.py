@@ -20,6 +20,7 @@ PARAMS = {
     "intervals": {"replicates": 200},
     "calibrate": {"floor_replicates": 50},
     "slice": {"min_size": 4, "min_positives": 1},
+    "report": {"privacy": "open"},
 }
 HOSTILE = (
     *("$5 000$", r"$\frac{$", r"$\alpha {", "$", "$$", r"\$", r"a\nb"),  # mathtext, TeX

@@ -207,6 +207,18 @@ class TestCorruptionErrors:
             corruption_errors.read_baseline(file)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize("value", ["x", "-7", "", "1e999"])
+    def test_values_of_a_baseline_that_no_run_gives_are_one_line(self, value):
+        odd = REFERENCE.assign(value=REFERENCE["value"].astype(object))
+        odd.loc[odd["metric"] == "balanced_accuracy", "value"] = value
+        with pytest.raises(DataError, match=r"one balanced_accuracy in \[0, 1\]") as caught:
+            audit(odd)
+        assert "\n" not in str(caught.value)
+
+    def test_a_condition_that_stands_twice_is_one_line(self):
+        with pytest.raises(DataError, match="for every condition, got others in"):
+            audit(pd.concat([REFERENCE, REFERENCE]))
+
     def test_no_baseline_is_asked_for(self, tmp_path):
         assert corruption_errors.read_baseline(None) is None
         REFERENCE.to_csv(tmp_path / "conditions.csv", index=False)

@@ -178,6 +178,19 @@ def test_a_stage_that_did_not_run_is_named(repository):
     assert "dvc repro" in said
 
 
+@pytest.mark.parametrize("held", [b"{", b"[1]", b"\xff", b'{"a": [1]}', b'{"a": 1, "a": 2}'])
+def test_damaged_numbers_are_one_line(repository, caplog, held):
+    (repository / "metrics/slice.json").write_bytes(held)
+    code, said = call()
+    assert code == 1
+    assert "metrics" in f"{said}{caplog.text}"
+    git(repository, "commit", "-am", "damaged")
+    write(repository)
+    code, said = call()
+    assert code == 1
+    assert "metrics" in f"{said}{caplog.text}"
+
+
 def test_outside_of_a_repository(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -86,6 +86,13 @@ def test_use_does_not_overwrite_hand_edits(folder):
     assert (folder / "params.yaml").read_text() == "# second\na: 2\n"
 
 
+def test_parameters_that_are_no_text_are_shown_and_kept(folder):
+    (folder / "params.yaml").write_bytes(b"a: \xff\n")
+    assert "two" in call("profiles").output
+    assert call("use", "two").exit_code == 1
+    assert (folder / "params.yaml").read_bytes() == b"a: \xff\n"
+
+
 def test_use_names_the_known_profiles(folder, caplog):
     assert call("use", "three").exit_code == 1
 

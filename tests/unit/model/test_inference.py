@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import model_files
 import numpy as np
 import pytest
 import torch
+from damage import mutated
 from scipy.special import softmax
 
 from medaudit.core.errors import DataError, ModelError, ParamsError
@@ -333,3 +335,14 @@ def test_prepared_folder_that_is_not_one(tmp_path: Path, prepared: Prepared) -> 
         read_prepared(tmp_path)
     with pytest.raises(DataError, match="no row has the role exam"):
         prepared.positions(["test", "exam"])
+
+
+def test_kept_predictions_that_are_damaged_anywhere_are_not_used(tmp_path: Path) -> None:
+    whole = model_files.kept_predictions()
+    path = tmp_path / "clean-0.npz"
+    path.write_bytes(whole)
+    assert predictions._at_hand(path) is not None
+    for seed in range(200):
+        path.write_bytes(mutated(whole, seed))
+        found = predictions._at_hand(path)
+        assert found is None or (found.logits == 0.5).all()

@@ -3,16 +3,14 @@
 `MEDAUDIT_FUZZ=300` tries so many of each kind; 30 without it.
 """
 
-import io
 import os
 import time
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from damage import mutated, mutated_inside
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -36,48 +34,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(state, folder / "old.pth", _use_new_zipfile_serialization=False)
     (folder / "m.safetensors").write_bytes(safetensors.torch.save(state))
     return folder
-
-
-def mutated(content: bytes, seed: int) -> bytes:
-    """A few bytes changed, cut out, doubled, or made a text that says something to a reader."""
-    rng = np.random.default_rng(seed)
-    held = bytearray(content)
-    for _ in range(int(rng.integers(1, 5))):
-        at, n = int(rng.integers(len(held))), int(rng.integers(1, 40))
-        how = int(rng.integers(7))
-        if how < 2:
-            held[at] ^= 1 << int(rng.integers(8))
-        elif how == 2:
-            held[at : at + n] = rng.integers(0, 256, n).astype(np.uint8).tobytes()
-        elif how == 3:
-            del held[at : at + n]
-        elif how == 4:
-            held[at:at] = held[at : at + n]
-        elif how == 5:
-            held[at : at + 8] = b"\xff" * int(rng.integers(1, 9))
-        else:
-            _swap_digits(held, at, rng)
-    return bytes(held) or b"\0"
-
-
-def mutated_inside(content: bytes, seed: int) -> bytes:
-    """An archive of which one member is changed, so that its checksum is right."""
-    held = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(held, "w") as target:
-        names = source.namelist()
-        texts = [name for name in names if name.endswith(("model.json", "data.pkl"))]
-        hit = texts[0] if seed % 2 else names[seed % len(names)]
-        for name in names:
-            member = source.read(name)
-            target.writestr(name, mutated(member, seed) if name == hit and member else member)
-    return held.getvalue()
-
-
-def _swap_digits(held: bytearray, at: int, rng: np.random.Generator) -> None:
-    """Another digit for the next one, so that texts stay texts."""
-    digits = [i for i in range(at, min(at + 4000, len(held))) if 48 <= held[i] <= 57]
-    if digits:
-        held[digits[0]] = 48 + int(rng.integers(10))
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -116,6 +116,17 @@ def test_pickles_that_are_refused(tmp_path: Path, what: str) -> None:
     assert read_state(archived(tmp_path / "m.pt", storage(b"K\x06")))["a"].shape == (6,)
 
 
+@pytest.mark.parametrize("new", [True, False])
+def test_an_odd_protocol_is_no_matter_for_a_warning(tmp_path: Path, new: bool) -> None:
+    """Torch would warn in several lines; the tensors are read all the same."""
+    path = saved(tmp_path / "m.pt", _use_new_zipfile_serialization=new)
+    if new:
+        archived(path, storage(b"K\x06").replace(b"\x80\x02", b"\x80\x12"))
+    else:
+        path.write_bytes(path.read_bytes().replace(b"\x80\x02}", b"\x80\x12}"))
+    assert all(value.is_contiguous() for value in read_state(path).values())
+
+
 def test_legacy_files_that_claim_more_than_they_hold(tmp_path: Path) -> None:
     path = saved(tmp_path / "m.pth", _use_new_zipfile_serialization=False)
     content = path.read_bytes()

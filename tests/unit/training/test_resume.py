@@ -1,9 +1,16 @@
 import contextlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
+import torch
+
 from medaudit.core import keys
+from medaudit.core.errors import DataError
+from medaudit.training import checkpoint
+from tests.unit.model.test_state_files import archived, doubled
 
 
 def fail_in(root: Path, key: str) -> Path:
@@ -51,6 +58,15 @@ def test_entries_are_shared_and_go_once_nobody_uses_them(tmp_path: Path) -> None
     assert kept(tmp_path) == {"clean", "blur"}
 
 
+@pytest.mark.parametrize("held", ["[]", '{"stress": 7}', '{"stress": [[1]]}', "{"])
+def test_a_damaged_record_of_users_is_one_line(tmp_path: Path, held: str) -> None:
+    use(tmp_path, "stress", "blur")
+    (tmp_path / "predictions" / keys.RECORD).write_text(held)
+    with pytest.raises(DataError, match=r"users\.json"):
+        use(tmp_path, "evaluate", "clean")
+    assert kept(tmp_path) == {"blur"}
+
+
 def test_what_an_interruption_leaves_stays_until_the_same_user_ends_well(tmp_path: Path) -> None:
     with (
         contextlib.suppress(KeyboardInterrupt),
@@ -68,7 +84,10 @@ def test_what_an_interruption_leaves_stays_until_the_same_user_ends_well(tmp_pat
 HOLD = """
 import sys, time
 from pathlib import Path
+import pytest
+
 from medaudit.core import keys
+from medaudit.core.errors import DataError
 root = Path(sys.argv[1])
 with keys.store("train", "a" * 64, root=root) as folder:
     (root / "held").touch()
@@ -84,3 +103,13 @@ def test_a_second_process_waits(tmp_path: Path) -> None:
     with keys.store("train", "a" * 64, root=tmp_path) as folder:
         assert (folder / "done").exists()
     assert first.wait() == 0
+
+
+def test_a_checkpoint_that_would_not_end_is_left_behind(tmp_path: Path) -> None:
+    path = archived(tmp_path / "c.pt", doubled(60))
+    model = torch.nn.Linear(2, 2)
+    begun = time.process_time()
+    found = checkpoint.restore(path, model=model, optimizer=torch.optim.SGD(model.parameters()))
+    assert time.process_time() - begun < 5
+    assert found == checkpoint.Progress()
+    assert not path.exists()
