@@ -16,14 +16,18 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 def leaks(root: Path, secrets: Iterable[str], *, folders: Iterable[str] = RELEASED) -> set[str]:
     """`file: word` for each of the words that the files below `folders` hold, or are called by."""
-    words = sorted({re.escape(each) for each in secrets}, key=len, reverse=True)
-    asked = re.compile(rf"(?<![0-9A-Za-z])(?:{'|'.join(words)})(?![0-9A-Za-z])")
+    words = sorted(set(secrets))
     found = set()
     for path in files(root, folders):
         name = path.relative_to(root).as_posix()
         for text in (name, *texts(path)):
-            found |= {f"{name}: {each}" for each in asked.findall(text)}
+            found |= {f"{name}: {each}" for each in words if each in text and whole(each, text)}
     return found
+
+
+def whole(word: str, text: str) -> bool:
+    """Whether a word stands there by itself and not as a part of another."""
+    return bool(re.search(rf"(?<![0-9A-Za-z]){re.escape(word)}(?![0-9A-Za-z])", text))
 
 
 def files(root: Path, folders: Iterable[str] = RELEASED) -> list[Path]:
@@ -35,7 +39,9 @@ def texts(path: Path) -> Iterator[str]:
     """Everything in a file that could be read, also inside of pictures, streams and addresses."""
     for content in parts(path.read_bytes()):
         yield content.decode("utf-8", "ignore")
-        yield content.decode("utf-16-be", "ignore")
+        if path.suffix == ".pdf":  # as its titles and descriptions may be
+            yield content.decode("utf-16-be", "ignore")
+            yield content[1:].decode("utf-16-be", "ignore")
     if path.suffix == ".pdf" and shutil.which("pdftotext"):
         command = ["pdftotext", "-layout", str(path), "-"]
         yield subprocess.run(command, capture_output=True, text=True, check=True).stdout

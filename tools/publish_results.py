@@ -40,6 +40,8 @@ def refusal(params: dict, root: Path) -> str:
     """Why the last run may not be published; empty where it may."""
     if params["report"]["case_images"] != "withhold":
         return "set report.case_images to withhold and run `dvc repro` before publishing"
+    if params["report"].get("privacy", "open") == "open" and not reproduction.drawn(params):
+        return "set report.privacy to pseudonymous or aggregate and run `dvc repro` first"
     commit = reproduction.commit(root, params)
     if commit.dirty or not commit.sha:
         return "the code differs from its commit (`git status`): commit it and run `dvc repro`"

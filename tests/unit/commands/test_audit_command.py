@@ -296,7 +296,7 @@ class TestDuplicates:
         assert "7 of 160 test samples have the very outputs" in caplog.text
         assert "case 100, case 101" in caplog.text
         assert scalars(made, "evaluate")["n_duplicates_across_roles"] == 7
-        rows = pd.read_csv(made.out / "plots/evaluate/duplicates_across_roles.csv")
+        rows = pd.read_csv(made.out / "artifacts/whole/evaluate/duplicates_across_roles.csv")
         assert rows["test_id"].tolist() == [f"case {i}" for i in range(100, 107)]
         assert rows["other_id"].tolist() == [f"case {i:03}" for i in range(7)]
         assert (rows["match"] == "exact").all()

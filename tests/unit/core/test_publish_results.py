@@ -6,7 +6,8 @@ import pytest
 
 from tools import publish_results
 
-PARAMS = {"data": {"root": "data/ham"}, "report": {"case_images": "withhold"}}
+REPORT = {"case_images": "withhold", "privacy": "pseudonymous"}
+PARAMS = {"data": {"root": "data/ham"}, "report": REPORT}
 
 
 def git(folder, *words):
@@ -38,8 +39,16 @@ def test_a_clean_run_with_parameters_of_its_own_may_be_published(repository):
 
 
 def test_images_of_patients_may_not(repository):
-    shown = PARAMS | {"report": {"case_images": "show"}}
+    shown = PARAMS | {"report": REPORT | {"case_images": "show"}}
     assert "withhold" in publish_results.refusal(shown, repository)
+
+
+@pytest.mark.parametrize("report", [REPORT | {"privacy": "open"}, {"case_images": "withhold"}])
+def test_names_of_patients_may_not_but_drawn_images_have_none(repository, report):
+    named = PARAMS | {"report": report}
+    assert "report.privacy" in publish_results.refusal(named, repository)
+    drawn = named | {"data": {"root": "data/phantom"}}
+    assert publish_results.refusal(drawn, repository) == ""
 
 
 def test_code_in_no_commit_may_not(repository, tmp_path_factory):
