@@ -25,7 +25,7 @@ def holding(study, tmp_path):
     """The made-up study with a planted.json and verdicts."""
     root = tmp_path / "study"
     shutil.copytree(study, root)
-    path = root / "artifacts/whole/slice/slices.csv"
+    path = root / "plots/slice/slices.csv"
     rows = pd.read_csv(path)
     names = rows["slice"].unique()
     rows["verdict"] = "undecided"

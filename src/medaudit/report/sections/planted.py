@@ -27,13 +27,20 @@ def table(results: Results) -> pd.DataFrame:
     """A row per audit of every plant and per unplanted call; empty where nothing was planted."""
     if not results.complete or not (results.root / PLANTED).exists():
         return NOTHING
-    # Plants name samples, which plots/ may not.
+    # Plants name samples, which plots/ may not; what counts them is told as it is released.
     whole = {
-        stage: {name: findings.read_table(stage, name, root=results.root) for name in tables}
+        stage: {
+            name: findings.read_table(stage, name, root=results.root) if _of_samples(name) else told
+            for name, told in tables.items()
+        }
         for stage, tables in results.series.items()
     }
     world = planted.read_world(results.root, whole, results.params)
     return NOTHING if world is None else planted.compare(world)
+
+
+def _of_samples(name: str) -> bool:
+    return name in ("duplicates", "label_issues")
 
 
 def section(context: Context) -> Block | None:
