@@ -99,7 +99,9 @@ def killed(top: Path, name: str, rng: np.random.Generator, *, by: signal.Signals
     ]
     if name != "folder":  # whose old version was taken away before
         lost += [path for path in old if path not in here]
-    bad = ["lost"] * bool(lost) + ["left behind"] * (by != signal.SIGKILL and any(map(_rest, here)))
+    # A signal may strike between the making of a file and the `try` around it, so only what the
+    # next writer leaves as well counts as left behind.
+    bad = ["lost"] * bool(lost)
     with contextlib.suppress(FileExistsError):
         in_child(lambda: {"told": str(WRITERS[name](top, 2))})
     bad += ["left behind"] * (contents(top) != whole)
