@@ -18,7 +18,6 @@ from medaudit.core import findings
 from medaudit.core.files import new_folder, write_json, write_text
 from medaudit.core.findings import Findings
 from medaudit.core.runner import heed_signals, outcome
-from medaudit.pixels.packed import write_shards
 from medaudit.tables import predictions
 from medaudit.tables.predictions import PredictionTable, Schema
 
@@ -52,13 +51,6 @@ def audit(top: Path, number: int) -> None:
     """Scalars and a series, as every stage leaves them."""
     series = {"numbers": pd.DataFrame({"x": np.full(N, float(number))})}
     findings.write(Findings({"number": float(number)}, series), "slice", root=top)
-
-
-def shards(top: Path, number: int) -> None:
-    """Packed pixels."""
-    write_shards(
-        (np.full((32, 32, 3), number, np.uint8) for _ in range(100)), top / "pixels", size=32
-    )
 
 
 WRITERS: dict[str, Write] = {
