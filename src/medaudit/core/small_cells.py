@@ -282,14 +282,22 @@ def _refused(
 def _discovered(
     shown: pd.DataFrame, table: pd.DataFrame, tables: Series, known: Known
 ) -> pd.DataFrame:
-    """A rule on columns of which a slice is left out may be that slice."""
+    """A rule on columns of which a slice is left out may be that slice.
+
+    A slice that is left out for one class or label says so of the errors about that one alone.
+    """
     whole, pairs = hidden_slices(tables, known.critical)
-    hidden = {*whole, *(name for name, _ in pairs)}
     cut = slice_sizes(tables)
-    named = {part for each in cut["column"][cut["slice"].isin(hidden)] for part in halves(each)}
-    touched = [all(_on(part, named) for part in halves(rule)) for rule in table["slice"]]
+
+    def touched(rule: str, error: str) -> bool:
+        own = {name for name, of in pairs if of is None or error.endswith(f" {of}")}
+        of_hidden = cut["column"][cut["slice"].isin(whole | own)]
+        named = {part for each in of_hidden for part in halves(each)}
+        return all(_on(part, named) for part in halves(rule))
+
+    rows = zip(table["slice"].astype(str), table["error"].astype(str), strict=True)
     about = table["error"].astype(str).str.endswith(f" {known.critical}") & known.critical_hidden
-    gone = np.array(touched, dtype=bool) | about.to_numpy()
+    gone = np.array([touched(*row) for row in rows], dtype=bool) | about.to_numpy()
     return _emptied(shown, gone, _numbers(table, RULES["slice", "discovered"][0]))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from medaudit.core import findings
+from medaudit.core import findings, small_cells
 from medaudit.core.cell_rules import COLUMN, RULES, WORD
 from medaudit.core.findings import Findings
 from medaudit.core.privacy import Privacy
@@ -194,3 +194,38 @@ def test_a_single_image_of_a_mode_hides_the_mode_in_both_tables():
     assert found["taxonomy"]["n"].isna().tolist() == [True, False, True]
     assert found["failure_modes"]["n"].isna().tolist() == [True, False, True]
     assert not found["taxonomy"]["definition"].str.contains("31").any()
+
+
+class TestFoundBySearch:
+    """Of two labels one is rare in a slice; only what a search says of that one is left out."""
+
+    SLICES = pd.DataFrame(
+        [
+            ("view", f"view={view}", metric, output, n, n_positive)
+            for view, n, rare in (("AP", 300, 3), ("PA", 500, 60))
+            for output, n_positive in (("Hernia", rare), ("Mass", 100))
+            for metric in ("sensitivity", "specificity")
+        ],
+        columns=["column", "slice", "metric", "output", "n", "n_positive"],
+    ).assign(n_groups=lambda t: t["n"], n_positive_groups=lambda t: t["n_positive"])
+    FOUND = pd.DataFrame(
+        {
+            "error": ["missed Hernia", "missed Mass", "wrong call"],
+            "slice": "view = AP",
+            "found_n": 40,
+            "n": [30, 100, 300],
+            "n_groups": [30, 90, 200],
+            "gap": 0.2,
+        }
+    )
+
+    def test_other_labels_of_the_slice_stand(self):
+        tables = {"slices": self.SLICES, "discovered": self.FOUND}
+        counts = pd.DataFrame({"class": ["Hernia", "Mass"], "images": [63, 200], "groups": 63})
+        known = small_cells.Known.of(counts, None)
+        assert ("view=AP", "Hernia") in small_cells.hidden_slices(tables, None)[1]
+        shown = small_cells.suppressed(
+            "slice", "discovered", self.FOUND, beside=tables, known=known
+        )
+        assert shown["n"].isna().tolist() == [True, False, False]
+        assert shown["gap"].isna().tolist() == [True, False, False]
