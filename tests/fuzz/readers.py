@@ -22,8 +22,9 @@ from PIL import Image, ImageOps
 from test_frozen_readers import FACTS
 from test_readers import FILES, JSON, PROFILE, SCHEMA, SECTIONS, SEED_TABLE, YAML
 
+from medaudit import cli
 from medaudit.audits import corruption_errors
-from medaudit.commands import deployment, label_tables, profiles, verify
+from medaudit.commands import deployment, label_tables, verify
 from medaudit.core import findings, frozen
 from medaudit.core.files import read_json
 from medaudit.core.keys import entries
@@ -168,8 +169,8 @@ def _choose(top: Path) -> None:
     os.chdir(top)
     put(top / "profiles/a.yaml", PROFILE)
     try:
-        profiles.show()
-        profiles.choose("a", force=False)
+        cli._show()
+        cli._choose("a", force=False)
     finally:
         (top / "profiles/a.yaml").unlink()
         (top / "profiles").rmdir()

@@ -275,6 +275,8 @@ class Walk:
         rows = self.rows(stage, STAGES[stage][0], metric=metric)
         rows = rows[rows["severity"] > 0] if stage == "stress" else rows
         rows = rows[rows["family"] == family] if family else rows
+        left_out = rows.get("suppressed", pd.Series(index=rows.index, dtype=object)).notna()
+        rows = rows[~left_out]
         return rows[rows["verdict"].notna()] if tested else rows[rows["verdict"].isna()]
 
     def counts(self, m, s, verdict, *, tested=True):
