@@ -757,19 +757,20 @@ def of_results() -> Iterator[Reader]:
     }
 
     def as_pandas(top: Path, found: pd.DataFrame) -> bool:
+        (path,) = top.rglob("a.csv")
         try:
-            theirs = pd.read_csv(top / "plots/slice/a.csv", keep_default_na=False, na_values=[""])
+            theirs = pd.read_csv(path, keep_default_na=False, na_values=[""])
         except pd.errors.EmptyDataError:
             return found.empty
         return found.equals(theirs)
 
-    place = "plots/slice/a.csv"
+    whole, place = "artifacts/whole/slice/a.csv", "plots/slice/a.csv"
     yield Reader(
         "series",
         lambda top: findings.read_table("slice", "a", root=top),
         as_pandas,
-        known(place, odd_series),
-        damaged(place, series),
+        known(whole, odd_series),
+        damaged(whole, series),
     )
     yield Reader(
         "series of a report",
