@@ -64,7 +64,7 @@ types: $(READY)  ## static types
 	@$(RUN) mypy src stages
 
 test: data lint types  ## lint, types and every test
-	@$(RUN) pytest -n 2 --dist loadfile
+	@$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 check: $(READY) lint  ## the quick subset: lint and fast tests
 	@$(RUN) pytest -n 2 -q -m "not slow and not pipeline and not realdata"
