@@ -229,7 +229,7 @@ def _here(root: Path, stages: Iterable[str]) -> dict[str, Value]:
 
 def _flat(scalars: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
     found = {f"{stage}.{name}": v for stage, held in scalars.items() for name, v in held.items()}
-    odd = [name for name, v in found.items() if isinstance(v, list | dict | bool)]
+    odd = [name for name, v in found.items() if isinstance(v, list | dict)]
     if odd:
         raise DataError(f"{METRICS}/: expected numbers and words, got others in {listed(odd)}")
     return found

@@ -244,3 +244,19 @@ def test_every_committed_spread_can_be_read():
         spread = reproduction.measured(yaml.safe_load(path.read_text()), folder)
         assert spread is not None
         assert spread.seeds >= 5
+
+
+def test_every_kind_of_committed_number_can_be_compared():
+    """Also yes and no, of which the stages write some."""
+    root = Path(__file__).parents[3]
+    stages = [path.stem for path in (root / "metrics").glob("*.json")]
+    found = verify._here(root, stages)
+    assert len(found) > 100
+    assert {type(value) for value in found.values()} >= {bool, int, float, str}
+
+
+def test_a_list_is_no_number(repository):
+    write(repository, evaluate=EVALUATE | {"odd": [1, 2]})
+    code, said = call()
+    assert code != 0
+    assert "expected numbers and words, got others in evaluate.odd" in said
