@@ -189,8 +189,8 @@ def test_the_bill_of_materials_tells_who_needs_whom_and_no_time_or_place(bill):
 
 
 def test_named_weaknesses_are_of_the_versions_that_are_locked():
-    """A version that moved on: look again whether its weakness did, then mend docs/security.md."""
-    page = (locks.ROOT / "docs/security.md").read_text(encoding="utf-8")
+    """A version that moved on: look again whether its weakness did, then mend SECURITY.md."""
+    page = (locks.ROOT / "SECURITY.md").read_text(encoding="utf-8")
     table = page.partition("| package | weakness |")[2].partition("\n\n")[0]
     named = re.findall(r"(?m)^\| ([a-z][\w-]*) ([\d.]+) \|", table)
     locked = {(p.name, p.version) for path in LOCKS for p in locks.read(path)}
